@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the bytes of a qcow2 file mean: decode, encode, validate.  Pure: no I/O, no allocation,
+ * no globals.  Bytes are hostile; behind these functions nothing is checked again.
+ *
+ * "Specification" is docs/interop/qcow2 of QEMU.
+ */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#include "base.h"
+
+/* --- limits: one place for everything that a hostile file could blow up ---------------------- */
+
+#define LIMIT_CLUSTER_BITS_MIN 9u
+#define LIMIT_CLUSTER_BITS_MAX 21u
+#define LIMIT_L1_BYTES (32 * MIB)
+#define LIMIT_REFCOUNT_TABLE_BYTES (8 * MIB)
+#define LIMIT_SNAPSHOTS 65536u
+#define LIMIT_BACKING_NAME 1023u
+#define LIMIT_BACKING_FORMAT 15u
+#define LIMIT_HOST_OFFSET (UINT64_C(1) << 56) /* bits 9..55 of a table entry */
+#define LIMIT_SLICE_BYTES 4096u
+#define LIMIT_L2_CACHE_DEFAULT (32 * MIB)
+
+/* --- header ----------------------------------------------------------------------------------- */
+
+#define QCOW2_MAGIC 0x514649fbu
+#define QCOW2_HEADER_V2_BYTES 72u
+#define QCOW2_HEADER_V3_BYTES 104u
+
+/* Offsets of the header fields that are rewritten in place, each group inside one sector. */
+#define QCOW2_AT_SIZE 24u
+#define QCOW2_AT_L1 36u /* be32 entries, be64 offset */
+#define QCOW2_AT_REFCOUNT_TABLE 48u /* be64 offset, be32 clusters */
+#define QCOW2_AT_INCOMPATIBLE 72u
+#define QCOW2_AT_AUTOCLEAR 88u
+
+enum qcow2_incompatible {
+	QCOW2_DIRTY = 1 << 0,
+	QCOW2_CORRUPT = 1 << 1,
+	QCOW2_DATA_FILE = 1 << 2,
+	QCOW2_COMPRESSION_TYPE = 1 << 3,
+	QCOW2_EXTENDED_L2 = 1 << 4,
+	QCOW2_INCOMPATIBLE_KNOWN = (1 << 5) - 1,
+};
+
+enum qcow2_compatible {
+	QCOW2_LAZY_REFCOUNTS = 1 << 0,
+};
+
+enum qcow2_autoclear {
+	QCOW2_BITMAPS = 1 << 0,
+	QCOW2_DATA_FILE_RAW = 1 << 1,
+};
+
+/* A stretch of the header cluster: a name, or an extension's payload. */
+struct header_range {
+	uint32_t off;
+	uint32_t len; /* 0: not there */
+};
+
+/* A header that has passed every check which needs nothing but cluster 0. */
+struct qcow2_header {
+	unsigned version; /* 2 or 3 */
+	unsigned cluster_bits;
+	uint64_t size_bytes; /* of the guest's disk, floored to sectors */
+	uint32_t crypt_method; /* 0 none, 1 AES, 2 LUKS */
+	uint32_t l1_entries;
+	struct host l1;
+	struct host refcount_table;
+	uint32_t refcount_table_clusters;
+	uint32_t snapshots;
+	struct host snapshot_table;
+	uint64_t incompatible; /* enum qcow2_incompatible; 0 for version 2 */
+	uint64_t compatible;
+	uint64_t autoclear;
+	unsigned refcount_order; /* a refcount has 1 << order bits */
+	uint32_t header_bytes;
+	unsigned compression_type; /* 0 zlib, 1 zstd */
+	struct header_range backing_name;
+	struct header_range backing_format;
+	struct header_range data_file_name;
+	struct header_range bitmaps; /* 24 bytes of extension 0x23852875 */
+	struct header_range crypto; /* 16 bytes of extension 0x0537be77 */
+	bool has_backing; /* backing_file_offset is set */
+};
+
+/* How many bytes of the file's start qcow2_header_decode() may want to see at most. */
+#define QCOW2_HEADER_READ (1u << LIMIT_CLUSTER_BITS_MAX)
+
+/*
+ * Decode and check the header (specification: "Header", "Header extensions").  @bytes are the
+ * first @len bytes of the file, min(file size, QCOW2_HEADER_READ); a header that claims more is
+ * refused.  @name is the file's, for the sentence in @why.  Refuses what QEMU refuses; does not
+ * judge whether a feature is supported, except incompatible bits that nobody knows.
+ * -EINVAL with the sentence, or 0.
+ */
+int qcow2_header_decode(const void *bytes, size_t len, const char *name,
+			struct qcow2_header *header, struct why *why);
+
+/* --- geometry: every shift, mask and limit that the header implies; immutable ----------------- */
+
+struct geometry {
+	unsigned version;
+	unsigned cluster_bits;
+	uint32_t cluster_bytes;
+	unsigned l2_bits; /* log2 of the entries of an L2 table */
+	uint32_t l2_entry_bytes; /* 8, or 16 with extended L2 */
+	unsigned refcount_order;
+	unsigned refcount_block_bits; /* log2 of the refcounts in a block */
+	uint64_t refcount_max;
+	unsigned slice_bits; /* log2 of slice_bytes */
+	uint32_t slice_bytes; /* min(cluster_bytes, LIMIT_SLICE_BYTES): piece of a table in cache */
+	unsigned slice_entries_bits; /* log2 of L2 entries in a slice */
+	unsigned slice_refcounts_bits; /* log2 of refcounts in a slice */
+	uint64_t size_bytes;
+};
+
+struct geometry qcow2_geometry(const struct qcow2_header *header);
+
+static inline uint64_t guest_cluster(const struct geometry *g, struct guest guest)
+{
+	return guest.byte >> g->cluster_bits;
+}
+
+static inline uint64_t guest_l1_index(const struct geometry *g, struct guest guest)
+{
+	return guest.byte >> (g->cluster_bits + g->l2_bits);
+}
+
+/* Slices of L2 tables are numbered through the whole disk. */
+static inline uint64_t guest_slice(const struct geometry *g, struct guest guest)
+{
+	return guest.byte >> (g->cluster_bits + g->slice_entries_bits);
+}
+
+/* Index of the entry within its slice. */
+static inline uint32_t guest_slice_entry(const struct geometry *g, struct guest guest)
+{
+	return (uint32_t)(guest.byte >> g->cluster_bits) & ((1u << g->slice_entries_bits) - 1);
+}
+
+static inline uint32_t guest_in_cluster(const struct geometry *g, struct guest guest)
+{
+	return (uint32_t)guest.byte & (g->cluster_bytes - 1);
+}
+
+static inline uint64_t host_cluster(const struct geometry *g, struct host host)
+{
+	return host.byte >> g->cluster_bits;
+}
+
+static inline struct host cluster_host(const struct geometry *g, uint64_t host_cluster_)
+{
+	return (struct host){ host_cluster_ << g->cluster_bits };
+}
+
+/* --- L1 and L2 entries (specification: "Cluster mapping") -------------------------------------- */
+
+#define ENTRY_COPIED (UINT64_C(1) << 63)
+#define ENTRY_COMPRESSED (UINT64_C(1) << 62)
+#define ENTRY_ZERO UINT64_C(1)
+#define ENTRY_HOST_MASK UINT64_C(0x00fffffffffffe00)
+
+enum l1_kind {
+	L1_ABSENT, /* no L2 table */
+	L1_TABLE, /* an L2 table at host */
+	L1_INVALID, /* not aligned to a cluster, or at cluster 0 */
+};
+
+struct l1_entry {
+	enum l1_kind kind;
+	bool copied; /* the table is this L1's alone */
+	struct host host;
+};
+
+struct l1_entry l1_decode(const struct geometry *g, uint64_t entry);
+
+enum l2_kind {
+	L2_ABSENT,
+	L2_DATA,
+	L2_ZERO, /* no host cluster */
+	L2_ZERO_ALLOCATED, /* a host cluster is set aside */
+	L2_COMPRESSED,
+	L2_INVALID, /* misaligned, cluster 0, COPIED with COMPRESSED, zero flag in version 2 */
+};
+
+struct l2_entry {
+	enum l2_kind kind;
+	bool copied;
+	struct host host; /* DATA, ZERO_ALLOCATED */
+};
+
+/* Standard entries (not extended L2). */
+struct l2_entry l2_decode(const struct geometry *g, uint64_t entry);
+
+static inline uint64_t table_entry_make(struct host host)
+{
+	return host.byte | ENTRY_COPIED;
+}
+
+/* Where the stream of a compressed cluster lies (specification: "Compressed Clusters Descriptor"). */
+struct compressed_range {
+	struct host off; /* any byte */
+	uint32_t len; /* to the end of the last sector; an upper bound of the stream's length */
+};
+
+struct compressed_range l2_compressed_range(const struct geometry *g, uint64_t entry);
+
+/* --- refcounts (specification: "Host cluster management") --------------------------------------- */
+
+#define REFCOUNT_TABLE_HOST_MASK UINT64_C(0xfffffffffffffe00)
+
+/* The refcount at @index of a block (or of a slice of it), widths of 1 << order bits, order 0..6. */
+uint64_t refcount_get(const void *block, unsigned order, uint32_t index);
+
+/* Store it; @value fits the width. */
+void refcount_set(void *block, unsigned order, uint32_t index, uint64_t value);
+
+/*
+ * The host offset in an entry of the refcount table; 0 for "no block".  -EINVAL when it is not
+ * aligned to a cluster or beyond LIMIT_HOST_OFFSET.
+ */
+int refcount_table_decode(const struct geometry *g, uint64_t entry, struct host *host);
+
+#endif

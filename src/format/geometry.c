@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shifts and masks that follow from the header, worked out once. */
+#include "format.h"
+
+struct geometry qcow2_geometry(const struct qcow2_header *header)
+{
+	unsigned entry_bits = header->incompatible & QCOW2_EXTENDED_L2 ? 4 : 3;
+	unsigned order = header->refcount_order;
+	struct geometry g = {
+		.version = header->version,
+		.cluster_bits = header->cluster_bits,
+		.cluster_bytes = 1u << header->cluster_bits,
+		.l2_bits = header->cluster_bits - entry_bits,
+		.l2_entry_bytes = 1u << entry_bits,
+		.refcount_order = order,
+		.refcount_block_bits = header->cluster_bits + 3 - order,
+		.refcount_max = UINT64_MAX >> (64 - (1u << order)),
+		.size_bytes = header->size_bytes,
+	};
+
+	g.slice_bytes = (uint32_t)min_u64(g.cluster_bytes, LIMIT_SLICE_BYTES);
+	g.slice_bits = (unsigned)__builtin_ctz(g.slice_bytes);
+	g.slice_entries_bits = g.slice_bits - entry_bits;
+	g.slice_refcounts_bits = g.slice_bits + 3 - order;
+	return g;
+}

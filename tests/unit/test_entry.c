@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Entries of L1 tables, L2 tables and refcount tables, and what geometry says about addresses. */
+#include "format.h"
+
+#include "check.h"
+
+#include <errno.h>
+
+#define COPIED ENTRY_COPIED
+#define COMPRESSED ENTRY_COMPRESSED
+
+static struct geometry geometry_of(unsigned version, unsigned cluster_bits, unsigned order,
+				   uint64_t incompatible)
+{
+	struct qcow2_header header = {
+		.version = version,
+		.cluster_bits = cluster_bits,
+		.size_bytes = GIB,
+		.refcount_order = order,
+		.incompatible = incompatible,
+	};
+
+	return qcow2_geometry(&header);
+}
+
+struct l2_row {
+	const char *name;
+	unsigned version;
+	uint64_t entry;
+	enum l2_kind kind;
+	bool copied;
+	uint64_t host;
+};
+
+/* 64 KiB clusters. */
+static const struct l2_row l2_rows[] = {
+	{ "nothing", 3, 0, L2_ABSENT, false, 0 },
+	{ "nothing, version 2", 2, 0, L2_ABSENT, false, 0 },
+	{ "COPIED without offset", 3, COPIED, L2_ABSENT, false, 0 },
+	{ "zero flag", 3, 1, L2_ZERO, false, 0 },
+	{ "zero flag, COPIED without offset", 3, COPIED | 1, L2_ZERO, false, 0 },
+	{ "zero flag, version 2", 2, 1, L2_INVALID, false, 0 },
+	{ "zero flag with offset, version 2", 2, 0x50001, L2_INVALID, false, 0 },
+	{ "shared", 3, 0x50000, L2_DATA, false, 0x50000 },
+	{ "ours", 3, COPIED | 0x50000, L2_DATA, true, 0x50000 },
+	{ "ours, version 2", 2, COPIED | 0x50000, L2_DATA, true, 0x50000 },
+	{ "highest", 3, COPIED | 0x00ffffffffff0000, L2_DATA, true, 0x00ffffffffff0000 },
+	{ "reserved bits", 3, COPIED | 0x3f000000000501fe, L2_DATA, true, 0x50000 },
+	{ "reserved bits only", 3, 0x3f000000000001fe, L2_ABSENT, false, 0 },
+	{ "set aside, shared", 3, 0x50001, L2_ZERO_ALLOCATED, false, 0x50000 },
+	{ "set aside, ours", 3, COPIED | 0x50001, L2_ZERO_ALLOCATED, true, 0x50000 },
+	{ "misaligned", 3, COPIED | 0x50200, L2_INVALID, false, 0 },
+	{ "misaligned, highest bit", 3, 0x58000, L2_INVALID, false, 0 },
+	{ "set aside, misaligned", 3, 0x50201, L2_INVALID, false, 0 },
+	{ "in cluster 0", 3, COPIED | 0x200, L2_INVALID, false, 0 },
+	{ "compressed", 3, 0x5380000000050000, L2_COMPRESSED, false, 0 },
+	{ "compressed, odd", 3, 0x5380000000063a01, L2_COMPRESSED, false, 0 },
+	{ "compressed, odd, version 2", 2, 0x5380000000063a01, L2_COMPRESSED, false, 0 },
+	{ "compressed and COPIED", 3, COPIED | 0x5380000000050000, L2_INVALID, false, 0 },
+	{ "compressed, at the header", 3, COMPRESSED, L2_INVALID, false, 0 },
+	{ "compressed, in cluster 1", 3, COMPRESSED | 0x10000, L2_COMPRESSED, false, 0 },
+	{ "compressed, in cluster 0", 3, COMPRESSED | 0xffff, L2_INVALID, false, 0 },
+};
+
+static void test_l2(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(l2_rows); i++) {
+		const struct l2_row *row = &l2_rows[i];
+		struct geometry g = geometry_of(row->version, 16, 4, 0);
+		struct l2_entry e = l2_decode(&g, row->entry);
+
+		check_case("L2: %s", row->name);
+		CHECK_EQ(e.kind, row->kind);
+		CHECK_EQ(e.copied, row->copied);
+		CHECK_EQ(e.host.byte, row->host);
+	}
+
+	check_case("L2: alignment follows the cluster size");
+	for (unsigned bits = 9; bits <= 21; bits++) {
+		struct geometry g = geometry_of(3, bits, 4, 0);
+
+		CHECK_EQ(l2_decode(&g, UINT64_C(3) << bits).kind, L2_DATA);
+		if (bits > 9) {
+			CHECK_EQ(l2_decode(&g, UINT64_C(3) << (bits - 1)).kind, L2_INVALID);
+			CHECK_EQ(l2_decode(&g, UINT64_C(1) << (bits - 1)).kind, L2_INVALID);
+		}
+	}
+
+	check_case("L2: as qemu-img preallocates metadata");
+	for (uint64_t i = 0; i < 128; i++) {
+		struct geometry g = geometry_of(3, 16, 4, 0);
+		struct l2_entry e = l2_decode(&g, 0x8000000000050000 + i * 0x10000);
+
+		CHECK_EQ(e.kind, L2_DATA);
+		CHECK(e.copied);
+		CHECK_EQ(e.host.byte, 0x50000 + i * 0x10000);
+		CHECK_EQ(table_entry_make(e.host), 0x8000000000050000 + i * 0x10000);
+	}
+}
+
+static void test_l1(void)
+{
+	static const struct {
+		uint64_t entry;
+		enum l1_kind kind;
+		bool copied;
+		uint64_t host;
+	} l1_rows[] = {
+		{ 0, L1_ABSENT, false, 0 },
+		{ COPIED, L1_ABSENT, false, 0 },
+		{ 0x7f000000000001ff, L1_ABSENT, false, 0 },
+		{ 0x40000, L1_TABLE, false, 0x40000 },
+		{ COPIED | 0x40000, L1_TABLE, true, 0x40000 },
+		{ COPIED | 0x7f000000000401ff, L1_TABLE, true, 0x40000 },
+		{ COPIED | 0x00ffffffffff0000, L1_TABLE, true, 0x00ffffffffff0000 },
+		{ COPIED | 0x40200, L1_INVALID, true, 0x40200 },
+		{ COPIED | 0x200, L1_INVALID, true, 0x200 },
+		{ 0x8000, L1_INVALID, false, 0x8000 },
+	};
+	struct geometry g = geometry_of(3, 16, 4, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(l1_rows); i++) {
+		struct l1_entry e = l1_decode(&g, l1_rows[i].entry);
+
+		check_case("L1: %016" PRIx64, l1_rows[i].entry);
+		CHECK_EQ(e.kind, l1_rows[i].kind);
+		CHECK_EQ(e.copied, l1_rows[i].copied);
+		CHECK_EQ(e.host.byte, l1_rows[i].host);
+	}
+}
+
+static void test_compressed(void)
+{
+	static const struct {
+		unsigned cluster_bits;
+		uint64_t entry;
+		uint64_t off;
+		uint32_t len;
+	} vectors[] = {
+		{ 16, 0x5380000000050000, 0x50000, 40448 },
+		{ 16, 0x53c0000000059cff, 0x59cff, 40705 },
+		{ 16, 0x5380000000063a01, 0x63a01, 40447 },
+		{ 16, 0x4000000000050000, 0x50000, 512 },
+		{ 21, 0x4008000000a00000, 0xa00000, 5 * 512 },
+		{ 21, 0x4008000000a00802, 0xa00802, 5 * 512 - 2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		struct geometry g = geometry_of(3, vectors[i].cluster_bits, 4, 0);
+		struct compressed_range range = l2_compressed_range(&g, vectors[i].entry);
+
+		check_case("compressed: %016" PRIx64, vectors[i].entry);
+		CHECK_EQ(range.off.byte, vectors[i].off);
+		CHECK_EQ(range.len, vectors[i].len);
+	}
+
+	/* A stream of len bytes at off, described as the specification says, for each field width. */
+	check_case("compressed: what a writer writes, every cluster size");
+	for (unsigned bits = 9; bits <= 21; bits++) {
+		static const unsigned offset_bits[] = {
+			[9] = 61,  [10] = 60, [11] = 59, [12] = 58, [13] = 57, [14] = 56, [15] = 55,
+			[16] = 54, [17] = 53, [18] = 52, [19] = 51, [20] = 50, [21] = 49
+		};
+		struct geometry g = geometry_of(3, bits, 4, 0);
+		uint64_t off = (UINT64_C(1) << 48) + (UINT64_C(1) << bits) + 777;
+		uint64_t len = (UINT64_C(1) << bits) - 1;
+		uint64_t more = ((off + len - 1) >> 9) - (off >> 9);
+		uint64_t entry = COMPRESSED | more << offset_bits[bits] | off;
+		struct compressed_range range = l2_compressed_range(&g, entry);
+
+		CHECK_EQ(l2_decode(&g, entry).kind, L2_COMPRESSED);
+		CHECK_EQ(range.off.byte, off);
+		CHECK(range.len >= len && range.len < len + 512);
+		CHECK_EQ((range.off.byte + range.len) % 512, 0);
+	}
+
+	check_case("compressed: beyond the highest host offset");
+	for (unsigned bits = 9; bits < 14; bits++) {
+		struct geometry g = geometry_of(3, bits, 4, 0);
+
+		CHECK_EQ(l2_decode(&g, COMPRESSED | LIMIT_HOST_OFFSET).kind, L2_INVALID);
+		CHECK_EQ(l2_decode(&g, COMPRESSED | (LIMIT_HOST_OFFSET - 1)).kind, L2_COMPRESSED);
+	}
+}
+
+static void test_refcount_table(void)
+{
+	struct geometry g = geometry_of(3, 16, 4, 0);
+	struct host host = { 1 };
+
+	check_case("refcount table: no block");
+	CHECK_EQ(refcount_table_decode(&g, 0, &host), 0);
+	CHECK_EQ(host.byte, 0);
+	CHECK_EQ(refcount_table_decode(&g, 0x1ff, &host), 0);
+	CHECK_EQ(host.byte, 0);
+
+	check_case("refcount table: a block");
+	CHECK_EQ(refcount_table_decode(&g, 0x20000, &host), 0);
+	CHECK_EQ(host.byte, 0x20000);
+	CHECK_EQ(refcount_table_decode(&g, 0x00ffffffffff0000, &host), 0);
+	CHECK_EQ(host.byte, 0x00ffffffffff0000);
+
+	check_case("refcount table: not a block");
+	CHECK_EQ(refcount_table_decode(&g, 0x20200, &host), -EINVAL);
+	CHECK_EQ(refcount_table_decode(&g, 0x200, &host), -EINVAL);
+	CHECK_EQ(refcount_table_decode(&g, UINT64_C(1) << 56, &host), -EINVAL);
+	CHECK_EQ(refcount_table_decode(&g, UINT64_C(1) << 63, &host), -EINVAL);
+}
+
+/* Against division, for every cluster size and refcount width. */
+static void check_geometry(const struct geometry *g, unsigned cluster_bits, unsigned order)
+{
+	uint64_t cluster = UINT64_C(1) << cluster_bits;
+	struct guest guest = { 123456789 * SECTOR_SIZE };
+	uint64_t slice_entries = g->slice_bytes / g->l2_entry_bytes;
+
+	CHECK_EQ(g->cluster_bytes, cluster);
+	CHECK_EQ(1u << g->l2_bits, cluster / g->l2_entry_bytes);
+	CHECK_EQ(UINT64_C(1) << g->refcount_block_bits, cluster * 8 >> order);
+	CHECK_EQ(g->slice_bytes, cluster < 4096 ? cluster : 4096);
+	CHECK_EQ(1u << g->slice_bits, g->slice_bytes);
+	CHECK_EQ(1u << g->slice_entries_bits, slice_entries);
+	CHECK_EQ(1u << g->slice_refcounts_bits, g->slice_bytes * 8 >> order);
+	CHECK_EQ(guest_cluster(g, guest), guest.byte / cluster);
+	CHECK_EQ(guest_in_cluster(g, guest), guest.byte % cluster);
+	CHECK_EQ(guest_l1_index(g, guest), guest.byte / cluster / (cluster / g->l2_entry_bytes));
+	CHECK_EQ(guest_slice(g, guest), guest.byte / cluster / slice_entries);
+	CHECK_EQ(guest_slice_entry(g, guest), guest.byte / cluster % slice_entries);
+	CHECK_EQ(host_cluster(g, cluster_host(g, 77)), 77);
+	CHECK_EQ(cluster_host(g, 77).byte, 77 * cluster);
+}
+
+static void test_geometry(void)
+{
+	for (unsigned bits = 9; bits <= 21; bits++) {
+		check_case("geometry: clusters of 2^%u", bits);
+		for (unsigned order = 0; order <= 6; order++) {
+			struct geometry g = geometry_of(3, bits, order, 0);
+
+			CHECK_EQ(g.l2_entry_bytes, 8);
+			check_geometry(&g, bits, order);
+			if (bits < 14)
+				continue;
+			g = geometry_of(3, bits, order, QCOW2_EXTENDED_L2);
+			CHECK_EQ(g.l2_entry_bytes, 16);
+			check_geometry(&g, bits, order);
+		}
+	}
+
+	check_case("geometry: largest refcount");
+	CHECK_EQ(geometry_of(3, 16, 0, 0).refcount_max, 1);
+	CHECK_EQ(geometry_of(3, 16, 1, 0).refcount_max, 3);
+	CHECK_EQ(geometry_of(3, 16, 2, 0).refcount_max, 15);
+	CHECK_EQ(geometry_of(3, 16, 3, 0).refcount_max, 255);
+	CHECK_EQ(geometry_of(3, 16, 4, 0).refcount_max, 65535);
+	CHECK_EQ(geometry_of(3, 16, 5, 0).refcount_max, UINT32_MAX);
+	CHECK_EQ(geometry_of(3, 16, 6, 0).refcount_max, UINT64_MAX);
+}
+
+int main(void)
+{
+	test_l1();
+	test_l2();
+	test_compressed();
+	test_refcount_table();
+	test_geometry();
+	return check_end();
+}
