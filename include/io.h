@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ring border: one host I/O as data, and the two pointers behind which io_uring or the
+ * simulator executes it.
+ */
+#ifndef IO_H
+#define IO_H
+
+#include "base.h"
+
+struct task;
+
+enum io_op {
+	IO_READ, /* file -> span; ends early only at end of file (io_complete() zero-fills) */
+	IO_WRITE, /* span -> file */
+	IO_SYNC, /* fdatasync of the file; covers what had completed when it was queued */
+	IO_PUNCH, /* deallocate [off, off + len); reads as zeros afterwards; size kept */
+	IO_TRUNCATE, /* set the file's size to off */
+	IO_ZEROS, /* fill the span with zeros; touches no file */
+	IO_TIMER, /* complete with 0 after len nanoseconds; touches no file */
+};
+
+enum io_flags {
+	IO_DSYNC = 1 << 0, /* a write that is durable when it completes (RWF_DSYNC) */
+};
+
+#define SPAN_MEMORY (-1)
+
+/*
+ * Where bytes are: in memory (slot is SPAN_MEMORY, at is an address), or in a buffer that the
+ * ring knows by number (at is a byte offset into it; the CPU cannot see it).
+ */
+struct span {
+	uintptr_t at;
+	int32_t slot;
+};
+
+static inline struct span span_memory(const void *address)
+{
+	return (struct span){ .at = (uintptr_t)address, .slot = SPAN_MEMORY };
+}
+
+/* The part of a span that starts @bytes further on. */
+static inline struct span span_skip(struct span span, uint64_t bytes)
+{
+	span.at += bytes;
+	return span;
+}
+
+static inline bool span_is_memory(struct span span)
+{
+	return span.slot == SPAN_MEMORY;
+}
+
+/* Only for a span in memory. */
+static inline void *span_address(struct span span)
+{
+	return (void *)span.at;
+}
+
+/*
+ * One host I/O.  Owned by its task from io_start() until its completion; so is the memory that
+ * it names.
+ */
+struct io {
+	enum io_op op;
+	uint16_t flags;
+	uint16_t file; /* index into the files that every ring knows */
+	struct span span;
+	struct host off;
+	uint64_t len; /* bytes */
+	uint64_t moved; /* bytes of it already transferred by earlier, short completions */
+	struct task *task;
+	struct list link; /* for the ring, while it has it */
+	uint8_t retries; /* after EAGAIN and EINTR */
+	bool flying; /* from io_start() to completion */
+};
+
+/* What is left to do of a transfer that was short: the ring executes just this. */
+static inline struct span io_span(const struct io *io)
+{
+	return span_skip(io->span, io->moved);
+}
+
+static inline uint64_t io_off(const struct io *io)
+{
+	return io->off.byte + io->moved;
+}
+
+static inline uint64_t io_len(const struct io *io)
+{
+	return io->len - io->moved;
+}
+
+/*
+ * A lane's way to the host.  The ring calls io_complete() (task.h) once per queued io, on the
+ * lane's own thread, never from inside queue().
+ */
+struct ring {
+	/* Stage one io.  Own thread only; cannot fail, makes no system call. */
+	void (*queue)(struct ring *ring, struct io *io);
+	/* Make a blocked lane look at its inbox.  Any thread; may be spurious. */
+	void (*kick)(struct ring *ring);
+	/* Monotonic nanoseconds. */
+	uint64_t (*now)(struct ring *ring);
+};
+
+/*
+ * A host file as the engine sees it: a number that all rings know, and blocking calls for the
+ * time before lanes run.  Owned by who opened it; it outlives the image.
+ */
+struct host_file {
+	const char *name; /* as the user wrote it, for messages */
+	uint16_t index;
+	bool read_only;
+	bool fixed_size; /* a block device: neither grows nor shrinks */
+	uint32_t align; /* offset and length of every transfer are multiples of this: 1 or 512 */
+	uint64_t size; /* bytes, when opened */
+	/* Read up to @len bytes at @off (multiples of align); the number read, or -errno. */
+	int64_t (*read)(struct host_file *file, void *buf, size_t len, uint64_t off);
+	/* Write all of it; 0 or -errno. */
+	int (*write)(struct host_file *file, const void *buf, size_t len, uint64_t off);
+	/* fdatasync(2); 0 or -errno. */
+	int (*sync)(struct host_file *file);
+};
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tasks (state machines) and lanes (the threads they live on).
+ *
+ * A machine is one switch in one step function.  Every transition is one line,
+ * `return verb(task, NEXT)`; the verb says what resumes the task.
+ */
+#ifndef TASK_H
+#define TASK_H
+
+#include "base.h"
+#include "io.h"
+
+#include <pthread.h>
+
+struct lane;
+struct task;
+
+/* What a step told the lane; machines return it by the verbs below only. */
+enum step { STEP_AGAIN, STEP_WAIT, STEP_DONE };
+
+typedef enum step step_fn(struct task *task);
+
+/* One kind of machine: its step function and the names of its states. */
+struct machine {
+	const char *name;
+	step_fn *step;
+	const char *const *states;
+};
+
+/*
+ * One state machine.  It runs only on its home lane, one step at a time, so its fields need no
+ * lock.  A step has at most one critical section and never holds a lock across its return.
+ */
+struct task {
+	const struct machine *machine;
+	struct lane *lane;
+	uint16_t state;
+	uint16_t inflight; /* ios and children started and not yet completed */
+	bool queued; /* on a ready list or in an inbox */
+	int err; /* the first error, or 0 */
+	struct list link; /* lane->ready, lane->inbox, or one wait queue */
+};
+
+/* Tasks that wait for a change of the object which holds the queue; guarded by its lock. */
+struct waitq {
+	struct list tasks;
+};
+
+#define LANE_TRACE 256
+
+/* One step in the flight recorder. */
+struct trace_entry {
+	const struct task *task;
+	const struct machine *machine;
+	uint16_t state;
+	int err;
+};
+
+/* One thread's way through the engine.  Only inbox and asleep are touched by other threads. */
+struct lane {
+	unsigned id;
+	struct ring *ring;
+	struct list ready;
+
+	pthread_mutex_t post_lock; /* guards the two below; a leaf lock */
+	struct list inbox;
+	bool asleep; /* the ring may block: whoever posts must kick */
+
+	unsigned traced;
+	struct trace_entry trace[LANE_TRACE];
+};
+
+/* The lane of this thread, or NULL. */
+extern _Thread_local struct lane *this_lane;
+/* Engine locks held by this thread; 0 between any two steps. */
+extern _Thread_local int locks_held;
+
+void lane_init(struct lane *lane, unsigned id, struct ring *ring);
+void lane_destroy(struct lane *lane);
+
+/*
+ * Take what was posted and run at most @budget steps.  Own thread only (this_lane is set by it).
+ * True when there is more to run now.
+ */
+bool lane_run(struct lane *lane, unsigned budget);
+
+/* May the ring block?  False when there is something to run.  Own thread only. */
+bool lane_doze(struct lane *lane);
+
+/* Print the flight recorder on standard error, newest last. */
+void lane_dump(const struct lane *lane);
+
+/* --- verbs: how a step ends ------------------------------------------------------------------ */
+
+/* Nothing resumes it: run on, in a later turn. */
+enum step go(struct task *task, int next);
+/* Same, and the first error sticks. */
+enum step fail(struct task *task, int err, int next);
+/* The last of its ios and children resumes it (at once when there is none). */
+enum step await_io(struct task *task, int next);
+/* A change of what @queue belongs to; called under that object's lock. */
+enum step park(struct task *task, struct waitq *queue, int next);
+
+/* --- tasks ----------------------------------------------------------------------------------- */
+
+/* Prepare a task in @state; it does not run before task_wake() or task_start(). */
+void task_init(struct task *task, struct lane *lane, const struct machine *machine, int state);
+
+/* Make it run: any thread, under the lock of what it waited for. */
+void task_wake(struct task *task);
+
+/* Run its first step now, without a trip through the ready list.  Own lane, no lock held. */
+void task_start(struct task *task);
+
+/* A child of @parent has ended with @err: on the parent's lane. */
+void task_child_done(struct task *parent, int err);
+
+/* The name of the state a task is in. */
+const char *task_state(const struct task *task);
+
+static inline void waitq_init(struct waitq *queue)
+{
+	list_init(&queue->tasks);
+}
+
+static inline bool waitq_empty(const struct waitq *queue)
+{
+	return list_empty(&queue->tasks);
+}
+
+/* Wake all; under the lock that guards the queue. */
+void waitq_wake(struct waitq *queue);
+
+/* Wake all with an error, which sticks if it is their first. */
+void waitq_fail(struct waitq *queue, int err);
+
+/* --- host I/O -------------------------------------------------------------------------------- */
+
+/*
+ * Start one io for a task on its own lane: it counts in task->inflight until it completes, and
+ * its error, if any, becomes task->err.  May be called under a lock: it only stages.
+ */
+void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,
+	      struct host off, uint64_t len);
+
+/* The same with enum io_flags. */
+void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
+		    struct span span, struct host off, uint64_t len, unsigned flags);
+
+/*
+ * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN
+ * and EINTR are tried again (up to IO_RETRIES times), a read at end of file gets zeros; then the
+ * task is resumed.  Own thread only.
+ */
+void io_complete(struct io *io, int64_t res);
+
+#define IO_RETRIES 16
+
+/* --- locks ----------------------------------------------------------------------------------- */
+
+static inline pthread_mutex_t *critical_enter(pthread_mutex_t *lock)
+{
+	pthread_mutex_lock(lock);
+	locks_held++;
+	return lock;
+}
+
+static inline void critical_leave(pthread_mutex_t **lock)
+{
+	locks_held--;
+	pthread_mutex_unlock(*lock);
+}
+
+/* Hold a lock until the end of the enclosing block: a return below it unlocks. */
+#define CRITICAL(lock) \
+	__attribute__((cleanup(critical_leave), unused)) \
+	pthread_mutex_t *critical = critical_enter(lock)
+
+/* Enum, and names for traces and dumps, from one list of states. */
+#define STATE_ENUM(s) s,
+#define STATE_NAME(s) #s,
+#define MACHINE_STATES(machine_, LIST) \
+	enum { LIST(STATE_ENUM) }; \
+	static const char *const machine_##_states[] = { LIST(STATE_NAME) }
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tasks: the verbs that end a step, and how a host I/O resumes its task.
+ *
+ * Objects never run tasks, they wake them, under their own lock, so that "look, then park" and
+ * "change, then wake" cannot slip past each other.
+ */
+#include "task.h"
+
+#include <errno.h>
+
+enum step go(struct task *task, int next)
+{
+	task->state = (uint16_t)next;
+	return STEP_AGAIN;
+}
+
+enum step fail(struct task *task, int err, int next)
+{
+	debug_assert(err < 0);
+	if (!task->err)
+		task->err = err;
+	return go(task, next);
+}
+
+enum step await_io(struct task *task, int next)
+{
+	task->state = (uint16_t)next;
+	return task->inflight ? STEP_WAIT : STEP_AGAIN;
+}
+
+enum step park(struct task *task, struct waitq *queue, int next)
+{
+	/* The queue's lock is held, and nothing else will resume the task. */
+	must(locks_held > 0);
+	must(task->inflight == 0);
+	task->state = (uint16_t)next;
+	list_add_tail(&queue->tasks, &task->link);
+	return STEP_WAIT;
+}
+
+void task_init(struct task *task, struct lane *lane, const struct machine *machine, int state)
+{
+	*task = (struct task){ .machine = machine, .lane = lane, .state = (uint16_t)state };
+	list_init(&task->link);
+}
+
+const char *task_state(const struct task *task)
+{
+	return task->machine->states[task->state];
+}
+
+void waitq_wake(struct waitq *queue)
+{
+	while (!list_empty(&queue->tasks))
+		task_wake(container_of(queue->tasks.next, struct task, link));
+}
+
+void waitq_fail(struct waitq *queue, int err)
+{
+	debug_assert(err < 0);
+	list_for_each(node, &queue->tasks) {
+		struct task *task = container_of(node, struct task, link);
+
+		if (!task->err)
+			task->err = err;
+	}
+	waitq_wake(queue);
+}
+
+void task_child_done(struct task *parent, int err)
+{
+	must(parent->inflight > 0);
+	if (err && !parent->err)
+		parent->err = err;
+	if (--parent->inflight == 0)
+		task_wake(parent);
+}
+
+void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
+		    struct span span, struct host off, uint64_t len, unsigned flags)
+{
+	must(!io->flying);
+	*io = (struct io){ .op = op,
+			   .flags = (uint16_t)flags,
+			   .file = file,
+			   .span = span,
+			   .off = off,
+			   .len = len,
+			   .task = task,
+			   .flying = true };
+	list_init(&io->link);
+	task->inflight++;
+	task->lane->ring->queue(task->lane->ring, io);
+}
+
+void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,
+	      struct host off, uint64_t len)
+{
+	io_start_flags(task, io, op, file, span, off, len, 0);
+}
+
+static void io_again(struct io *io)
+{
+	struct ring *ring = io->task->lane->ring;
+
+	ring->queue(ring, io);
+}
+
+/*
+ * A read that ended early: at end of file the rest is zeros.  The host ends a read in the middle
+ * of a sector only there; at a sector's edge it may just have been interrupted, so ask again.
+ */
+static bool read_short(struct io *io, uint64_t moved)
+{
+	io->moved += moved;
+	if (moved > 0 && is_aligned(moved, SECTOR_SIZE)) {
+		io_again(io);
+		return true;
+	}
+	if (span_is_memory(io->span)) {
+		memset(span_address(io_span(io)), 0, io_len(io));
+		return false;
+	}
+	io->op = IO_ZEROS;
+	io_again(io);
+	return true;
+}
+
+/* True when the io was queued once more. */
+static bool io_continue(struct io *io, int64_t *res)
+{
+	if ((*res == -EAGAIN || *res == -EINTR) && io->retries < IO_RETRIES) {
+		io->retries++;
+		io_again(io);
+		return true;
+	}
+	if (*res < 0 || (io->op != IO_READ && io->op != IO_WRITE))
+		return false;
+	if ((uint64_t)*res >= io_len(io))
+		return false;
+	if (io->op == IO_READ)
+		return read_short(io, (uint64_t)*res);
+	if (*res == 0) {
+		*res = -EIO; /* a write that makes no progress */
+		return false;
+	}
+	io->moved += (uint64_t)*res;
+	io_again(io);
+	return true;
+}
+
+void io_complete(struct io *io, int64_t res)
+{
+	struct task *task = io->task;
+
+	must(io->flying);
+	if (io_continue(io, &res))
+		return;
+	io->flying = false;
+	if (res == -EAGAIN || res == -EINTR)
+		res = -EIO;
+	task_child_done(task, res < 0 ? (int)res : 0);
+}
