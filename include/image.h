@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The engine: one qcow2 image, many lanes.  It knows neither ublk nor io_uring.
+ *
+ * Life: image_open() (blocking) -> image_submit() from any lane -> image_close_start() on one
+ * lane when no request is left, run the lanes until its callback -> image_free().
+ */
+#ifndef IMAGE_H
+#define IMAGE_H
+
+#include "base.h"
+#include "io.h"
+#include "req.h"
+#include "task.h"
+
+struct image;
+
+struct image_options {
+	bool read_only;
+	uint64_t l2_cache_bytes; /* 0: as much as maps the whole disk, within LIMIT_L2_CACHE_DEFAULT */
+	unsigned reqs_per_lane; /* requests that one lane may have in the engine at a time */
+	unsigned lanes; /* how many; the last one also runs the background jobs */
+	struct lane *const *lane; /* by id; initialised, outlive the image */
+	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
+};
+
+/* Facts for whoever presents the image. */
+struct image_info {
+	uint64_t size_bytes; /* of the guest's disk; a multiple of SECTOR_SIZE */
+	uint32_t cluster_bytes;
+	unsigned version;
+	bool read_only;
+	bool discards; /* a discarded range may be given back to the host */
+};
+
+/* Counters since open; a snapshot, each exact. */
+struct image_stats {
+	uint64_t syncs; /* IO_SYNC of the image file started by flushes */
+	uint64_t flush_runs;
+	uint64_t refills; /* runs of clusters reserved */
+	uint64_t slice_loads; /* metadata reads */
+	uint64_t slice_writes;
+	uint64_t clusters_allocated; /* linked or given back, by requests */
+	uint64_t clusters_released; /* references dropped */
+};
+
+/*
+ * Read header and tables, validate all of it (qcow2 specification: header, L1, refcount table),
+ * and make an image.  Blocking; before lanes run; writes nothing.  @file outlives the image.
+ * Errors: -EINVAL malformed, -ENOTSUP a feature that is not supported, -EIO, -ENOMEM; the
+ * sentence is in @why.
+ */
+int image_open(struct image **image, struct host_file *file, const struct image_options *options,
+	       struct why *why);
+
+struct image_info image_info(const struct image *image);
+
+/*
+ * Hand in a request.  On the lane's own thread, no lock held.  req->done() is called later from
+ * the lane, or from inside this call.  The range must lie on the disk (asserted).
+ * Results: -EIO, -ENOSPC, ... of the host; -EIO for writes once the image is broken; -EROFS.
+ */
+void image_submit(struct image *image, struct lane *lane, struct req *req);
+
+/*
+ * Write back everything, give back what was reserved, trim the file; then @done(@arg, 0 or the
+ * first error) on that lane.  No request is in the engine and none will come.
+ */
+void image_close_start(struct image *image, struct lane *lane, void (*done)(void *arg, int err),
+		       void *arg);
+
+/* After close (or instead of it when lanes never ran, or in a simulated crash). */
+void image_free(struct image *image);
+
+struct image_stats image_stats(const struct image *image);
+
+/*
+ * Planted bugs, for the tests that prove that they would be found: engine code asks
+ * mutant(NAME) where it is about to do the right thing.  Always false outside -DMUTANTS builds.
+ */
+#define MUTANT_LIST(m) \
+	m(NO_DATA_SYNC) /* flush: no sync between data and the mappings of it */ \
+	m(NO_META_SYNC) /* flush: no sync after the mappings were written */ \
+	m(LATE_SNAPSHOT) /* flush: slices copied when written, not when frozen */ \
+	m(NO_RESERVE_SYNC) /* refcounts of a run are not durable when it is handed out */ \
+	m(NO_CLAIM) /* two parts may allocate for one cluster */ \
+	m(NO_SLICE_WAKE) /* a loaded slice does not wake who waits for it */ \
+	m(NO_RESERVE_WAKE) /* a refilled lane is not told */ \
+	m(NO_CLAIM_WAKE) /* the end of a claim wakes nobody */ \
+	m(NO_FLUSH_WAKE) /* the end of a flush wakes nobody */ \
+	m(NO_SLICE_FREE_WAKE) /* a slice that became clean or unpinned wakes nobody */ \
+	m(EARLY_REUSE) /* dropped clusters are free before the drop is durable */ \
+	m(NO_EPOCH) /* dropped clusters are free while requests may still use them */ \
+	m(NO_EPOCH_WAKE) /* the last request of an epoch does not tell who waits for it */ \
+	m(NO_TABLE_SYNC) /* pointer to a new table written with, not after, the table */ \
+	m(NO_TABLE_CLAIM) /* two parts may make the same L2 table */ \
+	m(NO_ZERO_FILL) /* the rest of a recycled cluster is not zeroed */ \
+	m(SYNC_ERROR_IGNORED) /* a failed fsync does not latch */ \
+	m(FLUSH_JOINS_RUNNING) /* a flush is content with the run under way */ \
+	m(NO_REFBLOCK_SYNC) /* refcount table points at a block that is not durable */ \
+	m(NO_COPY) /* copy on write without the copy */
+
+#define MUTANT_ENUM(name) MUTANT_##name,
+enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
+
+#ifdef MUTANTS
+extern enum mutant mutant_planted;
+#define mutant(name) (mutant_planted == MUTANT_##name)
+#else
+#define mutant(name) false
+#endif
+
+#endif

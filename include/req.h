@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The front door: one guest request, and the part, which is the machine that serves it. */
+#ifndef REQ_H
+#define REQ_H
+
+#include "base.h"
+#include "io.h"
+#include "task.h"
+
+struct image;
+struct slice;
+
+enum req_op { REQ_READ, REQ_WRITE, REQ_FLUSH, REQ_DISCARD, REQ_WRITE_ZEROES };
+
+enum req_flags {
+	REQ_FUA = 1 << 0, /* durable when done */
+	REQ_NOUNMAP = 1 << 1, /* REQ_WRITE_ZEROES: keep the space allocated */
+};
+
+/* Guest clusters of one slice that are just being given host clusters; others park on it. */
+struct claim {
+	uint64_t first_cluster; /* guest clusters */
+	uint64_t last_cluster; /* inclusive */
+	struct waitq waiters; /* under the lock of the list that holds it */
+	struct list link;
+};
+
+/* What a stretch of the guest's disk is. */
+enum extent_kind {
+	EXTENT_DATA, /* bytes at host */
+	EXTENT_ZERO, /* reads as zeros, explicitly; host is set when the space is preallocated */
+	EXTENT_ABSENT, /* nothing in this file: backing, or zeros */
+};
+
+struct extent {
+	enum extent_kind kind;
+	bool in_place; /* DATA or preallocated ZERO whose clusters are ours alone (COPIED) */
+	struct host host; /* of the first byte; meaningful for DATA and preallocated ZERO */
+	bool preallocated; /* ZERO with host clusters */
+	uint64_t len; /* bytes, from the guest offset that was asked for */
+};
+
+#define PART_IOS 3 /* head, guest bytes, tail */
+
+/*
+ * A stretch of a request with one mapping decision at a time.  Private to the engine; a request
+ * carries its first part inline, further ones come from the lane's pool.
+ */
+struct part {
+	struct task task;
+	struct req *req;
+	struct image *image;
+	struct guest guest; /* what is still to do: the first byte */
+	uint64_t len; /* ... and how many */
+	struct span span; /* of the first byte; zeros for a write of zeros */
+	struct extent extent; /* the decision at hand; extent.len bytes of the above */
+	struct slice *slice; /* pinned while set */
+	uint64_t host_cluster; /* newly allocated, first of extent.len's clusters; 0: none */
+	uint32_t clusters; /* how many */
+	bool fresh_zero; /* ... and they read as zeros where not written */
+	bool reuse; /* the host clusters of a preallocated ZERO are written in place */
+	bool data_first; /* the mapping may be durable only after the bytes (law 2) */
+	int copy_buffer; /* index of the copy buffer held, or -1 */
+	bool writes_zeros; /* span is the image's zeros: do not advance it */
+	bool claimed;
+	bool pooled;
+	uint8_t epoch; /* the bucket entered, see epoch.h */
+	bool flush_after; /* FUA on a mapping that is not durable: end with a flush */
+	uint64_t later; /* bytes of a REQ_WRITE_ZEROES behind the piece being written */
+	uint64_t flush_run; /* the run that covers this part; 0: none yet */
+	struct claim claim;
+	struct list link; /* of the pool */
+	struct io io[PART_IOS];
+};
+
+/*
+ * One guest request.  The caller fills the first group, keeps req and buffer untouched from
+ * image_submit() to done(), and gets it back there.
+ */
+struct req {
+	enum req_op op;
+	unsigned flags; /* enum req_flags */
+	struct guest guest; /* first byte; a multiple of SECTOR_SIZE */
+	uint64_t len; /* bytes; a multiple of SECTOR_SIZE; 0 for REQ_FLUSH only */
+	struct span span; /* READ: destination, WRITE: source; else unused */
+	/* On the lane that submitted it, exactly once; may submit again. */
+	void (*done)(struct req *req);
+
+	int result; /* 0 or -errno, valid in done() */
+
+	/* Private to the engine. */
+	uint32_t parts; /* not yet done */
+	struct part part;
+};
+
+#endif

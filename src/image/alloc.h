@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The allocator: the one task that all refcounts belong to. */
+#ifndef ALLOC_H
+#define ALLOC_H
+
+#include "engine.h"
+
+/* Reads the refcount table.  -EINVAL, -EIO, -ENOMEM with the sentence. */
+int alloc_open(struct image *image, struct why *why);
+void alloc_free(struct image *image);
+
+/* May the file reach to the end of these clusters? */
+bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters);
+
+/* Does this cluster read as zeros because nothing was ever there? */
+bool alloc_never_written(const struct image *image, uint64_t cluster);
+
+/*
+ * Give back all stock, write all refcounts, trim the file: then alloc->closed is woken and
+ * alloc->close_err says how it went.  No lane allocates any more.  Takes alloc->lock.
+ */
+void alloc_close_start(struct image *image);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The cache of L2 slices: which pieces of the mapping are in memory?
+ *
+ * Who misses a slice starts its load and parks on it; the load is a task of its own, embedded in
+ * the slice, so that readers, writers and zeroers need no states for it.  Dirty, pinned and
+ * loading slices stay; all others may be evicted at any time, because whoever changes a mapping
+ * pins it first and whoever only reads it looks with slice_peek().
+ */
+#include "cache.h"
+
+#include "writeback.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define SHARDS_MAX 64u
+#define SHARD_WAYS 8u
+
+/*
+ *	READ   -> LOADED LOADED~
+ *	LOADED -> DONE
+ */
+#define LOAD_LIST(s) s(L_READ) s(L_LOADED)
+MACHINE_STATES(load, LOAD_LIST);
+
+static struct host slice_host(const struct image *image, uint64_t index)
+{
+	unsigned slices_bits = image->geo.cluster_bits - image->geo.slice_bits;
+	struct l1_entry table = l1_decode(&image->geo, be64_load(&image->l1[index >> slices_bits]));
+	uint64_t slice = index & ((UINT64_C(1) << slices_bits) - 1);
+
+	if (table.kind != L1_TABLE)
+		return (struct host){ 0 };
+	return (struct host){ table.host.byte + (slice << image->geo.slice_bits) };
+}
+
+/* What was loaded is there for all, or it is not and they hear why. */
+static void slice_loaded(struct slice *slice, int err)
+{
+	_Atomic uintptr_t *cell = &slice->image->cache.directory[slice->index];
+
+	if (err) {
+		atomic_store_explicit(cell, 0, memory_order_release);
+		slice->state = SLICE_FREE;
+		slice->index = SLICE_NONE;
+		waitq_fail(&slice->loaded, err);
+	} else {
+		slice->state = SLICE_VALID;
+		atomic_store_explicit(cell, (uintptr_t)slice, memory_order_release);
+		if (!mutant(NO_SLICE_WAKE))
+			waitq_wake(&slice->loaded);
+	}
+	shard_relieve(slice->shard);
+}
+
+static enum step load_step(struct task *t)
+{
+	struct slice *slice = container_of(t, struct slice, load);
+	struct image *image = slice->image;
+
+	switch (t->state) {
+	case L_READ: {
+		struct host host = slice_host(image, slice->index);
+
+		count(&image->counters.slice_loads, 1);
+		if (!host.byte)
+			return fail(t, -EIO, L_LOADED);
+		io_start(t, &slice->io, IO_READ, image->file->index, span_memory(slice->entries),
+			 host, image->geo.slice_bytes);
+		return await_io(t, L_LOADED);
+	}
+	case L_LOADED: {
+		CRITICAL(&slice->shard->lock);
+		slice_loaded(slice, t->err);
+		return STEP_DONE;
+	}
+	}
+	abort();
+}
+
+static const struct machine load_machine = { "load", load_step, load_states };
+
+/* A slice that can be used for something else, by the clock; NULL when all are needed. */
+static struct slice *shard_evict(struct shard *shard)
+{
+	for (uint32_t n = 0; n < 2 * shard->count; n++) {
+		struct slice *slice = &shard->slices[shard->hand];
+
+		shard->hand = (shard->hand + 1) % shard->count;
+		if (slice->state == SLICE_FREE)
+			return slice;
+		if (slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing)
+			continue;
+		if (atomic_exchange_explicit(&slice->used, false, memory_order_relaxed))
+			continue;
+		return slice;
+	}
+	return NULL;
+}
+
+static void slice_replace(struct image *image, struct slice *slice, uint64_t index,
+			  struct lane *lane)
+{
+	_Atomic uintptr_t *directory = image->cache.directory;
+
+	if (slice->index != SLICE_NONE)
+		atomic_store(&directory[slice->index], 0);
+	/* Before the memory changes, and after nobody can find it any more. */
+	atomic_fetch_add(&slice->generation, 1);
+	slice->state = SLICE_LOADING;
+	slice->index = index;
+	atomic_store(&directory[index], (uintptr_t)slice | SLICE_IS_LOADING);
+	task_init(&slice->load, lane, &load_machine, L_READ);
+	task_wake(&slice->load);
+}
+
+struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane, struct waitq **wait)
+{
+	struct shard *shard = cache_shard(image, index);
+	uintptr_t seen = atomic_load_explicit(&image->cache.directory[index], memory_order_relaxed);
+	struct slice *slice = (struct slice *)(seen & ~SLICE_IS_LOADING);
+
+	if (slice && slice->state == SLICE_VALID) {
+		atomic_store_explicit(&slice->used, true, memory_order_relaxed);
+		return slice;
+	}
+	if (!slice) {
+		slice = shard_evict(shard);
+		if (!slice) {
+			writeback_want(image);
+			*wait = image_broken(image) ? NULL : &shard->starved;
+			return NULL;
+		}
+		slice_replace(image, slice, index, lane);
+	}
+	*wait = &slice->loaded;
+	return NULL;
+}
+
+void shard_relieve(struct shard *shard)
+{
+	if (!mutant(NO_SLICE_FREE_WAKE))
+		waitq_wake(&shard->starved);
+}
+
+void slice_pin(struct slice *slice)
+{
+	must(slice->state == SLICE_VALID);
+	slice->pins++;
+}
+
+void slice_unpin(struct slice *slice)
+{
+	must(slice->pins > 0);
+	if (--slice->pins == 0)
+		shard_relieve(slice->shard);
+}
+
+/* --- open ------------------------------------------------------------------------------------- */
+
+static void *map_memory(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void slice_init(struct image *image, struct shard *shard, struct slice *slice, uint64_t nth)
+{
+	slice->entries = (void *)((uint8_t *)image->cache.memory + nth * image->geo.slice_bytes);
+	slice->index = SLICE_NONE;
+	slice->shard = shard;
+	slice->image = image;
+	waitq_init(&slice->loaded);
+	list_init(&slice->dirty_link);
+}
+
+static void shards_init(struct image *image)
+{
+	struct cache *cache = &image->cache;
+	uint64_t nth = 0;
+
+	for (uint32_t i = 0; i < cache->nshards; i++) {
+		struct shard *shard = &cache->shards[i];
+
+		pthread_mutex_init(&shard->lock, NULL);
+		list_init(&shard->claims);
+		waitq_init(&shard->starved);
+		shard->slices = &cache->slices[nth];
+		shard->count =
+			cache->nslices / cache->nshards + (i < cache->nslices % cache->nshards);
+		for (uint32_t j = 0; j < shard->count; j++)
+			slice_init(image, shard, &shard->slices[j], nth++);
+	}
+}
+
+int cache_open(struct image *image, uint64_t bytes)
+{
+	const struct geometry *geo = &image->geo;
+	struct cache *cache = &image->cache;
+	uint64_t covered = (uint64_t)1 << (geo->cluster_bits + geo->slice_entries_bits);
+	uint64_t all = max_u64(div_round_up(geo->size_bytes, covered), 1);
+
+	if (!bytes)
+		bytes = min_u64(all * geo->slice_bytes, LIMIT_L2_CACHE_DEFAULT);
+	cache->nslices = (uint32_t)min_u64(min_u64(max_u64(bytes / geo->slice_bytes, 1), all),
+					   UINT32_C(1) << 22);
+	cache->nshards = 1;
+	while (cache->nshards < SHARDS_MAX && cache->nslices / (cache->nshards * 2) >= SHARD_WAYS)
+		cache->nshards *= 2;
+
+	/* Reserved address space: pages are touched as slices are used. */
+	cache->directory_entries = all;
+	cache->directory = map_memory(all * sizeof(*cache->directory));
+	cache->memory_bytes = (size_t)cache->nslices * geo->slice_bytes;
+	cache->memory = map_memory(cache->memory_bytes);
+	cache->slices = map_memory(cache->nslices * sizeof(*cache->slices));
+	cache->shards = aligned_alloc(CACHE_LINE, cache->nshards * sizeof(*cache->shards));
+	if (!cache->directory || !cache->memory || !cache->slices || !cache->shards)
+		return -ENOMEM;
+	memset(cache->shards, 0, cache->nshards * sizeof(*cache->shards));
+	shards_init(image);
+	return 0;
+}
+
+void cache_free(struct image *image)
+{
+	struct cache *cache = &image->cache;
+
+	if (cache->directory)
+		munmap((void *)cache->directory,
+		       cache->directory_entries * sizeof(*cache->directory));
+	if (cache->memory)
+		munmap(cache->memory, cache->memory_bytes);
+	if (cache->slices)
+		munmap(cache->slices, cache->nslices * sizeof(*cache->slices));
+	for (uint32_t i = 0; cache->shards && i < cache->nshards; i++)
+		pthread_mutex_destroy(&cache->shards[i].lock);
+	free(cache->shards);
+}

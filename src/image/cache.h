@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cache of L2 slices: look up, load, evict.  Its memory is allocated once, at open. */
+#ifndef CACHE_H
+#define CACHE_H
+
+#include "engine.h"
+
+/* @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT.  -ENOMEM. */
+int cache_open(struct image *image, uint64_t bytes);
+void cache_free(struct image *image);
+
+static inline struct shard *cache_shard(struct image *image, uint64_t slice_index)
+{
+	return &image->cache.shards[slice_index & (image->cache.nshards - 1)];
+}
+
+/*
+ * The slice, when it is valid; else NULL, and *@wait is what to park on before looking again (a
+ * load has been started on @lane if need be), or NULL when the image is broken and nothing can
+ * be evicted.  The L2 table exists.  Under the shard's lock.
+ */
+struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane,
+			struct waitq **wait);
+
+/* Keep a valid slice from being evicted.  Under the shard's lock. */
+void slice_pin(struct slice *slice);
+void slice_unpin(struct slice *slice);
+
+/* Wake who waits for a slice of this shard to become evictable.  Under the shard's lock. */
+void shard_relieve(struct shard *shard);
+
+/*
+ * One entry without the lock: false when the slice is not there, or was just being replaced.
+ * A slice's memory is never given back, so a stale look is harmless; the generation tells.
+ */
+static inline bool slice_peek(const struct image *image, uint64_t index, uint32_t entry,
+			      uint64_t *word)
+{
+	const _Atomic uintptr_t *cell = &image->cache.directory[index];
+	uintptr_t seen = atomic_load_explicit(cell, memory_order_acquire);
+
+	if (!seen || (seen & SLICE_IS_LOADING))
+		return false;
+
+	struct slice *slice = (struct slice *)seen;
+	uint32_t generation = atomic_load_explicit(&slice->generation, memory_order_acquire);
+
+	if (atomic_load_explicit(cell, memory_order_acquire) != seen)
+		return false;
+	*word = be64_load(&slice->entries[entry]);
+	if (atomic_load_explicit(&slice->generation, memory_order_acquire) != generation)
+		return false;
+	if (!atomic_load_explicit(&slice->used, memory_order_relaxed))
+		atomic_store_explicit(&slice->used, true, memory_order_relaxed);
+	return true;
+}
+
+/*
+ * May a FUA write to a mapped cluster of this slice end with the data alone?  So when the slice
+ * has no change that is not durable; without the lock, a stale "no" is only slower.
+ */
+static inline bool slice_durable(const struct image *image, uint64_t index)
+{
+	uintptr_t seen = atomic_load_explicit(&image->cache.directory[index], memory_order_acquire);
+
+	return seen && !(seen & SLICE_IS_LOADING) &&
+	       !atomic_load_explicit(&((struct slice *)seen)->unsynced, memory_order_acquire);
+}
+
+#endif

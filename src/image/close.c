@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Closing: a last flush, then the allocator gives back what nobody used. */
+#include "alloc.h"
+#include "part.h"
+
+#include <stdlib.h>
+
+/*
+ *	FLUSH -> DONE ALLOC~
+ *	ALLOC -> WAIT
+ *	WAIT  -> WAIT* DONE
+ */
+#define CLOSE_LIST(s) s(C_FLUSH) s(C_ALLOC) s(C_WAIT) s(C_DONE)
+MACHINE_STATES(close, CLOSE_LIST);
+
+static void flush_done(struct req *req)
+{
+	struct closer *closer = container_of(req, struct closer, flush);
+
+	task_child_done(&closer->task, req->result);
+}
+
+static enum step close_step(struct task *t)
+{
+	struct closer *closer = container_of(t, struct closer, task);
+	struct image *image = container_of(closer, struct image, closer);
+
+	switch (t->state) {
+	case C_FLUSH:
+		if (image->read_only)
+			return go(t, C_DONE);
+		closer->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
+		t->inflight++;
+		part_queue(image, t->lane, &closer->flush);
+		return await_io(t, C_ALLOC);
+
+	case C_ALLOC:
+		/* Also after a failed flush: what was reserved is given back all the same. */
+		alloc_close_start(image);
+		return go(t, C_WAIT);
+
+	case C_WAIT: {
+		CRITICAL(&image->alloc.lock);
+		if (!image->alloc.closed_down)
+			return park(t, &image->alloc.closed, C_WAIT);
+		if (image->alloc.close_err)
+			return fail(t, image->alloc.close_err, C_DONE);
+		return go(t, C_DONE);
+	}
+	case C_DONE:
+		closer->done(closer->arg, t->err);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+static const struct machine close_machine = { "close", close_step, close_states };
+
+void image_close_start(struct image *image, struct lane *lane, void (*done)(void *arg, int err),
+		       void *arg)
+{
+	struct closer *closer = &image->closer;
+
+	closer->done = done;
+	closer->arg = arg;
+	task_init(&closer->task, lane, &close_machine, C_FLUSH);
+	task_wake(&closer->task);
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The engine's shared state: struct image and what it is made of.
+ *
+ * Lock order, outermost first; a step takes one of the first three and, under it, at most the
+ * leaf locks:
+ *
+ *	image->tables.lock	which L2 tables are being made, L1 changes
+ *	shard->lock		slices, claims and pins of one shard of the L2 cache
+ *	alloc->lock		what lanes and the allocator hand each other
+ *	flush->lock (leaf)	dirty lists, releases, who flushes
+ *	copies->lock (leaf)	the pool of copy buffers
+ *	lane->post_lock (leaf)	inboxes
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "base.h"
+#include "format.h"
+#include "image.h"
+#include "io.h"
+#include "req.h"
+#include "task.h"
+
+#define CACHE_LINE 64
+
+/* --- epochs (epoch.c): who may still use a cluster whose mapping was dropped ------------------- */
+
+#define EPOCH_BUCKETS 4u
+
+struct epoch_lane {
+	_Atomic uint32_t live[EPOCH_BUCKETS]; /* parts inside, by epoch; written by its lane only */
+};
+
+struct epoch {
+	_Atomic uint64_t now;
+	_Atomic bool wanted; /* the allocator waits for an epoch to end */
+};
+
+/* --- the L2 cache (cache.c) --------------------------------------------------------------------- */
+
+enum slice_state { SLICE_FREE, SLICE_LOADING, SLICE_VALID };
+
+#define SLICE_NONE UINT64_MAX
+
+/* A piece of an L2 table in memory.  Guarded by its shard's lock unless said otherwise. */
+struct slice {
+	struct be64_atomic *entries; /* read without the lock: see slice_peek() */
+	_Atomic uint32_t generation; /* counts what the memory has been used for */
+	_Atomic bool used; /* since the clock last passed; no lock */
+	_Atomic bool unsynced; /* a change is not durable; read without the lock */
+	enum slice_state state;
+	bool dirty; /* changed since it was last copied for a flush */
+	bool flushing; /* copied, not yet settled */
+	uint32_t pins; /* may not be evicted */
+	uint64_t index; /* which slice of the disk */
+	struct shard *shard;
+	struct image *image;
+	struct waitq loaded; /* while LOADING */
+	struct list dirty_link; /* flush->dirty, under flush->lock */
+	struct task load;
+	struct io io;
+};
+
+/* The cache is set-associative: slice i of the disk lives in shard i modulo the number of shards. */
+struct shard {
+	pthread_mutex_t lock;
+	struct slice *slices;
+	uint32_t count;
+	uint32_t hand; /* of the clock */
+	struct list claims; /* struct claim */
+	struct waitq starved; /* wait for a slice that can be evicted */
+} __attribute__((aligned(CACHE_LINE)));
+
+struct cache {
+	struct shard *shards;
+	struct slice *slices;
+	void *memory;
+	size_t memory_bytes;
+	uint32_t nshards; /* a power of two */
+	uint32_t nslices;
+	/* By slice index: NULL, or the slice; SLICE_IS_LOADING set while it is not valid. */
+	_Atomic uintptr_t *directory;
+	uint64_t directory_entries;
+};
+
+#define SLICE_IS_LOADING ((uintptr_t)1)
+
+/* --- making L2 tables (table.c) ------------------------------------------------------------------ */
+
+#define TABLE_JOBS 8
+#define TABLE_COPY_BYTES (64 * KIB)
+
+struct table_job {
+	struct task task;
+	struct image *image;
+	struct io io;
+	uint64_t l1_index;
+	uint64_t host_cluster; /* the new table */
+	bool zero; /* it reads as zeros already */
+	struct l1_entry old; /* copied from when it is a table */
+	uint32_t copied; /* bytes */
+	uint8_t *bounce;
+	bool busy;
+	struct waitq waiters;
+};
+
+struct tables {
+	pthread_mutex_t lock;
+	struct table_job job[TABLE_JOBS];
+	struct waitq starved; /* wait for a job that is not busy */
+};
+
+/* --- what flushes write and releases wait for (flush.c) -------------------------------------------- */
+
+#define FLUSH_IOS 32
+#define FLUSH_L1_BLOCKS 64u
+#define L1_BLOCK_BYTES 4096u
+
+/* References to host clusters that a change of a mapping has dropped. */
+struct release {
+	struct list link;
+	uint64_t cluster;
+	uint32_t count;
+	uint64_t epoch; /* when it became durable */
+};
+
+struct flush {
+	pthread_mutex_t lock;
+	struct list dirty; /* slices to be written */
+	struct list pending; /* releases whose drop is not durable */
+	struct list free_releases;
+	uint32_t dirty_count; /* on the dirty list, frozen, or promised to a link */
+	uint32_t dirty_max;
+	uint32_t releases_free; /* not promised */
+	uint8_t *l1_dirty; /* one byte a block of L1 */
+	uint32_t l1_dirty_count;
+	bool data_first; /* some change needs the data to be durable before it (law 2) */
+	bool running;
+	uint64_t started; /* runs begun */
+	uint64_t finished; /* runs ended */
+	uint64_t succeeded; /* the last run that ended well */
+	int err; /* of the last run that did not */
+	struct waitq waiters; /* for the end of a run */
+	struct waitq starved; /* for room: dirty slices or releases */
+
+	/* The runner's, while running. */
+	struct slice **frozen;
+	uint64_t *frozen_off; /* host offset of each */
+	uint32_t frozen_count;
+	uint32_t cursor;
+	struct list frozen_releases;
+	uint32_t l1_frozen[FLUSH_L1_BLOCKS];
+	uint32_t l1_frozen_count;
+	bool frozen_data_first;
+	bool sync_failed;
+	uint8_t *bounce; /* dirty_max slices, then FLUSH_L1_BLOCKS blocks of L1 */
+	size_t bounce_bytes;
+	struct release *releases;
+	struct io io[FLUSH_IOS];
+};
+
+/* Flushes that nobody asked for (writeback.c). */
+struct writeback {
+	struct task urgent;
+	struct task lazy;
+	struct io timer;
+	struct req flush;
+	struct waitq idle; /* the two tasks park here; flush->lock */
+	bool wanted;
+	bool lazy_wanted;
+};
+
+/* --- host clusters (reserve.c, alloc.c, refblock.c, grow.c) ------------------------------------------ */
+
+#define RESERVE_RUNS 8
+
+/* Host clusters with a refcount of 1 on disk and no reference. */
+struct run {
+	uint64_t cluster;
+	uint32_t count;
+	bool zero; /* reads as zeros, durably */
+};
+
+/* A lane's stock. */
+struct reserve {
+	struct run *run; /* the lane's own; room for what every part may give back */
+	uint32_t runs;
+	uint32_t runs_max;
+	bool asked; /* the lane's own: a refill is under way or has come */
+	/* Under alloc->lock: */
+	struct run next[RESERVE_RUNS];
+	uint32_t next_runs;
+	bool wanted;
+	struct waitq waiters;
+	uint32_t batch; /* clusters of the last refill; the allocator's while asked */
+	uint32_t batch_max;
+};
+
+#define REF_PIECES 32
+
+/* A piece of a refcount block in memory; the allocator's alone. */
+struct ref_piece {
+	uint8_t *bytes;
+	uint64_t index; /* host cluster >> slice_refcounts_bits, or SLICE_NONE */
+	uint64_t used; /* when; for eviction */
+	bool dirty;
+	struct io io;
+};
+
+/* Getting a piece into memory (refblock.c); a child of the allocator. */
+struct piece_load {
+	struct task task;
+	struct task *parent;
+	struct ref_piece *piece;
+	uint64_t index;
+};
+
+/* Making a refcount block, or a larger refcount table (grow.c); a child of the allocator. */
+struct grow {
+	struct task task;
+	struct task *parent;
+	struct io io;
+	uint64_t block; /* index of the block that is missing */
+	uint64_t first; /* host cluster of the first new block */
+	uint64_t blocks; /* how many, and behind them: */
+	uint64_t table_clusters;
+	uint64_t written; /* slices of new blocks */
+	uint64_t new_size; /* of the file */
+	uint8_t *bounce; /* slice_bytes */
+};
+
+/*
+ * All refcounts belong to one task on the service lane: no lock but for what is handed over.
+ */
+struct alloc {
+	pthread_mutex_t lock;
+	struct list released; /* durable drops, oldest first */
+	struct waitq idle; /* the allocator, when there is nothing to do */
+	struct waitq closed; /* who waits for the end */
+	bool closing;
+	bool closed_down;
+	int close_err;
+
+	/* The allocator's own: */
+	struct task task;
+	struct image *image;
+	struct be64 *table; /* the refcount table as on disk, room for the largest */
+	uint64_t table_entries;
+	struct host table_host;
+	uint32_t table_clusters;
+	struct ref_piece piece[REF_PIECES];
+	uint8_t *piece_memory;
+	uint64_t clock;
+	uint64_t scan; /* no free cluster below is known */
+	uint64_t tail; /* clusters from here on have never been written */
+	uint64_t file_bytes; /* size of the file now */
+	uint64_t opened_bytes; /* and when it was opened */
+	bool no_punch; /* the host cannot punch holes */
+	struct piece_load load;
+	struct grow grow;
+
+	struct list work; /* releases being dropped */
+	struct release old_table; /* for the refcount table that was grown out of */
+	struct release returned; /* for a run given back at close */
+	unsigned lane; /* being served */
+	uint32_t want; /* clusters, for that lane */
+	uint32_t got;
+	uint32_t budget; /* pieces that may still be searched for this refill */
+	struct run found[RESERVE_RUNS]; /* counted in memory; kept when a refill fails */
+	uint32_t founds;
+	uint64_t trim; /* one behind the last cluster in use, while looking for it */
+	struct io io[RESERVE_RUNS];
+};
+
+/* --- copy on write --------------------------------------------------------------------------------------- */
+
+#define COPY_BUFFERS 16
+
+struct copies {
+	pthread_mutex_t lock;
+	uint8_t *memory; /* COPY_BUFFERS pairs of clusters: head and tail */
+	size_t memory_bytes;
+	bool busy[COPY_BUFFERS];
+	struct waitq waiters;
+};
+
+/* --- the whole --------------------------------------------------------------------------------------------- */
+
+struct image_lane {
+	struct lane *lane;
+	struct epoch_lane epoch;
+	struct reserve reserve;
+	struct list free_parts;
+	struct part *parts;
+} __attribute__((aligned(CACHE_LINE)));
+
+struct counters {
+	_Atomic uint64_t syncs;
+	_Atomic uint64_t flush_runs;
+	_Atomic uint64_t refills;
+	_Atomic uint64_t slice_loads;
+	_Atomic uint64_t slice_writes;
+	_Atomic uint64_t clusters_allocated;
+	_Atomic uint64_t clusters_released;
+};
+
+struct closer {
+	struct task task;
+	struct req flush;
+	void (*done)(void *arg, int err);
+	void *arg;
+};
+
+struct image {
+	struct host_file *file;
+	struct geometry geo;
+	struct qcow2_header header;
+	uint8_t *header_sector; /* the first sector of the file as it is on disk */
+	bool read_only;
+	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
+
+	struct be64_atomic *l1; /* as on disk; changed under tables.lock and flush.lock */
+	uint32_t l1_entries;
+	size_t l1_bytes; /* of the allocation */
+
+	void *zeros; /* a cluster of them, never written */
+
+	unsigned lanes;
+	struct image_lane *lane; /* by id */
+
+	struct epoch epoch;
+	struct cache cache;
+	struct tables tables;
+	struct flush flush;
+	struct writeback writeback;
+	struct alloc alloc;
+	struct copies copies;
+	struct closer closer;
+	struct counters counters;
+};
+
+static inline struct image_lane *image_lane(struct image *image, const struct lane *lane)
+{
+	return &image->lane[lane->id];
+}
+
+static inline struct lane *service_lane(struct image *image)
+{
+	return image->lane[image->lanes - 1].lane;
+}
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* 0, or the errno with which writes fail since the image broke. */
+static inline int image_broken(const struct image *image)
+{
+	return atomic_load_explicit(&image->broken, memory_order_acquire);
+}
+
+/*
+ * Latch: nothing is written any more, who waits to write is told.  Any lane, no lock held by the
+ * caller but flush->lock is taken, so not under a leaf lock.
+ */
+void image_break(struct image *image, int err, const char *what);
+
+#endif

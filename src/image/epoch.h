@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Epochs: a host cluster whose mapping was dropped in epoch e may still be read or written by
+ * parts that looked it up before; it is theirs until every part that entered in e or earlier
+ * has left, which is so when the epoch has reached e + 2 (law 4).
+ */
+#ifndef EPOCH_H
+#define EPOCH_H
+
+#include "engine.h"
+
+/* Enter before the first look-up; returns the bucket to leave.  The lane's own thread. */
+static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
+{
+	for (;;) {
+		uint64_t now = atomic_load_explicit(&image->epoch.now, memory_order_acquire);
+		uint8_t bucket = (uint8_t)(now % EPOCH_BUCKETS);
+		uint32_t live = atomic_load_explicit(&lane->live[bucket], memory_order_relaxed);
+
+		if (live) {
+			/* Somebody of this lane is inside already, so the epoch cannot run away. */
+			atomic_store_explicit(&lane->live[bucket], live + 1, memory_order_relaxed);
+			return bucket;
+		}
+		/* Be seen before looking; and be seen in the epoch that really is. */
+		atomic_store(&lane->live[bucket], 1);
+		if (atomic_load(&image->epoch.now) == now)
+			return bucket;
+		atomic_store(&lane->live[bucket], 0);
+	}
+}
+
+/* Out of line part of epoch_leave(): tell the allocator. */
+void epoch_ended(struct image *image);
+
+static inline void epoch_leave(struct image *image, struct epoch_lane *lane, uint8_t bucket)
+{
+	uint32_t live = atomic_load_explicit(&lane->live[bucket], memory_order_relaxed) - 1;
+
+	if (live) {
+		atomic_store_explicit(&lane->live[bucket], live, memory_order_release);
+		return;
+	}
+	atomic_store(&lane->live[bucket], 0);
+	if (atomic_load(&image->epoch.wanted))
+		epoch_ended(image);
+}
+
+/* The epoch in which something is dropped; after the drop is visible. */
+uint64_t epoch_now(struct image *image);
+
+/*
+ * Has @epoch ended for everybody?  Tries to move on; when not, whoever leaves last will wake the
+ * allocator.  The allocator only, under alloc->lock.
+ */
+bool epoch_passed(struct image *image, uint64_t epoch);
+
+#endif

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flush: the order of everything that reaches the disk.
+ *
+ * The laws of the disk; other files cite them by number.
+ *
+ *  1. Durable refcount >= durable references, always.  The refcounts of a reserved run are
+ *     durable before any cluster of it is linked, so linking needs no refcount flush.
+ *  2. A mapping becomes durable only after the bytes that it maps.  Exception: the old content
+ *     was zeros and the new cluster is known to read as zeros where not yet written; then any
+ *     order is right, because every state in between is an old or a new value.
+ *  3. A new table is durable before the pointer to it.
+ *  4. A dropped mapping is durable before its clusters lose their refcount; a cluster is reused
+ *     only after that, after every epoch that could have seen the mapping has ended, and after
+ *     its hole punch has completed.
+ *  5. Header fields change by one small write inside one sector; the rest of the header is never
+ *     made anew.
+ *  6. After a power cut every sector is its last flushed value or one written later.
+ *  7. A failed fsync is final: the image latches broken, writes fail, reads go on.
+ *
+ * One flush runs at a time, and one run serves everybody who came before it began.  A run takes
+ * the dirty slices and the releases of that instant and copies the slices; what is linked later
+ * goes with the next run.  So after the data sync every entry in the copies may become durable.
+ */
+#include "flush.h"
+
+#include "cache.h"
+#include "epoch.h"
+#include "part.h"
+#include "writeback.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define DIRTY_MAX 512u
+#define RELEASES_MAX 4096u
+#define RELEASES_MIN 8u
+
+/*
+ *	JOIN        -> DONE JOIN* COPY
+ *	COPY        -> COPY COPIED
+ *	COPIED      -> DATA_SYNC
+ *	DATA_SYNC   -> DATA_SYNCED~ WRITE
+ *	DATA_SYNCED -> SETTLE WRITE
+ *	WRITE       -> SETTLE WRITE~ SYNC
+ *	SYNC        -> SYNCED~
+ *	SYNCED      -> SETTLE
+ *	SETTLE      -> SETTLE RELEASE
+ *	RELEASE     -> OUT
+ *	OUT         -> DONE
+ */
+#define FLUSH_LIST(s) \
+	s(F_JOIN) s(F_COPY) s(F_COPIED) s(F_DATA_SYNC) s(F_DATA_SYNCED) s(F_WRITE) s(F_SYNC) \
+		s(F_SYNCED) s(F_SETTLE) s(F_RELEASE) s(F_OUT) s(F_DONE)
+MACHINE_STATES(flush, FLUSH_LIST);
+
+/* --- what changes owe ---------------------------------------------------------------------------- */
+
+bool flush_room_take(struct image *image)
+{
+	struct flush *flush = &image->flush;
+
+	if (flush->dirty_count >= flush->dirty_max || !flush->releases_free) {
+		writeback_want_locked(image);
+		return false;
+	}
+	flush->dirty_count++;
+	flush->releases_free--;
+	return true;
+}
+
+static void starved_look(struct flush *flush)
+{
+	waitq_wake(&flush->starved);
+}
+
+void flush_room_give(struct image *image)
+{
+	CRITICAL(&image->flush.lock);
+	image->flush.dirty_count--;
+	image->flush.releases_free++;
+	starved_look(&image->flush);
+}
+
+/* A promised release takes shape.  Under flush->lock. */
+static void release_add(struct image *image, uint64_t cluster, uint32_t clusters)
+{
+	struct flush *flush = &image->flush;
+	struct release *release = container_of(flush->free_releases.next, struct release, link);
+
+	must(!list_empty(&flush->free_releases));
+	list_del(&release->link);
+	release->cluster = cluster;
+	release->count = clusters;
+	list_add_tail(&flush->pending, &release->link);
+	writeback_lazily_locked(image);
+}
+
+void release_put(struct image *image, struct release *release)
+{
+	struct flush *flush = &image->flush;
+
+	CRITICAL(&flush->lock);
+	list_add_tail(&flush->free_releases, &release->link);
+	flush->releases_free++;
+	starved_look(flush);
+}
+
+void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, uint32_t clusters,
+		   bool data_first)
+{
+	struct flush *flush = &image->flush;
+
+	CRITICAL(&flush->lock);
+	flush->data_first |= data_first;
+	if (slice->dirty) {
+		flush->dirty_count--;
+	} else {
+		slice->dirty = true;
+		atomic_store_explicit(&slice->unsynced, true, memory_order_release);
+		list_add_tail(&flush->dirty, &slice->dirty_link);
+	}
+	if (clusters)
+		release_add(image, cluster, clusters);
+	else
+		flush->releases_free++;
+	starved_look(flush);
+	if (flush->dirty_count > flush->dirty_max / 2 + 1)
+		writeback_want_locked(image);
+}
+
+bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, uint64_t old_cluster,
+		      bool data_first)
+{
+	struct flush *flush = &image->flush;
+	uint64_t block = l1_index * sizeof(*image->l1) / L1_BLOCK_BYTES;
+
+	if (old_cluster && !flush->releases_free)
+		return false;
+	if (!flush->l1_dirty[block]) {
+		if (flush->l1_dirty_count >= FLUSH_L1_BLOCKS)
+			return false;
+		flush->l1_dirty[block] = 1;
+		flush->l1_dirty_count++;
+	}
+	flush->data_first |= data_first;
+	be64_store(&image->l1[l1_index], entry);
+	if (old_cluster) {
+		flush->releases_free--;
+		release_add(image, old_cluster, 1);
+	}
+	return true;
+}
+
+/* --- the run ---------------------------------------------------------------------------------------- */
+
+static uint8_t *slice_copy(const struct image *image, uint32_t nth)
+{
+	return image->flush.bounce + (size_t)nth * image->geo.slice_bytes;
+}
+
+static uint8_t *l1_copy(const struct image *image, uint32_t nth)
+{
+	return slice_copy(image, image->flush.dirty_max) + (size_t)nth * L1_BLOCK_BYTES;
+}
+
+/* Become the runner.  Under flush->lock; releases first, so that the copies have their drops. */
+static void freeze(struct image *image, struct part *part)
+{
+	struct flush *flush = &image->flush;
+
+	flush->running = true;
+	part->flush_run = ++flush->started;
+	list_splice_tail(&flush->frozen_releases, &flush->pending);
+	flush->frozen_count = 0;
+	while (!list_empty(&flush->dirty)) {
+		struct list *node = flush->dirty.next;
+
+		list_del(node);
+		must(flush->frozen_count < flush->dirty_max);
+		flush->frozen[flush->frozen_count++] = container_of(node, struct slice, dirty_link);
+	}
+	flush->cursor = 0;
+	flush->l1_frozen_count = 0;
+	count(&image->counters.flush_runs, 1);
+}
+
+/* Under the slice's shard's lock. */
+static void copy_slice(struct image *image, struct slice *slice)
+{
+	struct flush *flush = &image->flush;
+	struct guest guest = { slice->index
+			       << (image->geo.cluster_bits + image->geo.slice_entries_bits) };
+	struct l1_entry table =
+		l1_decode(&image->geo, be64_load(&image->l1[guest_l1_index(&image->geo, guest)]));
+	unsigned slices_bits = image->geo.cluster_bits - image->geo.slice_bits;
+	uint64_t nth = slice->index & ((UINT64_C(1) << slices_bits) - 1);
+
+	must(slice->dirty);
+	must(table.kind == L1_TABLE);
+	must(table.copied);
+	memcpy(slice_copy(image, flush->cursor), slice->entries, image->geo.slice_bytes);
+	flush->frozen_off[flush->cursor] = table.host.byte + (nth << image->geo.slice_bits);
+	slice->dirty = false;
+	slice->flushing = true;
+}
+
+/* Under flush->lock; after the slices, so that every table they lie in is pointed to. */
+static void copy_l1(struct image *image)
+{
+	struct flush *flush = &image->flush;
+	uint32_t blocks = (uint32_t)div_round_up(image->l1_bytes, L1_BLOCK_BYTES);
+
+	flush->frozen_data_first = flush->data_first;
+	flush->data_first = false;
+	for (uint32_t i = 0; flush->l1_dirty_count > flush->l1_frozen_count && i < blocks; i++) {
+		if (!flush->l1_dirty[i])
+			continue;
+		memcpy(l1_copy(image, flush->l1_frozen_count),
+		       (const uint8_t *)image->l1 + (size_t)i * L1_BLOCK_BYTES,
+		       min_u64(L1_BLOCK_BYTES, image->l1_bytes - (uint64_t)i * L1_BLOCK_BYTES));
+		flush->l1_dirty[i] = 0;
+		flush->l1_frozen[flush->l1_frozen_count++] = i;
+	}
+}
+
+static void write_slice(struct task *t, struct image *image, struct io *io, uint32_t nth)
+{
+	struct flush *flush = &image->flush;
+
+	if (mutant(LATE_SNAPSHOT))
+		memcpy(slice_copy(image, nth), flush->frozen[nth]->entries, image->geo.slice_bytes);
+	io_start(t, io, IO_WRITE, image->file->index, span_memory(slice_copy(image, nth)),
+		 (struct host){ flush->frozen_off[nth] }, image->geo.slice_bytes);
+	count(&image->counters.slice_writes, 1);
+}
+
+static void write_l1(struct task *t, struct image *image, struct io *io, uint32_t nth)
+{
+	uint64_t off = (uint64_t)image->flush.l1_frozen[nth] * L1_BLOCK_BYTES;
+
+	io_start(t, io, IO_WRITE, image->file->index, span_memory(l1_copy(image, nth)),
+		 (struct host){ image->header.l1.byte + off },
+		 min_u64(L1_BLOCK_BYTES, image->l1_bytes - off));
+}
+
+/* The next FLUSH_IOS copies; false when all are written. */
+static bool start_writes(struct task *t, struct image *image)
+{
+	struct flush *flush = &image->flush;
+	uint32_t all = flush->frozen_count + flush->l1_frozen_count;
+	unsigned n = 0;
+
+	for (; n < FLUSH_IOS && flush->cursor < all; n++, flush->cursor++) {
+		if (flush->cursor < flush->frozen_count)
+			write_slice(t, image, &flush->io[n], flush->cursor);
+		else
+			write_l1(t, image, &flush->io[n], flush->cursor - flush->frozen_count);
+	}
+	return n > 0;
+}
+
+static void start_sync(struct task *t, struct image *image)
+{
+	count(&image->counters.syncs, 1);
+	io_start(t, &image->flush.io[0], IO_SYNC, image->file->index, span_memory(NULL),
+		 (struct host){ 0 }, 0);
+}
+
+/* What the last sync said.  Law 7: the kernel may have dropped what it could not write. */
+static void after_sync(struct task *t, struct image *image)
+{
+	if (mutant(SYNC_ERROR_IGNORED))
+		t->err = 0;
+	if (t->err)
+		image_break(image, t->err, "fsync");
+}
+
+/* One frozen slice is clean, or dirty again.  Under its shard's lock. */
+static void settle(struct image *image, struct slice *slice, int err)
+{
+	struct flush *flush = &image->flush;
+
+	slice->flushing = false;
+	if (!err) {
+		CRITICAL(&flush->lock);
+		flush->dirty_count--;
+		if (!slice->dirty)
+			atomic_store_explicit(&slice->unsynced, false, memory_order_release);
+	} else {
+		CRITICAL(&flush->lock);
+		if (slice->dirty)
+			flush->dirty_count--;
+		else
+			list_add_tail(&flush->dirty, &slice->dirty_link);
+		slice->dirty = true;
+	}
+	/* A failed run has freed nothing: who waits must not wait for ever. */
+	if (err)
+		waitq_fail(&slice->shard->starved, err);
+	else if (!slice->dirty)
+		shard_relieve(slice->shard);
+}
+
+/* Drops that are durable now belong to the allocator.  Under alloc->lock. */
+static void hand_over_releases(struct image *image)
+{
+	uint64_t epoch = epoch_now(image);
+
+	list_for_each(node, &image->flush.frozen_releases)
+		container_of(node, struct release, link)->epoch = epoch;
+	if (list_empty(&image->flush.frozen_releases))
+		return;
+	list_splice_tail(&image->alloc.released, &image->flush.frozen_releases);
+	waitq_wake(&image->alloc.idle);
+}
+
+/* Under flush->lock. */
+static void finish_run(struct image *image, int err)
+{
+	struct flush *flush = &image->flush;
+
+	flush->running = false;
+	flush->finished = flush->started;
+	if (err) {
+		flush->err = err;
+		flush->data_first |= flush->frozen_data_first;
+		list_splice_tail(&flush->pending, &flush->frozen_releases);
+		for (uint32_t i = 0; i < flush->l1_frozen_count; i++) {
+			flush->l1_dirty_count -= flush->l1_dirty[flush->l1_frozen[i]];
+			flush->l1_dirty[flush->l1_frozen[i]] = 1;
+		}
+		waitq_fail(&flush->starved, err);
+	} else {
+		flush->succeeded = flush->finished;
+		flush->l1_dirty_count -= flush->l1_frozen_count;
+		starved_look(flush);
+	}
+	if (!mutant(NO_FLUSH_WAKE))
+		waitq_wake(&flush->waiters);
+}
+
+static enum step flush_step(struct task *t)
+{
+	struct part *part = container_of(t, struct part, task);
+	struct image *image = part->image;
+	struct flush *flush = &image->flush;
+
+	switch (t->state) {
+	case F_JOIN: {
+		CRITICAL(&flush->lock);
+		if (t->err || image_broken(image))
+			return fail(t, -EIO, F_DONE);
+		if (!part->flush_run)
+			part->flush_run =
+				flush->started + !(mutant(FLUSH_JOINS_RUNNING) && flush->running);
+		if (flush->succeeded >= part->flush_run)
+			return go(t, F_DONE);
+		if (flush->finished >= part->flush_run)
+			return fail(t, flush->err, F_DONE);
+		if (flush->running)
+			return park(t, &flush->waiters, F_JOIN);
+		freeze(image, part);
+		return go(t, F_COPY);
+	}
+	case F_COPY: {
+		if (flush->cursor == flush->frozen_count)
+			return go(t, F_COPIED);
+		struct slice *slice = flush->frozen[flush->cursor];
+		CRITICAL(&slice->shard->lock);
+		copy_slice(image, slice);
+		flush->cursor++;
+		return go(t, F_COPY);
+	}
+	case F_COPIED: {
+		CRITICAL(&flush->lock);
+		copy_l1(image);
+		flush->cursor = 0;
+		return go(t, F_DATA_SYNC);
+	}
+	case F_DATA_SYNC:
+		if (mutant(EARLY_REUSE))
+			hand_over_releases(image);
+		if (!flush->frozen_data_first || mutant(NO_DATA_SYNC))
+			return go(t, F_WRITE);
+		start_sync(t, image);
+		return await_io(t, F_DATA_SYNCED);
+
+	case F_DATA_SYNCED:
+		after_sync(t, image);
+		return go(t, t->err ? F_SETTLE : F_WRITE);
+
+	case F_WRITE:
+		if (t->err) {
+			flush->cursor = 0;
+			return go(t, F_SETTLE);
+		}
+		if (start_writes(t, image))
+			return await_io(t, F_WRITE);
+		return go(t, F_SYNC);
+
+	case F_SYNC:
+		flush->cursor = 0;
+		if (!mutant(NO_META_SYNC))
+			start_sync(t, image);
+		return await_io(t, F_SYNCED);
+
+	case F_SYNCED:
+		after_sync(t, image);
+		return go(t, F_SETTLE);
+
+	case F_SETTLE: {
+		if (flush->cursor == flush->frozen_count)
+			return go(t, F_RELEASE);
+		struct slice *slice = flush->frozen[flush->cursor++];
+		CRITICAL(&slice->shard->lock);
+		settle(image, slice, t->err);
+		return go(t, F_SETTLE);
+	}
+	case F_RELEASE: {
+		CRITICAL(&image->alloc.lock);
+		if (!t->err)
+			hand_over_releases(image);
+		return go(t, F_OUT);
+	}
+	case F_OUT: {
+		CRITICAL(&flush->lock);
+		finish_run(image, t->err);
+		return go(t, F_DONE);
+	}
+	case F_DONE:
+		part_end(part);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+const struct machine flush_machine = { "flush", flush_step, flush_states };
+
+/* --- open ---------------------------------------------------------------------------------------------- */
+
+static int flush_memory(struct image *image, uint32_t releases)
+{
+	struct flush *flush = &image->flush;
+
+	flush->bounce_bytes = (size_t)flush->dirty_max * image->geo.slice_bytes +
+			      (size_t)FLUSH_L1_BLOCKS * L1_BLOCK_BYTES;
+	flush->bounce = mmap(NULL, flush->bounce_bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
+	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
+	flush->l1_dirty = calloc(div_round_up(image->l1_bytes, L1_BLOCK_BYTES) + 1, 1);
+	flush->releases = calloc(releases, sizeof(*flush->releases));
+	if (flush->bounce == MAP_FAILED) {
+		flush->bounce = NULL;
+		return -ENOMEM;
+	}
+	if (!flush->frozen || !flush->frozen_off || !flush->l1_dirty || !flush->releases)
+		return -ENOMEM;
+	return 0;
+}
+
+int flush_open(struct image *image)
+{
+	struct flush *flush = &image->flush;
+	uint32_t releases;
+
+	pthread_mutex_init(&flush->lock, NULL);
+	list_init(&flush->dirty);
+	list_init(&flush->pending);
+	list_init(&flush->free_releases);
+	list_init(&flush->frozen_releases);
+	waitq_init(&flush->waiters);
+	waitq_init(&flush->starved);
+	flush->dirty_max = (uint32_t)min_u64(image->cache.nslices, DIRTY_MAX);
+	releases = (uint32_t)min_u64(max_u64(flush->dirty_max * 8, RELEASES_MIN), RELEASES_MAX);
+	if (flush_memory(image, releases))
+		return -ENOMEM;
+	flush->releases_free = releases;
+	for (uint32_t i = 0; i < releases; i++)
+		list_add_tail(&flush->free_releases, &flush->releases[i].link);
+	return 0;
+}
+
+void flush_free(struct image *image)
+{
+	struct flush *flush = &image->flush;
+
+	if (flush->bounce)
+		munmap(flush->bounce, flush->bounce_bytes);
+	free(flush->frozen);
+	free(flush->frozen_off);
+	free(flush->l1_dirty);
+	free(flush->releases);
+	pthread_mutex_destroy(&flush->lock);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The front door: requests in, facts and counters out. */
+#include "image.h"
+
+#include "alloc.h"
+#include "cache.h"
+#include "part.h"
+
+#include <errno.h>
+
+#ifdef MUTANTS
+enum mutant mutant_planted;
+#endif
+
+static void refuse(struct req *req, int err)
+{
+	req->result = err;
+	req->done(req);
+}
+
+void image_submit(struct image *image, struct lane *lane, struct req *req)
+{
+	uint64_t size = image->geo.size_bytes;
+
+	must(is_aligned(req->guest.byte | req->len, SECTOR_SIZE));
+	must(req->guest.byte <= size);
+	must(req->len <= size - req->guest.byte);
+	must(lane->id < image->lanes);
+
+	if (image->read_only && req->op == REQ_FLUSH)
+		refuse(req, 0);
+	else if (image->read_only && req->op != REQ_READ)
+		refuse(req, -EROFS);
+	else if (!req->len && req->op != REQ_FLUSH)
+		refuse(req, 0);
+	else
+		part_start(image, lane, req);
+}
+
+static void wake_flush(struct image *image)
+{
+	CRITICAL(&image->flush.lock);
+	waitq_wake(&image->flush.starved);
+	waitq_wake(&image->flush.waiters);
+}
+
+static void wake_alloc(struct image *image)
+{
+	CRITICAL(&image->alloc.lock);
+	for (unsigned i = 0; i < image->lanes; i++)
+		waitq_wake(&image->lane[i].reserve.waiters);
+	waitq_wake(&image->alloc.idle);
+}
+
+static void wake_shard(struct shard *shard)
+{
+	CRITICAL(&shard->lock);
+	waitq_wake(&shard->starved);
+}
+
+void image_break(struct image *image, int err, const char *what)
+{
+	int was = 0;
+
+	if (!atomic_compare_exchange_strong(&image->broken, &was, -EIO))
+		return;
+	log_error("%s: %s failed: %s; nothing is written to it any more, reads go on",
+		  image->file->name, what, strerror(-err));
+	/* Whoever waits for what will not come now looks again. */
+	wake_flush(image);
+	wake_alloc(image);
+	for (uint32_t i = 0; i < image->cache.nshards; i++)
+		wake_shard(&image->cache.shards[i]);
+}
+
+struct image_info image_info(const struct image *image)
+{
+	return (struct image_info){
+		.size_bytes = image->geo.size_bytes,
+		.cluster_bytes = image->geo.cluster_bytes,
+		.version = image->geo.version,
+		.read_only = image->read_only,
+		.discards = !image->read_only,
+	};
+}
+
+static uint64_t counted(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+struct image_stats image_stats(const struct image *image)
+{
+	const struct counters *counters = &image->counters;
+
+	return (struct image_stats){
+		.syncs = counted(&counters->syncs),
+		.flush_runs = counted(&counters->flush_runs),
+		.refills = counted(&counters->refills),
+		.slice_loads = counted(&counters->slice_loads),
+		.slice_writes = counted(&counters->slice_writes),
+		.clusters_allocated = counted(&counters->clusters_allocated),
+		.clusters_released = counted(&counters->clusters_released),
+	};
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest range -> extent: the hit path.
+ *
+ * No lock and no store to shared memory: L1 and L2 entries are loaded atomically, and what keeps
+ * the host cluster alive is the epoch that the part has entered.
+ */
+#include "map.h"
+
+#include "cache.h"
+
+#include <errno.h>
+
+static int extent_of(const struct geometry *geo, uint64_t word, struct extent *extent)
+{
+	struct l2_entry entry = l2_decode(geo, word);
+
+	*extent = (struct extent){ .host = entry.host, .in_place = entry.copied };
+	switch (entry.kind) {
+	case L2_DATA:
+		extent->kind = EXTENT_DATA;
+		return 0;
+	case L2_ZERO:
+		extent->kind = EXTENT_ZERO;
+		extent->in_place = false;
+		return 0;
+	case L2_ZERO_ALLOCATED:
+		extent->kind = EXTENT_ZERO;
+		extent->preallocated = true;
+		return 0;
+	case L2_ABSENT:
+		extent->kind = EXTENT_ABSENT;
+		extent->in_place = false;
+		return 0;
+	case L2_COMPRESSED:
+	case L2_INVALID:
+		break;
+	}
+	return -EIO;
+}
+
+/* Does the cluster with this entry go on where the extent ends? */
+static bool extent_continues(const struct geometry *geo, uint64_t word, const struct extent *first,
+			     uint64_t distance)
+{
+	struct extent next;
+
+	if (extent_of(geo, word, &next) || next.kind != first->kind ||
+	    next.in_place != first->in_place || next.preallocated != first->preallocated)
+		return false;
+	if (first->kind != EXTENT_DATA && !first->preallocated)
+		return true;
+	return next.host.byte == first->host.byte + distance;
+}
+
+/* No L2 table: the rest of what it would map is absent. */
+static void extent_no_table(const struct geometry *geo, struct guest guest, uint64_t len,
+			    struct extent *extent)
+{
+	uint64_t covered = (uint64_t)1 << (geo->cluster_bits + geo->l2_bits);
+
+	*extent = (struct extent){ .kind = EXTENT_ABSENT };
+	extent->len = min_u64(len, covered - (guest.byte & (covered - 1)));
+}
+
+int map_lookup(const struct image *image, struct guest guest, uint64_t len, struct extent *extent)
+{
+	const struct geometry *geo = &image->geo;
+	struct l1_entry table = l1_decode(geo, be64_load(&image->l1[guest_l1_index(geo, guest)]));
+	uint64_t slice = guest_slice(geo, guest);
+	uint32_t entry = guest_slice_entry(geo, guest);
+	uint32_t in_cluster = guest_in_cluster(geo, guest);
+	uint64_t word;
+
+	if (table.kind == L1_ABSENT) {
+		extent_no_table(geo, guest, len, extent);
+		return 0;
+	}
+	if (table.kind == L1_INVALID)
+		return -EIO;
+	if (!slice_peek(image, slice, entry, &word))
+		return -EAGAIN;
+	if (extent_of(geo, word, extent))
+		return -EIO;
+
+	/* Lengths count from the cluster's start until the end; then from @guest. */
+	uint64_t distance = geo->cluster_bytes;
+	uint32_t last = (1u << geo->slice_entries_bits) - 1;
+
+	while (distance < in_cluster + len && entry < last) {
+		if (!slice_peek(image, slice, ++entry, &word) ||
+		    !extent_continues(geo, word, extent, distance))
+			break;
+		distance += geo->cluster_bytes;
+	}
+	if (extent->kind == EXTENT_DATA || extent->preallocated)
+		extent->host.byte += in_cluster;
+	extent->len = min_u64(len, distance - in_cluster);
+	return 0;
+}

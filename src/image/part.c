@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Parts: how a request becomes machines, and machines a result. */
+#include "part.h"
+
+#include "epoch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static const struct machine *machine_of(enum req_op op)
+{
+	switch (op) {
+	case REQ_READ:
+		return &read_machine;
+	case REQ_WRITE:
+		return &write_machine;
+	case REQ_FLUSH:
+		return &flush_machine;
+	case REQ_DISCARD:
+	case REQ_WRITE_ZEROES:
+		return &zero_machine;
+	}
+	abort();
+}
+
+static void part_init(struct part *part, struct image *image, struct lane *lane, struct req *req,
+		      struct guest guest, uint64_t len)
+{
+	task_init(&part->task, lane, machine_of(req->op), PART_FIRST_STATE);
+	part->req = req;
+	part->image = image;
+	part->guest = guest;
+	part->len = len;
+	part->span = span_skip(req->span, guest.byte - req->guest.byte);
+	part->slice = NULL;
+	part->host_cluster = 0;
+	part->copy_buffer = -1;
+	part->writes_zeros = false;
+	part->claimed = false;
+	part->flush_after = false;
+	part->later = 0;
+	part->flush_run = 0;
+	for (unsigned i = 0; i < PART_IOS; i++)
+		part->io[i].flying = false;
+	part->epoch = epoch_enter(image, &image_lane(image, lane)->epoch);
+	req->parts++;
+}
+
+static struct task *inline_part(struct image *image, struct lane *lane, struct req *req)
+{
+	req->result = 0;
+	req->parts = 0;
+	part_init(&req->part, image, lane, req, req->guest, req->len);
+	req->part.pooled = false;
+	return &req->part.task;
+}
+
+void part_start(struct image *image, struct lane *lane, struct req *req)
+{
+	task_start(inline_part(image, lane, req));
+}
+
+void part_queue(struct image *image, struct lane *lane, struct req *req)
+{
+	task_wake(inline_part(image, lane, req));
+}
+
+void part_split(struct part *part)
+{
+	struct image_lane *lane = image_lane(part->image, part->task.lane);
+	uint64_t done = part->extent.len;
+
+	if (part->len == done || list_empty(&lane->free_parts))
+		return;
+
+	struct part *rest = container_of(lane->free_parts.next, struct part, link);
+
+	list_del(&rest->link);
+	part_init(rest, part->image, part->task.lane, part->req,
+		  (struct guest){ part->guest.byte + done }, part->len - done);
+	rest->pooled = true;
+	part->len = done;
+	task_wake(&rest->task);
+}
+
+bool part_advance(struct part *part)
+{
+	uint64_t done = part->extent.len;
+
+	must(done > 0);
+	must(done <= part->len);
+	part->guest.byte += done;
+	part->len -= done;
+	if (!part->writes_zeros)
+		part->span = span_skip(part->span, done);
+	return part->len > 0;
+}
+
+void part_end(struct part *part)
+{
+	struct req *req = part->req;
+	struct image *image = part->image;
+	struct image_lane *lane = image_lane(image, part->task.lane);
+
+	must(!part->claimed);
+	must(!part->slice);
+	epoch_leave(image, &lane->epoch, part->epoch);
+	if (part->task.err && !req->result)
+		req->result = part->task.err;
+	if (part->pooled)
+		list_add_tail(&lane->free_parts, &part->link);
+	must(req->parts > 0);
+	if (--req->parts == 0)
+		req->done(req);
+}
+
+enum step part_become(struct part *part, const struct machine *machine)
+{
+	part->task.machine = machine;
+	return go(&part->task, PART_FIRST_STATE);
+}
+
+/* --- pools ---------------------------------------------------------------------------------------- */
+
+int parts_open(struct image *image, unsigned reqs_per_lane)
+{
+	for (unsigned i = 0; i < image->lanes; i++) {
+		struct image_lane *lane = &image->lane[i];
+
+		list_init(&lane->free_parts);
+		lane->parts = calloc(reqs_per_lane, sizeof(*lane->parts));
+		if (!lane->parts)
+			return -ENOMEM;
+		for (unsigned j = 0; j < reqs_per_lane; j++)
+			list_add_tail(&lane->free_parts, &lane->parts[j].link);
+	}
+	return 0;
+}
+
+void parts_free(struct image *image)
+{
+	for (unsigned i = 0; i < image->lanes; i++)
+		free(image->lane[i].parts);
+}

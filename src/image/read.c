@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading: the bytes of one extent, then the next. */
+#include "cache.h"
+#include "map.h"
+#include "part.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ *	MAP    -> DONE SLICE NEXT~
+ *	SLICE  -> MAP MAP* DONE
+ *	NEXT   -> DONE MAP
+ */
+#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_NEXT) s(R_DONE)
+MACHINE_STATES(read, READ_LIST);
+
+static void read_extent(struct part *part)
+{
+	const struct extent *extent = &part->extent;
+	enum io_op op = extent_reads_zero(extent) ? IO_ZEROS : IO_READ;
+
+	if (op == IO_ZEROS && span_is_memory(part->span)) {
+		memset(span_address(part->span), 0, extent->len);
+		return;
+	}
+	io_start(&part->task, &part->io[0], op, part->image->file->index, part->span, extent->host,
+		 extent->len);
+}
+
+static enum step read_step(struct task *t)
+{
+	struct part *part = container_of(t, struct part, task);
+	struct image *image = part->image;
+
+	switch (t->state) {
+	case R_MAP: {
+		if (t->err)
+			return go(t, R_DONE);
+		int err = map_lookup(image, part->guest, part->len, &part->extent);
+		if (err == -EAGAIN)
+			return go(t, R_SLICE);
+		if (err)
+			return fail(t, err, R_DONE);
+		part_split(part);
+		read_extent(part);
+		return await_io(t, R_NEXT);
+	}
+	case R_SLICE: {
+		uint64_t slice = guest_slice(&image->geo, part->guest);
+		struct waitq *wait;
+
+		CRITICAL(&cache_shard(image, slice)->lock);
+		if (slice_get(image, slice, t->lane, &wait))
+			return go(t, R_MAP);
+		if (!wait)
+			return fail(t, -EIO, R_DONE);
+		return park(t, wait, R_MAP);
+	}
+	case R_NEXT:
+		if (t->err || !part_advance(part))
+			return go(t, R_DONE);
+		return go(t, R_MAP);
+
+	case R_DONE:
+		part_end(part);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+const struct machine read_machine = { "read", read_step, read_states };

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Refcounts in memory: which pieces of refcount blocks are there, and how do others come?
+ *
+ * Increments are written before the clusters are handed out; decrements may wait, since a crash
+ * only leaks what they would have freed (law 1).  So a dirty piece may be written at any time.
+ */
+#include "refblock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ *	EVICT -> READ~
+ *	READ  -> DONE READY~
+ *	READY -> DONE
+ */
+#define PIECE_LIST(s) s(P_EVICT) s(P_READ) s(P_READY) s(P_DONE)
+MACHINE_STATES(piece, PIECE_LIST);
+
+static int block_host(const struct image *image, uint64_t piece_index, struct host *host)
+{
+	const struct geometry *geo = &image->geo;
+	const struct alloc *alloc = &image->alloc;
+	unsigned bits = geo->refcount_block_bits - geo->slice_refcounts_bits;
+	uint64_t block = piece_index >> bits;
+	uint64_t nth = piece_index & ((UINT64_C(1) << bits) - 1);
+
+	*host = (struct host){ 0 };
+	if (block >= alloc->table_entries)
+		return 0;
+
+	int err = refcount_table_decode(geo, be64_get(alloc->table[block]), host);
+
+	if (!err && host->byte)
+		host->byte += nth << geo->slice_bits;
+	return err;
+}
+
+static void piece_io(struct image *image, struct task *task, struct ref_piece *piece, enum io_op op)
+{
+	struct host host;
+
+	must(block_host(image, piece->index, &host) == 0);
+	must(host.byte != 0);
+	io_start(task, &piece->io, op, image->file->index, span_memory(piece->bytes), host,
+		 image->geo.slice_bytes);
+}
+
+static enum step piece_step(struct task *t)
+{
+	struct piece_load *load = container_of(t, struct piece_load, task);
+	struct image *image = container_of(load, struct image, alloc.load);
+	struct ref_piece *piece = load->piece;
+
+	switch (t->state) {
+	case P_EVICT:
+		if (piece->dirty)
+			piece_io(image, t, piece, IO_WRITE);
+		return await_io(t, P_READ);
+
+	case P_READ:
+		if (t->err)
+			return go(t, P_DONE);
+		piece->dirty = false;
+		piece->index = load->index;
+		piece_io(image, t, piece, IO_READ);
+		count(&image->counters.slice_loads, 1);
+		return await_io(t, P_READY);
+
+	case P_READY:
+		if (t->err)
+			piece->index = SLICE_NONE;
+		return go(t, P_DONE);
+
+	case P_DONE:
+		task_child_done(load->parent, t->err);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+static const struct machine piece_machine = { "piece", piece_step, piece_states };
+
+static void start_load(struct image *image, uint64_t index)
+{
+	struct alloc *alloc = &image->alloc;
+	struct piece_load *load = &alloc->load;
+	struct ref_piece *oldest = &alloc->piece[0];
+
+	for (unsigned i = 1; i < REF_PIECES; i++)
+		if (alloc->piece[i].used < oldest->used)
+			oldest = &alloc->piece[i];
+	load->piece = oldest;
+	load->index = index;
+	load->parent = &alloc->task;
+	alloc->task.inflight++;
+	task_init(&load->task, alloc->task.lane, &piece_machine, P_EVICT);
+	task_wake(&load->task);
+}
+
+enum piece_kind piece_get(struct image *image, uint64_t cluster, struct ref_piece **piece)
+{
+	struct alloc *alloc = &image->alloc;
+	uint64_t index = cluster >> image->geo.slice_refcounts_bits;
+	struct host host;
+
+	for (unsigned i = 0; i < REF_PIECES; i++) {
+		if (alloc->piece[i].index == index) {
+			*piece = &alloc->piece[i];
+			alloc->piece[i].used = ++alloc->clock;
+			return PIECE_READY;
+		}
+	}
+	if (block_host(image, index, &host))
+		return PIECE_BAD;
+	if (!host.byte)
+		return PIECE_NO_BLOCK;
+	start_load(image, index);
+	return PIECE_LOADING;
+}
+
+static uint32_t slot(const struct image *image, uint64_t cluster)
+{
+	return (uint32_t)(cluster & ((UINT64_C(1) << image->geo.slice_refcounts_bits) - 1));
+}
+
+uint64_t piece_refcount(const struct image *image, const struct ref_piece *piece, uint64_t cluster)
+{
+	return refcount_get(piece->bytes, image->geo.refcount_order, slot(image, cluster));
+}
+
+void piece_set(const struct image *image, struct ref_piece *piece, uint64_t cluster,
+	       uint64_t refcount)
+{
+	refcount_set(piece->bytes, image->geo.refcount_order, slot(image, cluster), refcount);
+	piece->dirty = true;
+}
+
+void pieces_write(struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+
+	for (unsigned i = 0; i < REF_PIECES; i++) {
+		struct ref_piece *piece = &alloc->piece[i];
+
+		if (piece->dirty)
+			piece_io(image, &alloc->task, piece, IO_WRITE);
+	}
+}
+
+void pieces_written(struct image *image)
+{
+	for (unsigned i = 0; i < REF_PIECES; i++)
+		image->alloc.piece[i].dirty = false;
+}
+
+int refblock_open(struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	size_t bytes = image->geo.slice_bytes;
+
+	alloc->piece_memory = aligned_alloc(LIMIT_SLICE_BYTES,
+					    round_up((REF_PIECES + 1) * bytes, LIMIT_SLICE_BYTES));
+	if (!alloc->piece_memory)
+		return -ENOMEM;
+	for (unsigned i = 0; i < REF_PIECES; i++) {
+		alloc->piece[i].bytes = alloc->piece_memory + i * bytes;
+		alloc->piece[i].index = SLICE_NONE;
+	}
+	alloc->grow.bounce = alloc->piece_memory + REF_PIECES * bytes;
+	return 0;
+}
+
+void refblock_free(struct image *image)
+{
+	free(image->alloc.piece_memory);
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing: in place where the cluster is ours alone, else into new clusters which are linked
+ * when the bytes are there.
+ *
+ * What is around the guest's bytes in a new cluster is copied from the old one, or zeros: by
+ * writing them, or, where the cluster is known to read as zeros, by leaving them unwritten.
+ */
+#include "cache.h"
+#include "claim.h"
+#include "copies.h"
+#include "flush.h"
+#include "map.h"
+#include "part.h"
+#include "reserve.h"
+#include "table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ *	MAP     -> DONE NEXT~ TABLE CLAIM
+ *	TABLE   -> MAP MAP*
+ *	CLAIM   -> DONE MAP MAP* RESERVE COPY WRITE
+ *	RESERVE -> DONE CLAIM RESERVE*
+ *	COPY    -> COPY* WRITE~
+ *	WRITE   -> UNDO ROOM~
+ *	ROOM    -> UNDO ROOM* LINK
+ *	LINK    -> NEXT
+ *	UNDO    -> DONE
+ *	NEXT    -> DONE MAP
+ */
+#define WRITE_LIST(s) \
+	s(W_MAP) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_ROOM) s(W_LINK) \
+		s(W_UNDO) s(W_NEXT) s(W_DONE)
+MACHINE_STATES(write, WRITE_LIST);
+
+/* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
+static uint32_t head_bytes(const struct part *part)
+{
+	return guest_in_cluster(&part->image->geo, part->guest);
+}
+
+static uint32_t tail_bytes(const struct part *part)
+{
+	uint32_t size = part->image->geo.cluster_bytes;
+
+	return (size - (uint32_t)((head_bytes(part) + part->extent.len) & (size - 1))) & (size - 1);
+}
+
+static void write_in_place(struct part *part)
+{
+	struct image *image = part->image;
+	unsigned flags = 0;
+
+	if (part->req->flags & REQ_FUA) {
+		if (slice_durable(image, guest_slice(&image->geo, part->guest)))
+			flags = IO_DSYNC;
+		else
+			part->flush_after = true;
+	}
+	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->file->index, part->span,
+		       part->extent.host, part->extent.len, flags);
+}
+
+/* --- claiming ------------------------------------------------------------------------------------ */
+
+enum plan { PLAN_IN_PLACE, PLAN_WAIT, PLAN_BAD, PLAN_NO_STOCK, PLAN_CLAIMED };
+
+/* Give the first clusters of the extent new host clusters; cut the extent to what there is. */
+static bool take_clusters(struct part *part)
+{
+	struct image *image = part->image;
+	const struct geometry *geo = &image->geo;
+	uint32_t want = clusters_touched(geo, part->guest, part->extent.len);
+	struct run run = reserve_take(image, image_lane(image, part->task.lane), want);
+
+	if (!run.count)
+		return false;
+	part->host_cluster = run.cluster;
+	part->clusters = run.count;
+	part->fresh_zero = run.zero;
+	part->extent.len = min_u64(part->extent.len, ((uint64_t)run.count << geo->cluster_bits) -
+							     guest_in_cluster(geo, part->guest));
+	/* Zeros turn into zeros or the new bytes: any order is right (law 2). */
+	part->data_first = !run.zero || !extent_reads_zero(&part->extent);
+	return true;
+}
+
+/* Look once more, now under the shard's lock, and claim what needs a change. */
+static enum plan plan_write(struct part *part, struct shard *shard, struct slice *slice,
+			    struct waitq **wait)
+{
+	struct extent *extent = &part->extent;
+
+	if (map_lookup(part->image, part->guest, part->len, extent))
+		return PLAN_BAD;
+	if (extent->kind == EXTENT_DATA && extent->in_place)
+		return PLAN_IN_PLACE;
+
+	struct claim *other = claim_in_the_way(shard, part);
+
+	if (other) {
+		*wait = &other->waiters;
+		return PLAN_WAIT;
+	}
+	part->reuse = extent->preallocated && extent->in_place;
+	part->data_first = true;
+	if (!part->reuse && !take_clusters(part))
+		return PLAN_NO_STOCK;
+	claim_begin(shard, part, slice);
+	return PLAN_CLAIMED;
+}
+
+/* Old bytes that must come along: only a cluster that is shared has any. */
+static bool needs_copy(const struct part *part)
+{
+	return part->extent.kind == EXTENT_DATA && (head_bytes(part) || tail_bytes(part)) &&
+	       !mutant(NO_COPY);
+}
+
+/* --- moving bytes ---------------------------------------------------------------------------------- */
+
+static void start_copy_reads(struct part *part)
+{
+	struct image *image = part->image;
+	uint32_t head = head_bytes(part), tail = tail_bytes(part);
+	struct host host = part->extent.host;
+
+	if (head)
+		io_start(&part->task, &part->io[0], IO_READ, image->file->index,
+			 span_memory(copies_head(image, part->copy_buffer)),
+			 (struct host){ host.byte - head }, head);
+	if (tail)
+		io_start(&part->task, &part->io[2], IO_READ, image->file->index,
+			 span_memory(copies_tail(image, part->copy_buffer)),
+			 (struct host){ host.byte + part->extent.len }, tail);
+}
+
+/* Where the guest's bytes of this extent go. */
+static struct host target(const struct part *part)
+{
+	const struct geometry *geo = &part->image->geo;
+
+	if (part->reuse)
+		return part->extent.host;
+	return (struct host){ cluster_host(geo, part->host_cluster).byte + head_bytes(part) };
+}
+
+static void start_writes(struct part *part)
+{
+	struct image *image = part->image;
+	uint32_t head = head_bytes(part), tail = tail_bytes(part);
+	struct host host = target(part);
+	struct span before = span_memory(image->zeros), behind = before;
+	bool fill = part->reuse || !part->fresh_zero;
+
+	if (part->copy_buffer >= 0) {
+		before = span_memory(copies_head(image, part->copy_buffer));
+		behind = span_memory(copies_tail(image, part->copy_buffer));
+		fill = true;
+	}
+	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
+		fill = false;
+	if (fill && head)
+		io_start(&part->task, &part->io[0], IO_WRITE, image->file->index, before,
+			 (struct host){ host.byte - head }, head);
+	io_start(&part->task, &part->io[1], IO_WRITE, image->file->index, part->span, host,
+		 part->extent.len);
+	if (fill && tail)
+		io_start(&part->task, &part->io[2], IO_WRITE, image->file->index, behind,
+			 (struct host){ host.byte + part->extent.len }, tail);
+}
+
+static void drop_copy_buffer(struct part *part)
+{
+	if (part->copy_buffer >= 0)
+		copies_put(&part->image->copies, part->copy_buffer);
+	part->copy_buffer = -1;
+}
+
+/* --- linking ----------------------------------------------------------------------------------------- */
+
+static void link_clusters(struct part *part)
+{
+	struct image *image = part->image;
+	const struct geometry *geo = &image->geo;
+	const struct extent *extent = &part->extent;
+	uint32_t entry = guest_slice_entry(geo, part->guest);
+	uint32_t clusters = clusters_touched(geo, part->guest, extent->len);
+	struct host host = { target(part).byte - head_bytes(part) };
+	bool drops = !part->reuse && (extent->kind == EXTENT_DATA || extent->preallocated);
+
+	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes)
+		be64_store(&part->slice->entries[entry + i], table_entry_make(host));
+	flush_changed(image, part->slice, drops ? host_cluster(geo, extent->host) : 0,
+		      drops ? clusters : 0, part->data_first);
+	count(&image->counters.clusters_allocated, part->reuse ? 0 : clusters);
+	part->host_cluster = 0;
+	drop_copy_buffer(part);
+	claim_end(part);
+}
+
+static void undo(struct part *part)
+{
+	struct image_lane *lane = image_lane(part->image, part->task.lane);
+
+	if (part->host_cluster)
+		reserve_put(lane, part->host_cluster, part->clusters);
+	part->host_cluster = 0;
+	drop_copy_buffer(part);
+	claim_end(part);
+}
+
+/* After the last byte of the part: on to what else its request needs. */
+static enum step finish(struct part *part)
+{
+	struct task *t = &part->task;
+
+	if (!t->err && part->flush_after)
+		return part_become(part, &flush_machine);
+	if (!t->err && part->later) {
+		part->len = part->later;
+		part->later = 0;
+		part->writes_zeros = false;
+		return part_become(part, &zero_machine);
+	}
+	part_end(part);
+	return STEP_DONE;
+}
+
+static enum step write_step(struct task *t)
+{
+	struct part *part = container_of(t, struct part, task);
+	struct image *image = part->image;
+	struct shard *shard = cache_shard(image, guest_slice(&image->geo, part->guest));
+
+	switch (t->state) {
+	case W_MAP: {
+		if (t->err)
+			return go(t, W_DONE);
+		int err = image_broken(image);
+		if (!err)
+			err = map_lookup(image, part->guest, part->len, &part->extent);
+		if (err && err != -EAGAIN)
+			return fail(t, err, W_DONE);
+		if (!err && part->extent.kind == EXTENT_DATA && part->extent.in_place) {
+			part_split(part);
+			write_in_place(part);
+			return await_io(t, W_NEXT);
+		}
+		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
+	}
+	case W_TABLE: {
+		CRITICAL(&image->tables.lock);
+		struct waitq *wait = table_make(image, part->guest, t->lane);
+		if (!wait)
+			return go(t, W_MAP);
+		return park(t, wait, W_MAP);
+	}
+	case W_CLAIM: {
+		struct waitq *wait = NULL;
+		CRITICAL(&shard->lock);
+		struct slice *slice =
+			slice_get(image, guest_slice(&image->geo, part->guest), t->lane, &wait);
+		enum plan plan = PLAN_WAIT;
+		if (slice)
+			plan = plan_write(part, shard, slice, &wait);
+		if (plan == PLAN_BAD || (plan == PLAN_WAIT && !wait))
+			return fail(t, -EIO, W_DONE);
+		if (plan == PLAN_WAIT)
+			return park(t, wait, W_MAP);
+		if (plan == PLAN_IN_PLACE)
+			return go(t, W_MAP);
+		if (plan == PLAN_NO_STOCK)
+			return go(t, W_RESERVE);
+		part_split(part);
+		return go(t, needs_copy(part) ? W_COPY : W_WRITE);
+	}
+	case W_RESERVE: {
+		struct image_lane *lane = image_lane(image, t->lane);
+		CRITICAL(&image->alloc.lock);
+		if (t->err || image_broken(image))
+			return fail(t, -EIO, W_DONE);
+		if (reserve_ready(image, lane))
+			return go(t, W_CLAIM);
+		return park(t, &lane->reserve.waiters, W_RESERVE);
+	}
+	case W_COPY: {
+		CRITICAL(&image->copies.lock);
+		part->copy_buffer = copies_take(&image->copies);
+		if (part->copy_buffer < 0)
+			return park(t, &image->copies.waiters, W_COPY);
+		start_copy_reads(part);
+		return await_io(t, W_WRITE);
+	}
+	case W_WRITE:
+		if (t->err)
+			return go(t, W_UNDO);
+		start_writes(part);
+		return await_io(t, W_ROOM);
+
+	case W_ROOM: {
+		if (t->err)
+			return go(t, W_UNDO);
+		CRITICAL(&image->flush.lock);
+		if (image_broken(image))
+			return fail(t, -EIO, W_UNDO);
+		if (!flush_room_take(image))
+			return park(t, &image->flush.starved, W_ROOM);
+		return go(t, W_LINK);
+	}
+	case W_LINK: {
+		CRITICAL(&shard->lock);
+		if (part->req->flags & REQ_FUA)
+			part->flush_after = true;
+		link_clusters(part);
+		return go(t, W_NEXT);
+	}
+	case W_UNDO: {
+		CRITICAL(&shard->lock);
+		undo(part);
+		return go(t, W_DONE);
+	}
+	case W_NEXT:
+		if (t->err || !part_advance(part))
+			return go(t, W_DONE);
+		return go(t, W_MAP);
+
+	case W_DONE:
+		return finish(part);
+	}
+	abort();
+}
+
+const struct machine write_machine = { "write", write_step, write_states };

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Flushes that no guest asked for. */
+#ifndef WRITEBACK_H
+#define WRITEBACK_H
+
+#include "engine.h"
+
+void writeback_open(struct image *image);
+
+/* Somebody waits for slices or releases: flush now.  Takes flush->lock. */
+void writeback_want(struct image *image);
+/* The same under flush->lock. */
+void writeback_want_locked(struct image *image);
+
+/* Space was dropped: flush within WRITEBACK_LAZY_NS, so that it is given back.  Under flush->lock. */
+void writeback_lazily_locked(struct image *image);
+
+#define WRITEBACK_LAZY_NS UINT64_C(1000000000)
+
+#endif

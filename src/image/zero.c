@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * DISCARD and WRITE_ZEROES: whole clusters change their mapping; of the rest, WRITE_ZEROES writes
+ * what does not read as zeros already, and DISCARD leaves all as it is.
+ */
+#include "cache.h"
+#include "claim.h"
+#include "flush.h"
+#include "map.h"
+#include "part.h"
+#include "table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ *	MAP    -> DONE NEXT SLICE TABLE CLAIM
+ *	SLICE  -> DONE MAP MAP*
+ *	TABLE  -> MAP MAP*
+ *	CLAIM  -> DONE NEXT MAP* ROOM
+ *	ROOM   -> UNDO ROOM* CHANGE
+ *	CHANGE -> NEXT
+ *	UNDO   -> DONE
+ *	NEXT   -> DONE MAP
+ */
+#define ZERO_LIST(s) \
+	s(Z_MAP) s(Z_SLICE) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) \
+		s(Z_DONE)
+MACHINE_STATES(zero, ZERO_LIST);
+
+/* Bytes of whole clusters at the part's start; the disk's last, partial cluster counts as whole. */
+static uint64_t whole_bytes(const struct part *part)
+{
+	const struct geometry *geo = &part->image->geo;
+
+	if (guest_in_cluster(geo, part->guest))
+		return 0;
+	if (part->guest.byte + part->len == geo->size_bytes)
+		return part->len;
+	return round_down(part->len, geo->cluster_bytes);
+}
+
+/* Bytes up to the next cluster, or to the part's end. */
+static uint64_t partial_bytes(const struct part *part)
+{
+	const struct geometry *geo = &part->image->geo;
+
+	return min_u64(part->len, geo->cluster_bytes - guest_in_cluster(geo, part->guest));
+}
+
+/* Version 2 has no zero flag: space cannot be kept. */
+static bool keeps_space(const struct part *part)
+{
+	return part->req->op == REQ_WRITE_ZEROES && (part->req->flags & REQ_NOUNMAP) &&
+	       part->image->geo.version >= 3;
+}
+
+static bool needs_change(const struct part *part)
+{
+	const struct extent *extent = &part->extent;
+
+	return extent->kind == EXTENT_DATA || (extent->preallocated && !keeps_space(part));
+}
+
+/* Zeros for a stretch of one cluster: that is a write; what is behind it comes afterwards. */
+static enum step write_zeros(struct part *part)
+{
+	part->later = part->len - part->extent.len;
+	part->len = part->extent.len;
+	part->span = span_memory(part->image->zeros);
+	part->writes_zeros = true;
+	return part_become(part, &write_machine);
+}
+
+static void change_mapping(struct part *part)
+{
+	struct image *image = part->image;
+	const struct geometry *geo = &image->geo;
+	struct be64_atomic *entries = part->slice->entries;
+	uint32_t first = guest_slice_entry(geo, part->guest);
+	uint32_t clusters = clusters_touched(geo, part->guest, part->extent.len);
+	bool keep = keeps_space(part);
+
+	for (uint32_t i = first; i < first + clusters; i++) {
+		uint64_t zero = geo->version >= 3 ? ENTRY_ZERO : 0;
+
+		be64_store(&entries[i], keep ? be64_load(&entries[i]) | ENTRY_ZERO : zero);
+	}
+	flush_changed(image, part->slice, keep ? 0 : host_cluster(geo, part->extent.host),
+		      keep ? 0 : clusters, false);
+	claim_end(part);
+}
+
+static enum step finish(struct part *part)
+{
+	if (!part->task.err && (part->req->flags & REQ_FUA))
+		return part_become(part, &flush_machine);
+	part_end(part);
+	return STEP_DONE;
+}
+
+static enum step zero_step(struct task *t)
+{
+	struct part *part = container_of(t, struct part, task);
+	struct image *image = part->image;
+	uint64_t index = guest_slice(&image->geo, part->guest);
+	struct shard *shard = cache_shard(image, index);
+	struct waitq *wait;
+
+	switch (t->state) {
+	case Z_MAP: {
+		uint64_t whole = whole_bytes(part);
+		if (t->err)
+			return go(t, Z_DONE);
+		if (!whole && part->req->op == REQ_DISCARD) {
+			part->extent.len = partial_bytes(part);
+			return go(t, Z_NEXT);
+		}
+		int err = image_broken(image);
+		if (!err)
+			err = map_lookup(image, part->guest, whole ? whole : partial_bytes(part),
+					 &part->extent);
+		if (err == -EAGAIN)
+			return go(t, Z_SLICE);
+		if (err)
+			return fail(t, err, Z_DONE);
+		if (!whole && !extent_reads_zero(&part->extent))
+			return write_zeros(part);
+		if (!whole || !needs_change(part))
+			return go(t, Z_NEXT);
+		return go(t, table_owned(image, part->guest) ? Z_CLAIM : Z_TABLE);
+	}
+	case Z_SLICE: {
+		CRITICAL(&shard->lock);
+		if (slice_get(image, index, t->lane, &wait))
+			return go(t, Z_MAP);
+		if (!wait)
+			return fail(t, -EIO, Z_DONE);
+		return park(t, wait, Z_MAP);
+	}
+	case Z_TABLE: {
+		CRITICAL(&image->tables.lock);
+		wait = table_make(image, part->guest, t->lane);
+		if (!wait)
+			return go(t, Z_MAP);
+		return park(t, wait, Z_MAP);
+	}
+	case Z_CLAIM: {
+		CRITICAL(&shard->lock);
+		struct slice *slice = slice_get(image, index, t->lane, &wait);
+		if (!slice && wait)
+			return park(t, wait, Z_MAP);
+		if (!slice || map_lookup(image, part->guest, whole_bytes(part), &part->extent))
+			return fail(t, -EIO, Z_DONE);
+		struct claim *other = claim_in_the_way(shard, part);
+		if (other)
+			return park(t, &other->waiters, Z_MAP);
+		if (!needs_change(part))
+			return go(t, Z_NEXT);
+		claim_begin(shard, part, slice);
+		return go(t, Z_ROOM);
+	}
+	case Z_ROOM: {
+		CRITICAL(&image->flush.lock);
+		if (t->err || image_broken(image))
+			return fail(t, -EIO, Z_UNDO);
+		if (!flush_room_take(image))
+			return park(t, &image->flush.starved, Z_ROOM);
+		return go(t, Z_CHANGE);
+	}
+	case Z_CHANGE: {
+		CRITICAL(&shard->lock);
+		change_mapping(part);
+		return go(t, Z_NEXT);
+	}
+	case Z_UNDO: {
+		CRITICAL(&shard->lock);
+		claim_end(part);
+		return go(t, Z_DONE);
+	}
+	case Z_NEXT:
+		return go(t, part_advance(part) ? Z_MAP : Z_DONE);
+
+	case Z_DONE:
+		return finish(part);
+	}
+	abort();
+}
+
+const struct machine zero_machine = { "zero", zero_step, zero_states };
