@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How one host I/O is executed: struct io to SQE, CQE to io_complete().
+ *
+ * The low bits of user_data say what a completion belongs to; ios and commands are aligned.
+ */
+#include "uring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OP_FTRUNCATE 55 /* IORING_OP_FTRUNCATE, Linux 6.9; newer than the library's header */
+
+/* An SQE has 32 bits for a length; what is left is continued as after a short transfer. */
+#define TRANSFER_MAX (UINT64_C(1) << 30)
+
+#define NSEC_PER_SEC UINT64_C(1000000000)
+
+enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_MASK = 7 };
+
+_Static_assert(_Alignof(struct io) > USER_MASK, "low bits of an io's address");
+_Static_assert(_Alignof(struct uring_command) > USER_MASK, "low bits of a command's address");
+
+static struct uring *uring_of(struct ring *ring)
+{
+	return container_of(ring, struct uring, ring);
+}
+
+/* --- behind struct ring ------------------------------------------------------------------------ */
+
+static void uring_queue(struct ring *ring, struct io *io)
+{
+	struct uring *uring = uring_of(ring);
+	bool zeros = io->op == IO_ZEROS && span_is_memory(io->span);
+
+	list_add_tail(zeros ? &uring->zeros : &uring->ios, &io->link);
+}
+
+static void uring_kick(struct ring *ring)
+{
+	/* Fails only when the counter is full: then the lane has long been told. */
+	eventfd_write(uring_of(ring)->kick_fd, 1);
+}
+
+static uint64_t uring_now(struct ring *ring)
+{
+	struct timespec now;
+
+	(void)ring;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
+void uring_command(struct uring *uring, struct uring_command *command)
+{
+	list_add_tail(&uring->commands, &command->link);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+int uring_prepare(struct uring *uring)
+{
+	memset(uring, 0, sizeof(*uring));
+	uring->ring = (struct ring){ .queue = uring_queue, .kick = uring_kick, .now = uring_now };
+	list_init(&uring->ios);
+	list_init(&uring->commands);
+	list_init(&uring->zeros);
+	uring->zero_fd = -1;
+	uring->kick_fd = eventfd(0, EFD_CLOEXEC);
+	if (uring->kick_fd < 0)
+		return -errno;
+	uring->zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	if (uring->zero_fd < 0) {
+		int err = -errno;
+
+		uring_release(uring);
+		return err;
+	}
+	return 0;
+}
+
+static int register_files(struct uring *uring, const int *file, unsigned files)
+{
+	int table[URING_FILES_MAX + 2];
+
+	must(files <= URING_FILES_MAX);
+	memcpy(table, file, files * sizeof(*file));
+	table[files] = uring->kick_fd;
+	table[files + 1] = uring->zero_fd;
+	uring->files = files;
+	return io_uring_register_files(&uring->raw, table, files + 2);
+}
+
+int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
+		unsigned files)
+{
+	struct io_uring_params params = {
+		/*
+		 * Completions are worked on only when this thread asks for them, without
+		 * interrupting it; the flag tells when there is something to ask for.
+		 */
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
+			 IORING_SETUP_CQSIZE,
+		.cq_entries = sizes->cq_entries,
+	};
+	int err = io_uring_queue_init_params(sizes->sq_entries, &uring->raw, &params);
+
+	if (err)
+		return err;
+	uring->live = true;
+	err = register_files(uring, file, files);
+	if (err < 0)
+		return err;
+	err = io_uring_register_ring_fd(&uring->raw);
+	return err < 0 ? err : 0;
+}
+
+void uring_stop(struct uring *uring)
+{
+	if (!uring->live)
+		return;
+	/* At once: the release of the rest of a ring takes the kernel a while. */
+	io_uring_unregister_files(&uring->raw);
+	io_uring_queue_exit(&uring->raw);
+	uring->live = false;
+}
+
+void uring_release(struct uring *uring)
+{
+	if (uring->kick_fd >= 0)
+		close(uring->kick_fd);
+	if (uring->zero_fd >= 0)
+		close(uring->zero_fd);
+	uring->kick_fd = -1;
+	uring->zero_fd = -1;
+}
+
+/* --- lists to SQEs ------------------------------------------------------------------------------ */
+
+static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned file, uint64_t user_data)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->raw);
+
+	if (!sqe)
+		return NULL;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = op;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->fd = (int32_t)file;
+	sqe->user_data = user_data;
+	return sqe;
+}
+
+static void fill_transfer(struct io_uring_sqe *sqe, const struct io *io)
+{
+	struct span span = io_span(io);
+	bool write = io->op == IO_WRITE;
+
+	if (span_is_memory(span)) {
+		sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
+	} else {
+		sqe->opcode = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+		sqe->buf_index = (uint16_t)span.slot;
+	}
+	sqe->addr = span.at;
+	sqe->off = io_off(io);
+	sqe->len = (uint32_t)min_u64(io_len(io), TRANSFER_MAX);
+	if (write && io->flags & IO_DSYNC)
+		sqe->rw_flags = RWF_DSYNC;
+}
+
+static void fill_punch(struct io_uring_sqe *sqe, const struct io *io)
+{
+	sqe->opcode = IORING_OP_FALLOCATE;
+	sqe->off = io->off.byte;
+	sqe->addr = io->len;
+	sqe->len = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+}
+
+/* Zeros for a registered buffer; those for memory never get here. */
+static void fill_zeros(struct io_uring_sqe *sqe, const struct uring *uring, const struct io *io)
+{
+	fill_transfer(sqe, io);
+	sqe->fd = (int32_t)uring->files + 1;
+	sqe->off = 0;
+}
+
+static void fill_timer(struct io_uring_sqe *sqe, struct uring *uring, const struct io *io)
+{
+	struct __kernel_timespec *timer = &uring->timer[uring->timers++];
+
+	timer->tv_sec = (long long)(io->len / NSEC_PER_SEC);
+	timer->tv_nsec = (long long)(io->len % NSEC_PER_SEC);
+	sqe->opcode = IORING_OP_TIMEOUT;
+	sqe->flags = 0;
+	sqe->fd = -1;
+	sqe->addr = (uintptr_t)timer;
+	sqe->len = 1;
+}
+
+static bool stage_io(struct uring *uring, struct io *io)
+{
+	struct io_uring_sqe *sqe;
+
+	if (io->op == IO_TIMER && uring->timers == URING_TIMERS)
+		return false;
+	sqe = sqe_of(uring, IORING_OP_NOP, io->file, (uintptr_t)io | USER_IO);
+	if (!sqe)
+		return false;
+	switch (io->op) {
+	case IO_READ:
+	case IO_WRITE:
+		fill_transfer(sqe, io);
+		break;
+	case IO_SYNC:
+		sqe->opcode = IORING_OP_FSYNC;
+		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+		break;
+	case IO_PUNCH:
+		fill_punch(sqe, io);
+		break;
+	case IO_TRUNCATE:
+		sqe->opcode = OP_FTRUNCATE;
+		sqe->off = io->off.byte;
+		break;
+	case IO_ZEROS:
+		fill_zeros(sqe, uring, io);
+		break;
+	case IO_TIMER:
+		fill_timer(sqe, uring, io);
+		break;
+	}
+	return true;
+}
+
+static bool stage_command(struct uring *uring, const struct uring_command *command)
+{
+	struct io_uring_sqe *sqe = sqe_of(uring, IORING_OP_URING_CMD, command->file,
+					  (uintptr_t)command | USER_COMMAND);
+
+	if (!sqe)
+		return false;
+	sqe->cmd_op = command->op;
+	memcpy(sqe->cmd, command->payload, sizeof(command->payload));
+	return true;
+}
+
+/* The read of the eventfd stands for the ring's whole life: it is what wakes the thread. */
+static bool stage_kick(struct uring *uring)
+{
+	struct io_uring_sqe *sqe;
+
+	if (uring->kick_armed)
+		return true;
+	sqe = sqe_of(uring, IORING_OP_READ, uring->files, USER_KICK);
+	if (!sqe)
+		return false;
+	sqe->addr = (uintptr_t)&uring->kicks;
+	sqe->len = sizeof(uring->kicks);
+	uring->kick_armed = true;
+	return true;
+}
+
+/* As much as the SQ has room for; the host's I/O first, so that it is under way early. */
+static bool stage(struct uring *uring)
+{
+	if (!stage_kick(uring))
+		return false;
+	while (!list_empty(&uring->ios)) {
+		struct io *io = container_of(uring->ios.next, struct io, link);
+
+		if (!stage_io(uring, io))
+			return false;
+		list_del(&io->link);
+	}
+	while (!list_empty(&uring->commands)) {
+		struct uring_command *command =
+			container_of(uring->commands.next, struct uring_command, link);
+
+		if (!stage_command(uring, command))
+			return false;
+		list_del(&command->link);
+	}
+	return true;
+}
+
+/* True when the kernel has taken all SQEs. */
+static bool submit(struct uring *uring, bool wait)
+{
+	int n = wait ? io_uring_submit_and_wait(&uring->raw, 1) : io_uring_submit(&uring->raw);
+
+	/* EBUSY: completions must be taken first.  EAGAIN: the kernel is short of memory. */
+	if (n < 0 && n != -EINTR && n != -EBUSY && n != -EAGAIN) {
+		log_error("io_uring_enter: %s", strerror(-n));
+		abort();
+	}
+	if (io_uring_sq_ready(&uring->raw) > 0)
+		return false;
+	uring->timers = 0;
+	return true;
+}
+
+/* True when everything staged is with the kernel, or will be with the next submission. */
+static bool stage_all(struct uring *uring)
+{
+	while (!stage(uring))
+		if (!submit(uring, false))
+			return false;
+	return true;
+}
+
+/* --- CQEs ---------------------------------------------------------------------------------------- */
+
+static void complete_io(struct io *io, int32_t res)
+{
+	if (io->op == IO_TIMER && res == -ETIME)
+		res = 0;
+	io_complete(io, res);
+}
+
+static void complete(struct uring *uring, const struct io_uring_cqe *cqe)
+{
+	uint64_t what = cqe->user_data & USER_MASK;
+	uintptr_t object = (uintptr_t)(cqe->user_data - what);
+
+	if (what == USER_IO) {
+		complete_io((struct io *)object, cqe->res);
+	} else if (what == USER_COMMAND) {
+		struct uring_command *command = (struct uring_command *)object;
+
+		command->done(command, cqe->res);
+	} else {
+		uring->kick_armed = false;
+	}
+}
+
+static void reap(struct uring *uring)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&uring->raw, head, cqe) {
+		complete(uring, cqe);
+		n++;
+	}
+	io_uring_cq_advance(&uring->raw, n);
+	/* The kernel keeps what does not fit, unless it is out of memory; then requests are lost. */
+	must(*uring->raw.cq.koverflow == 0);
+}
+
+/* True when there were any; their tasks can run now. */
+static bool complete_zeros(struct uring *uring)
+{
+	struct list zeros;
+
+	if (list_empty(&uring->zeros))
+		return false;
+	list_init(&zeros);
+	list_splice_tail(&zeros, &uring->zeros);
+	while (!list_empty(&zeros)) {
+		struct io *io = container_of(zeros.next, struct io, link);
+
+		list_del(&io->link);
+		memset(span_address(io_span(io)), 0, io_len(io));
+		io_complete(io, (int64_t)io_len(io));
+	}
+	return true;
+}
+
+void uring_flush(struct uring *uring)
+{
+	stage_all(uring);
+	submit(uring, false);
+	reap(uring);
+}
+
+void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
+{
+	bool more = lane_run(lane, budget);
+	bool staged = stage_all(uring);
+
+	more |= complete_zeros(uring);
+	/* Whoever posts after lane_doze() kicks, and the kick's read is armed or just staged. */
+	submit(uring, !more && staged && lane_doze(lane));
+	reap(uring);
+}

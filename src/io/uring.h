@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ring border on io_uring: one uring per lane.
+ *
+ * What is queued is staged in lists and becomes SQEs at the end of the turn, so that a turn makes
+ * one io_uring_enter(2), and queueing cannot fail and may happen under a lock.
+ */
+#ifndef URING_H
+#define URING_H
+
+#include "base.h"
+#include "io.h"
+#include "task.h"
+
+#include <liburing.h>
+
+#define URING_TIMERS 64 /* timers that one submission can carry; more wait for the next */
+#define URING_FILES_MAX 256 /* the engine's files and the owner's, together */
+
+/*
+ * An io_uring command (IORING_OP_URING_CMD) on the same ring, for who drives a device.  Owned by
+ * the caller, untouched from uring_command() to done().
+ */
+struct uring_command {
+	uint32_t op; /* cmd_op of the SQE */
+	uint16_t file; /* index into the ring's files */
+	uint8_t payload[16]; /* the SQE's, at offset 48 */
+	/* On the ring's own thread, between steps; may stage the same command again. */
+	void (*done)(struct uring_command *command, int32_t res);
+	struct list link; /* for the ring, while staged */
+};
+
+struct uring {
+	struct ring ring; /* what the lane sees */
+	struct io_uring raw;
+	bool live; /* raw is set up */
+	struct list ios; /* staged; own thread, as all below except kick_fd */
+	struct list commands;
+	struct list zeros; /* IO_ZEROS in memory, filled and completed at the end of the turn */
+	unsigned files; /* that the caller gave; ours follow in the ring's table */
+	int kick_fd; /* eventfd; written by any thread */
+	int zero_fd; /* /dev/zero, the source of zeros for registered buffers */
+	uint64_t kicks; /* where the armed read of kick_fd goes */
+	bool kick_armed;
+	unsigned timers; /* used of timer[] since the last submission */
+	struct __kernel_timespec timer[URING_TIMERS];
+};
+
+struct uring_sizes {
+	unsigned sq_entries; /* a turn that stages more makes more than one system call */
+	unsigned cq_entries; /* completions that can be pending at a time; at least twice the above */
+};
+
+/*
+ * Make @uring->ring usable by lane_init() and kick(); the io_uring itself comes with
+ * uring_start().  Any thread.  0, or -errno of eventfd(2) or open(2).
+ */
+int uring_prepare(struct uring *uring);
+
+/*
+ * Set up the io_uring (SINGLE_ISSUER, DEFER_TASKRUN) with @file[0..@files) as its registered
+ * files: io->file and command->file are indices into these.  By the thread that runs the turns.
+ * 0, or -errno of io_uring_setup(2) or io_uring_register(2): -EPERM where a policy forbids
+ * io_uring, -ENOMEM.
+ */
+int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
+		unsigned files);
+
+/* Stage a command.  Own thread; cannot fail, makes no system call. */
+void uring_command(struct uring *uring, struct uring_command *command);
+
+/*
+ * One turn: run up to @budget steps of @lane, submit what is staged, wait for a completion when
+ * nothing is left to run, and deliver what has completed.  Own thread, after uring_start().
+ */
+void uring_turn(struct uring *uring, struct lane *lane, unsigned budget);
+
+/*
+ * Submit what is staged and deliver what has completed by then; does not wait.  Own thread, for
+ * the time before the first turn.
+ */
+void uring_flush(struct uring *uring);
+
+/*
+ * Release the io_uring; a no-op without one.  By the thread that called uring_start().  What was
+ * in flight is cancelled by the kernel and never completes here.
+ */
+void uring_stop(struct uring *uring);
+
+/* Release the rest, when no thread can kick any more. */
+void uring_release(struct uring *uring);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The thread of a lane: turn after turn, with a mailbox for calls from the main thread. */
+#include "worker.h"
+
+#include <errno.h>
+
+/* Steps in a turn: enough to keep system calls rare, few enough to keep the device busy. */
+#define WORKER_BUDGET 256
+
+int worker_prepare(struct worker *worker, unsigned id)
+{
+	int err = uring_prepare(&worker->uring);
+
+	if (err)
+		return err;
+	lane_init(&worker->lane, id, &worker->uring.ring);
+	atomic_init(&worker->call, NULL);
+	sem_init(&worker->started, 0, 0);
+	worker->stopping = false;
+	worker->running = false;
+	return 0;
+}
+
+static int worker_begin(struct worker *worker)
+{
+	const struct worker_options *options = &worker->options;
+	int err = uring_start(&worker->uring, &options->sizes, options->file, options->files);
+
+	if (!err && options->start)
+		err = options->start(worker);
+	return err;
+}
+
+static void worker_answer(struct worker *worker)
+{
+	struct worker_call *call = atomic_exchange(&worker->call, NULL);
+
+	if (!call)
+		return;
+	call->run(call->arg);
+	sem_post(&call->done);
+}
+
+/* The only way out of the loop is worker_stop(): a queue whose thread has left would hang. */
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	bool begun;
+
+	worker->err = worker_begin(worker);
+	begun = worker->err == 0;
+	sem_post(&worker->started);
+	while (begun && !worker->stopping) {
+		uring_turn(&worker->uring, &worker->lane, WORKER_BUDGET);
+		worker_answer(worker);
+	}
+	if (begun && worker->options.end)
+		worker->options.end(worker);
+	uring_stop(&worker->uring);
+	return NULL;
+}
+
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) && errno == EINTR)
+		;
+}
+
+int worker_start(struct worker *worker, const struct worker_options *options)
+{
+	int err;
+
+	worker->options = *options;
+	err = pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (err)
+		return -err;
+	pthread_setname_np(worker->thread, options->name);
+	wait_for(&worker->started);
+	if (worker->err)
+		pthread_join(worker->thread, NULL);
+	else
+		worker->running = true;
+	return worker->err;
+}
+
+void worker_call(struct worker *worker, void (*run)(void *arg), void *arg)
+{
+	struct worker_call call = { .run = run, .arg = arg };
+
+	sem_init(&call.done, 0, 0);
+	atomic_store(&worker->call, &call);
+	worker->uring.ring.kick(&worker->uring.ring);
+	wait_for(&call.done);
+	sem_destroy(&call.done);
+}
+
+static void call_stop(void *arg)
+{
+	struct worker *worker = arg;
+
+	worker->stopping = true;
+}
+
+void worker_stop(struct worker *worker)
+{
+	if (!worker->running)
+		return;
+	worker_call(worker, call_stop, worker);
+	pthread_join(worker->thread, NULL);
+	worker->running = false;
+}
+
+void worker_release(struct worker *worker)
+{
+	uring_release(&worker->uring);
+	lane_destroy(&worker->lane);
+	sem_destroy(&worker->started);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A worker: one lane, its uring, and the thread that turns them.
+ *
+ * Life: worker_prepare() makes the lane, so that an image can be opened on it; worker_start()
+ * makes the thread; worker_stop() ends it; worker_release() frees the lane.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include "base.h"
+#include "task.h"
+#include "uring.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+struct worker;
+
+struct worker_options {
+	const char *name; /* of the thread, at most 15 characters */
+	struct uring_sizes sizes;
+	const int *file; /* see uring_start(); read before worker_start() returns */
+	unsigned files;
+	/* On the thread, when the ring is up and before the first turn: 0 or -errno. May be NULL. */
+	int (*start)(struct worker *worker);
+	/* On the thread, after the last turn and before the ring goes. May be NULL. */
+	void (*end)(struct worker *worker);
+};
+
+/* Something that the worker's thread does between two turns. */
+struct worker_call {
+	void (*run)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+struct worker {
+	struct lane lane;
+	struct uring uring;
+	_Atomic(struct worker_call *) call;
+	bool stopping; /* own thread */
+	bool running; /* the thread that starts and stops: there is a thread to stop */
+	pthread_t thread;
+	struct worker_options options;
+	int err; /* of the start; before it is announced by `started` */
+	sem_t started;
+};
+
+/* Make the lane with number @id.  0 or -errno of uring_prepare(). */
+int worker_prepare(struct worker *worker, unsigned id);
+
+/*
+ * Start the thread and wait until it runs its lane.  It inherits the signal mask, the mount
+ * namespace and PR_SET_IO_FLUSHER of the caller.  0, or -errno of pthread_create(),
+ * uring_start() or options->start(); then there is no thread.
+ */
+int worker_start(struct worker *worker, const struct worker_options *options);
+
+/*
+ * Run @run(@arg) on the worker's thread, between two turns, and wait for it.  From one thread at
+ * a time, which is no worker's; while the worker is running.
+ */
+void worker_call(struct worker *worker, void (*run)(void *arg), void *arg);
+
+/*
+ * End the thread, whatever its lane is doing, and release its io_uring; a no-op when it does not
+ * run.  What is in flight is cancelled by the kernel, and its buffers must stay until the file
+ * that it was for is closed.
+ */
+void worker_stop(struct worker *worker);
+
+/* Free the lane: when every worker that may wake one of its tasks has been stopped. */
+void worker_release(struct worker *worker);
+
+#endif
