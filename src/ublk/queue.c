@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One hardware queue: fetch a request, hand it to the engine, commit its result, and so on until
+ * the kernel takes the tags back.
+ */
+#include "queue.h"
+#include "request.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+static void tag_command(struct tag *tag, uint32_t op, int32_t result)
+{
+	struct queue *queue = tag->queue;
+	struct ublksrv_io_cmd payload = {
+		.q_id = (uint16_t)queue->number,
+		.tag = tag->number,
+		.result = result,
+		.addr = buffers_addr(&queue->buffers, tag->number),
+	};
+
+	tag->command.op = op;
+	_Static_assert(sizeof(payload) == sizeof(tag->command.payload), "payload of a command");
+	memcpy(tag->command.payload, &payload, sizeof(payload));
+	uring_command(&queue->worker.uring, &tag->command);
+}
+
+static void tag_answer(struct tag *tag, int err)
+{
+	_Atomic uint64_t *served = &tag->queue->served;
+
+	atomic_store_explicit(served, atomic_load_explicit(served, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	tag_command(tag, UBLK_U_IO_COMMIT_AND_FETCH_REQ, request_result(&tag->req, err));
+}
+
+static void req_done(struct req *req)
+{
+	tag_answer(container_of(req, struct tag, req), req->result);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static void complain(struct queue *queue, const struct ublksrv_io_desc *desc)
+{
+	if (queue->complained)
+		return;
+	queue->complained = true;
+	log_error("%s: refused a request that cannot be: operation %u, sector %llu, %u sectors",
+		  queue->disk->name, desc->op_flags & UBLK_IO_OP_MASK,
+		  (unsigned long long)desc->start_sector, desc->nr_sectors);
+}
+
+static void tag_serve(struct tag *tag)
+{
+	struct queue *queue = tag->queue;
+	struct ublksrv_io_desc desc;
+
+	memcpy(&desc, queue->desc + (size_t)tag->number * sizeof(desc), sizeof(desc));
+	if (!request_decode(&tag->req, &desc, &queue->disk->limits)) {
+		complain(queue, &desc);
+		tag_answer(tag, -EIO);
+		return;
+	}
+	tag->req.span = buffers_span(&queue->buffers, tag->number);
+	image_submit(queue->disk->image, &queue->worker.lane, &tag->req);
+}
+
+/* The kernel has taken the tag back: after STOP, when none of its requests was with us. */
+static void tag_gone(struct queue *queue)
+{
+	if (++queue->gone == queue->disk->depth)
+		eventfd_write(queue->disk->drained_fd, 1);
+}
+
+static void command_done(struct uring_command *command, int32_t res)
+{
+	struct tag *tag = container_of(command, struct tag, command);
+	struct queue *queue = tag->queue;
+
+	if (res == UBLK_IO_RES_OK) {
+		tag_serve(tag);
+	} else if (res == UBLK_IO_RES_ABORT || res == -ECANCELED) {
+		tag_gone(queue);
+	} else if (command->op == UBLK_U_IO_FETCH_REQ) {
+		queue->refused = res;
+	} else {
+		/* The request stays unanswered and its client hangs, unless the process ends. */
+		log_error("%s: the kernel refused an answer on queue %u: %s", queue->disk->name,
+			  queue->number, strerror(-res));
+		abort();
+	}
+}
+
+/* --- start and end ------------------------------------------------------------------------------ */
+
+static int map_descriptors(struct queue *queue)
+{
+	const struct disk *disk = queue->disk;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t stride = round_up(UBLK_QUEUE_STRIDE, page);
+	void *desc;
+
+	queue->desc_bytes = round_up(disk->depth * sizeof(struct ublksrv_io_desc), page);
+	desc = mmap(NULL, queue->desc_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, disk->fd,
+		    (off_t)(queue->number * stride));
+	if (desc == MAP_FAILED)
+		return why_set(&queue->why, -errno, "%s: descriptors of queue %u: %m", disk->name,
+			       queue->number);
+	queue->desc = desc;
+	return 0;
+}
+
+static int make_tags(struct queue *queue)
+{
+	const struct disk *disk = queue->disk;
+	int err = buffers_make(&queue->buffers, disk->depth, disk->limits.max_io_bytes);
+
+	queue->tag = calloc(disk->depth, sizeof(*queue->tag));
+	if (err || !queue->tag)
+		return why_set(&queue->why, -ENOMEM,
+			       "%s: no memory for %u buffers of %u KiB; lower --depth or --max-io",
+			       disk->name, disk->depth, disk->limits.max_io_bytes / 1024);
+	for (unsigned i = 0; i < disk->depth; i++) {
+		struct tag *tag = &queue->tag[i];
+
+		tag->queue = queue;
+		tag->number = (uint16_t)i;
+		tag->req.done = req_done;
+		tag->command.file = (uint16_t)(disk->files - 1);
+		tag->command.done = command_done;
+		list_init(&tag->command.link);
+	}
+	return 0;
+}
+
+static int fetch_tags(struct queue *queue)
+{
+	for (unsigned i = 0; i < queue->disk->depth; i++)
+		tag_command(&queue->tag[i], UBLK_U_IO_FETCH_REQ, 0);
+	/* The kernel keeps the commands; those that come back now were refused. */
+	uring_flush(&queue->worker.uring);
+	if (queue->refused)
+		return why_set(&queue->why, queue->refused, "%s: FETCH on queue %u: %s",
+			       queue->disk->name, queue->number, strerror(-queue->refused));
+	return 0;
+}
+
+/* A queue runs without it, only slower: CPUs may be off line or outside our cpuset. */
+static void pin(const struct queue *queue)
+{
+	int err = pthread_setaffinity_np(pthread_self(), queue->cpus_bytes, queue->cpus);
+
+	if (err)
+		log_info("%s: queue %u runs on any CPU: %s", queue->disk->name, queue->number,
+			 strerror(err));
+}
+
+/* On the queue's thread, so that the memory is near its CPUs. */
+static int queue_begin(struct worker *worker)
+{
+	struct queue *queue = container_of(worker, struct queue, worker);
+	int err;
+
+	pin(queue);
+	err = map_descriptors(queue);
+	if (!err)
+		err = make_tags(queue);
+	if (!err)
+		err = fetch_tags(queue);
+	return err;
+}
+
+static void queue_end(struct worker *worker)
+{
+	struct queue *queue = container_of(worker, struct queue, worker);
+
+	if (queue->desc)
+		munmap((void *)(uintptr_t)queue->desc, queue->desc_bytes);
+	queue->desc = NULL;
+}
+
+static int queue_run(struct queue *queue, struct worker_options *options, struct why *why)
+{
+	char name[16];
+	int err;
+
+	snprintf(name, sizeof(name), "queue-%u", queue->number);
+	options->name = name;
+	options->file = queue->disk->file;
+	options->files = queue->disk->files;
+	queue->why.text[0] = '\0';
+	err = worker_start(&queue->worker, options);
+	if (err && queue->why.text[0])
+		*why = queue->why;
+	else if (err)
+		why_set(why, err, "%s: thread of queue %u: %s", queue->disk->name, queue->number,
+			strerror(-err));
+	return err;
+}
+
+/* A turn takes a commit and an I/O or two per tag; clusters and metadata make it more. */
+static struct uring_sizes ring_sizes(unsigned depth)
+{
+	unsigned entries = 64;
+
+	while (entries < 4 * depth && entries < 4096)
+		entries *= 2;
+	return (struct uring_sizes){ .sq_entries = entries, .cq_entries = 4 * entries };
+}
+
+int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
+		size_t cpus_bytes, struct why *why)
+{
+	struct worker_options options = {
+		.sizes = ring_sizes(disk->depth),
+		.start = queue_begin,
+		.end = queue_end,
+	};
+
+	queue->disk = disk;
+	queue->cpus = cpus;
+	queue->cpus_bytes = cpus_bytes;
+	return queue_run(queue, &options, why);
+}
+
+int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why)
+{
+	struct worker_options options = { .sizes = ring_sizes(0) };
+
+	queue->disk = disk;
+	return queue_run(queue, &options, why);
+}
+
+void queue_stop(struct queue *queue)
+{
+	worker_stop(&queue->worker);
+}
+
+void queue_free(struct queue *queue)
+{
+	buffers_free(&queue->buffers);
+	free(queue->tag);
+	worker_release(&queue->worker);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One hardware queue: a worker whose ring also carries the commands of the queue's tags.
+ *
+ * A tag is either with the kernel (a command is pending) or ours (its request is in the engine),
+ * until the kernel takes it back for good (ABORT).  All fields belong to the queue's thread,
+ * except where said.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include "base.h"
+#include "buffers.h"
+#include "image.h"
+#include "req.h"
+#include "request.h"
+#include "worker.h"
+
+#include <linux/ublk_cmd.h>
+#include <sched.h>
+
+struct queue;
+
+struct tag {
+	struct req req;
+	struct uring_command command;
+	struct queue *queue;
+	uint16_t number;
+};
+
+/* What all queues of a device share; constant while they run. */
+struct disk {
+	struct image *image;
+	const char *name; /* /dev/ublkbN, for messages */
+	struct request_limits limits;
+	unsigned depth; /* tags per queue */
+	int fd; /* /dev/ublkcN */
+	const int *file; /* the rings' table: the engine's files, then fd */
+	unsigned files;
+	int drained_fd; /* eventfd; each queue adds 1 when it has no tags any more */
+};
+
+struct queue {
+	struct worker worker; /* worker.lane is the queue's lane */
+	const struct disk *disk;
+	unsigned number;
+	const cpu_set_t *cpus; /* only during queue_start() */
+	size_t cpus_bytes;
+	struct buffers buffers;
+	struct tag *tag; /* disk->depth of them */
+	const uint8_t *desc; /* the kernel's descriptors, indexed by tag */
+	size_t desc_bytes; /* of the mapping */
+	unsigned gone; /* tags that were aborted */
+	bool complained; /* about a request that the door refused */
+	int refused; /* by a FETCH during the start */
+	struct why why; /* of a failed start */
+	_Atomic uint64_t served; /* requests answered; any thread reads it */
+};
+
+/*
+ * Start the queue's thread on @cpus, with every tag fetched: START_DEV will be answered.  Its
+ * lane has been made by worker_prepare().  -errno with the sentence in @why.
+ */
+int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
+		size_t cpus_bytes, struct why *why);
+
+/*
+ * Start the lane without a hardware queue: for lanes that the image was given and the device did
+ * not get a queue for.
+ */
+int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why);
+
+/* End the thread.  Requests that it still owns fail when the device file is closed. */
+void queue_stop(struct queue *queue);
+
+/* Free its memory, after queue_stop() and after the device file was closed. */
+void queue_free(struct queue *queue);
+
+#endif
