@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "base.h"
+
+enum cache { CACHE_NONE, CACHE_WRITEBACK };
+
+struct options {
+	const char *image;
+	const char *run; /* NULL: none */
+	uint64_t queues;
+	uint64_t depth;
+	int64_t device_id; /* -1: any */
+	uint64_t max_io; /* bytes */
+	uint64_t l2_cache; /* bytes; 0: as much as the image needs, within limits */
+	enum cache cache;
+	bool read_only;
+	bool verbose;
+	bool help;
+	bool version;
+};
+
+/*
+ * Defaults, then the command line.  -EINVAL with the sentence in @why; --help and --version
+ * make everything else optional.
+ */
+int options_parse(struct options *options, int argc, char **argv, struct why *why);
+
+/* The text of --help, on standard output. */
+void options_help(void);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The service lane: the image's background jobs, and its close, on a thread of their own. */
+#ifndef SERVICE_H
+#define SERVICE_H
+
+#include "base.h"
+#include "image.h"
+#include "worker.h"
+
+#include <semaphore.h>
+
+struct service {
+	struct worker worker; /* worker.lane is the last lane of the image */
+	struct image *image; /* being closed */
+	int close_err; /* of image_close_start(), before it is announced by `closed` */
+	sem_t closed;
+};
+
+/* Make the lane with number @id.  -errno with the sentence in @why. */
+int service_prepare(struct service *service, unsigned id, struct why *why);
+
+/* Start the thread; @file[0..@files) are the engine's files.  -errno with the sentence in @why. */
+int service_start(struct service *service, const int *file, unsigned files, struct why *why);
+
+/*
+ * Close @image: write back everything, while all lanes turn.  Waits, and calls @tick(@arg) every
+ * second meanwhile.  0, or the first error of the image's close.
+ */
+int service_close_image(struct service *service, struct image *image, void (*tick)(void *arg),
+			void *arg);
+
+/* Run @run(@arg) on the service's thread. */
+void service_on_thread(struct service *service, void (*run)(void *arg), void *arg);
+
+/* End the thread; a no-op when it does not run. */
+void service_stop(struct service *service);
+
+/* Free the lane, after all workers have ended. */
+void service_release(struct service *service);
+
+#endif
