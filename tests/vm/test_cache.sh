@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# --cache none bypasses the host's page cache, writeback uses it, and where a file system knows no
+# O_DIRECT, none falls back and says so.
+
+. "$(dirname "$0")/lib.sh"
+
+head -c 8M /dev/urandom >"$work/pattern"
+fast_disk "$work/xfs"
+# Not tmpfs: since Linux 6.6 it takes O_DIRECT.
+mkdir "$work/ramfs"
+mount -t ramfs ramfs "$work/ramfs"
+cleanup_add "umount '$work/ramfs'"
+
+# How many of the daemon's files are the image, opened with O_DIRECT (040000).
+direct_files()
+{
+	local file count=0 flags
+
+	for file in "/proc/$daemon_pid/fd"/*; do
+		[ "$(readlink "$file")" = "$image" ] || continue
+		flags=$(sed -n 's/^flags:[[:space:]]*//p' "/proc/$daemon_pid/fdinfo/${file##*/}")
+		(((flags & 040000) == 0)) || count=$((count + 1))
+	done
+	echo "$count"
+}
+
+# Folder, mode, whether the image is to be open with O_DIRECT.
+try()
+{
+	note "$1, --cache $2"
+	image=$1/image
+	image_create "$image" 64M
+	serve "$image" --cache "$2"
+	case $3 in
+	direct)
+		[ "$(direct_files)" -gt 0 ] || fail "the image is not open with O_DIRECT"
+		;;
+	buffered)
+		[ "$(direct_files)" -eq 0 ] || fail "the image is open with O_DIRECT"
+		;;
+	esac
+	dd if="$work/pattern" of="$device" bs=64k seek=100 oflag=direct conv=fsync status=none
+	dd if="$work/pattern" of="$device" bs=4k seek=1 conv=fsync status=none
+	# From the device, not from the page cache above it.
+	dd if="$device" of="$work/back" bs=64k skip=100 count=128 iflag=direct status=none
+	same "$work/pattern" "$work/back"
+	dd if="$device" of="$work/model" bs=1M iflag=direct status=none
+	unserve
+	check_image "$image"
+	image_same "$image" "$work/model"
+	rm "$image" "$work/model"
+}
+
+try "$work/xfs" none direct
+try "$work/xfs" writeback buffered
+[ ! -s "$stderr_file" ] || note "writeback says: $(cat "$stderr_file")"
+try "$work" none either
+try "$work/ramfs" none buffered
+grep -qiE 'O_DIRECT|direct|writeback|page cache' "$stderr_file" ||
+	fail "--cache none fell back without a word: $(cat "$stderr_file")"

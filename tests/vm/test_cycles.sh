@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Starting and stopping many times, or failing to start, leaves nothing behind.
+# vm: timeout 150
+
+. "$(dirname "$0")/lib.sh"
+
+cycles=${TEST_CYCLES:-200}
+image=$work/image
+image_create "$image" 16M
+devices=$(ublk_devices)
+nodes=$(find /dev -name 'ublk*' | sort)
+
+# $1: the daemon, with its options
+expect_no_start()
+{
+	local status=0
+
+	timeout 30 "$@" >"$work/stdout" 2>"$work/stderr" || status=$?
+	[ "$status" -eq 1 ] || fail "status $status, not 1: $* $(cat "$work/stderr")"
+	[ -s "$work/stderr" ] || fail "no word of why: $*"
+	[ ! -s "$work/stdout" ] || fail "names a device all the same: $*"
+}
+
+for ((cycle = 0; cycle < cycles; cycle++)); do
+	serve "$image" --queues 2 --depth 16
+	unserve
+done
+note "$cycles cycles in $SECONDS seconds"
+
+note "starts that fail"
+head -c 1M /dev/urandom >"$work/noise"
+truncate -s 100 "$work/short"
+expect_no_start "$QCOW2_UBLKD" --image "$work/noise"
+expect_no_start "$QCOW2_UBLKD" --image "$work/short"
+expect_no_start "$QCOW2_UBLKD" --image "$work/nothing-here"
+[ "$(ublk_devices)" -eq "$devices" ] || fail "a start that failed has left a device"
+
+serve "$image" --device-id 77
+[ "$device" = /dev/ublkb77 ] || fail "--device-id 77 made $device"
+image_create "$work/other" 16M
+expect_no_start "$QCOW2_UBLKD" --image "$image"
+expect_no_start "$QCOW2_UBLKD" --image "$work/other" --device-id 77
+[ "$(ublk_devices)" -eq $((devices + 1)) ] || fail "a start that failed has left a device"
+unserve
+
+[ "$(ublk_devices)" -eq "$devices" ] || fail "devices are left: $(ls /sys/class/ublk-char)"
+[ "$(find /dev -name 'ublk*' | sort)" = "$nodes" ] || fail "nodes are left: $(ls /dev/ublk*)"
+! pgrep -x "$(basename "$QCOW2_UBLKD")" || fail "a process is left"
+check_image "$image"

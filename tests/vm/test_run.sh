@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# --run COMMAND: the command sees the device and the caller's mounts, its status is the daemon's,
+# and the device is gone with it.
+
+. "$(dirname "$0")/lib.sh"
+
+requires mkfs.ext4
+image=$work/image
+image_create "$image" 128M
+devices=$(ublk_devices)
+mkfifo "$work/mounted" "$work/go"
+mkdir "$work/mnt"
+
+note "a command that mounts"
+# The command's own shell expands what is in single quotes.
+# shellcheck disable=SC2016
+"$QCOW2_UBLKD" --image "$image" --run '
+	set -e
+	test -b "$device"
+	mkfs.ext4 -q "$device"
+	mount "$device" '"$work"'/mnt
+	echo "$device" >'"$work"'/mounted
+	read go <'"$work"'/go
+	echo "from the command" >'"$work"'/mnt/file
+	umount '"$work"'/mnt
+	exit 7' >"$work/stdout" 2>"$work/stderr" &
+daemon=$!
+cleanup_add "kill -KILL $daemon 2>/dev/null"
+read -r device <"$work/mounted" || fail "no mount: $(cat "$work/stderr")"
+mountpoint -q "$work/mnt" || fail "the command's mount is not seen outside"
+echo "from outside" >"$work/mnt/other"
+echo go >"$work/go"
+status=0
+wait "$daemon" || status=$?
+[ "$status" -eq 7 ] || fail "status $status instead of the command's 7: $(cat "$work/stderr")"
+expect_no_device "${device#/dev/ublkb}"
+check_image "$image"
+
+note "what it wrote is there, and status 0 comes through"
+mount_and_look="mount -o ro \"\$device\" '$work/mnt' && cat '$work/mnt/file' '$work/mnt/other' \
+	>'$work/seen'; umount '$work/mnt'"
+"$QCOW2_UBLKD" --image "$image" --run "$mount_and_look" >/dev/null || fail "status $?"
+printf 'from the command\nfrom outside\n' | cmp - "$work/seen" || fail "the files are lost"
+
+note "a command that is killed, and one that cannot start"
+status=0
+# shellcheck disable=SC2016
+"$QCOW2_UBLKD" --image "$image" --run 'kill -KILL $$' >/dev/null 2>&1 || status=$?
+[ "$status" -eq 137 ] || fail "status $status instead of 128 + SIGKILL"
+status=0
+"$QCOW2_UBLKD" --image "$work/nothing" --run "touch '$work/ran'" >/dev/null 2>&1 || status=$?
+[ "$status" -eq 1 ] || fail "status $status without an image"
+[ ! -e "$work/ran" ] || fail "the command ran without a device"
+[ "$(ublk_devices)" -eq "$devices" ] || fail "a device is left"

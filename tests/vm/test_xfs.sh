@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# xfs on a served image; see filesystem.sh.
+
+. "$(dirname "$0")/lib.sh"
+. "$vm_folder/filesystem.sh"
+
+filesystem_test xfs "xfs_repair -n"
