@@ -25,6 +25,12 @@ struct claim {
 	struct list link;
 };
 
+/* Other syncs that have to end before an own one may be believed: see src/image/sync.h. */
+struct sync_wait {
+	bool asked; /* the rest is set */
+	uint64_t needed[2]; /* by source */
+};
+
 /* What a stretch of the guest's disk is. */
 enum extent_kind {
 	EXTENT_DATA, /* bytes at host */
@@ -54,7 +60,8 @@ struct part {
 	uint64_t len; /* ... and how many */
 	struct span span; /* of the first byte; zeros for a write of zeros */
 	struct extent extent; /* the decision at hand; extent.len bytes of the above */
-	struct slice *slice; /* pinned while set */
+	struct slice *held; /* a slice that was loaded for this part, until it has looked */
+	struct slice *slice; /* pinned while claimed */
 	uint64_t host_cluster; /* newly allocated, first of extent.len's clusters; 0: none */
 	uint32_t clusters; /* how many */
 	bool fresh_zero; /* ... and they read as zeros where not written */
@@ -64,10 +71,11 @@ struct part {
 	bool writes_zeros; /* span is the image's zeros: do not advance it */
 	bool claimed;
 	bool pooled;
-	uint8_t epoch; /* the bucket entered, see epoch.h */
+	uint8_t epoch; /* the bucket entered, or EPOCH_OUTSIDE: see src/image/epoch.h */
 	bool flush_after; /* FUA on a mapping that is not durable: end with a flush */
 	uint64_t later; /* bytes of a REQ_WRITE_ZEROES behind the piece being written */
 	uint64_t flush_run; /* the run that covers this part; 0: none yet */
+	struct sync_wait sync_wait;
 	struct claim claim;
 	struct list link; /* of the pool */
 	struct io io[PART_IOS];

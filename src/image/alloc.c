@@ -17,6 +17,7 @@
 #include "flush.h"
 #include "grow.h"
 #include "refblock.h"
+#include "sync.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -35,20 +36,24 @@
  *	PUNCH       -> FAIL PUNCHED~
  *	PUNCHED     -> WRITE
  *	WRITE       -> SYNC~
- *	SYNC        -> FAIL GIVE~
- *	GIVE        -> FAIL LOOK
+ *	SYNC        -> FAIL GIVE SYNCED~
+ *	SYNCED      -> FAIL BELIEVE
+ *	BELIEVE     -> FAIL BELIEVE* GIVE
+ *	GIVE        -> LOOK
  *	FAIL        -> LOOK
  *	RETURN      -> DROP CLOSE_WRITE
  *	CLOSE_WRITE -> CLOSE_SYNC~
- *	CLOSE_SYNC  -> CLOSED TRIM~
+ *	CLOSE_SYNC  -> CLOSED CLOSE_SYNCED~
+ *	CLOSE_SYNCED -> TRIM
  *	TRIM        -> CLOSED TRIM TRIM~ TRUNCATE
  *	TRUNCATE    -> CLOSED~
  *	CLOSED      -> DONE
  */
 #define ALLOC_LIST(s) \
 	s(A_LOOK) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) s(A_PUNCHED) s(A_WRITE) \
-		s(A_SYNC) s(A_GIVE) s(A_FAIL) s(A_RETURN) s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) \
-			s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
+		s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) s(A_RETURN) \
+			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_TRIM) s(A_TRUNCATE) \
+				s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -417,17 +422,12 @@ static enum step trim(struct task *t, struct image *image)
 static void start_truncate(struct task *t, struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t bytes = max_u64(alloc->trim << image->geo.cluster_bits, alloc->opened_bytes);
+	uint64_t end = max_u64(alloc->trim, alloc->grow.unlinked + 1);
+	uint64_t bytes = max_u64(end << image->geo.cluster_bits, alloc->opened_bytes);
 
 	if (bytes < alloc->file_bytes && !image->file->fixed_size)
 		io_start(t, &alloc->io[0], IO_TRUNCATE, image->file->index, span_memory(NULL),
 			 (struct host){ bytes }, 0);
-}
-
-static void start_sync(struct task *t, struct image *image)
-{
-	io_start(t, &image->alloc.io[0], IO_SYNC, image->file->index, span_memory(NULL),
-		 (struct host){ 0 }, 0);
 }
 
 /* --- the machine ------------------------------------------------------------------------------------------- */
@@ -488,15 +488,25 @@ static enum step alloc_step(struct task *t)
 		if (t->err)
 			return go(t, A_FAIL);
 		pieces_written(image);
-		if (!mutant(NO_RESERVE_SYNC))
-			start_sync(t, image);
-		return await_io(t, A_GIVE);
+		if (mutant(NO_RESERVE_SYNC))
+			return go(t, A_GIVE);
+		sync_start(image, t, &alloc->io[0], SYNC_ALLOC);
+		return await_io(t, A_SYNCED);
+
+	case A_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? A_FAIL : A_BELIEVE);
+
+	case A_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, A_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, A_FAIL);
+		return go(t, A_GIVE);
+	}
 
 	case A_GIVE: {
-		if (t->err) {
-			image_break(image, t->err, "fsync");
-			return go(t, A_FAIL);
-		}
 		CRITICAL(&alloc->lock);
 		give(image);
 		return go(t, A_LOOK);
@@ -520,8 +530,12 @@ static enum step alloc_step(struct task *t)
 			return go(t, A_CLOSED);
 		pieces_written(image);
 		alloc->trim = div_round_up(alloc->file_bytes, image->geo.cluster_bytes);
-		start_sync(t, image);
-		return await_io(t, A_TRIM);
+		sync_start(image, t, &alloc->io[0], SYNC_ALLOC);
+		return await_io(t, A_CLOSE_SYNCED);
+
+	case A_CLOSE_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, A_TRIM);
 
 	case A_TRIM:
 		return trim(t, image);

@@ -9,6 +9,7 @@
  */
 #include "cache.h"
 
+#include "epoch.h"
 #include "writeback.h"
 
 #include <errno.h>
@@ -36,6 +37,26 @@ static struct host slice_host(const struct image *image, uint64_t index)
 	return (struct host){ table.host.byte + (slice << image->geo.slice_bits) };
 }
 
+/* Pin it for each of the parts that wait for it; they are parked, so they are ours to touch. */
+static void hold_for_waiters(struct slice *slice)
+{
+	list_for_each(node, &slice->loaded.tasks) {
+		struct task *task = container_of(node, struct task, link);
+
+		container_of(task, struct part, task)->held = slice;
+		slice->pins++;
+	}
+}
+
+void slice_looked_locked(struct part *part)
+{
+	struct slice *slice = part->held;
+
+	part->held = NULL;
+	if (slice)
+		slice_unpin(slice);
+}
+
 /* What was loaded is there for all, or it is not and they hear why. */
 static void slice_loaded(struct slice *slice, int err)
 {
@@ -49,6 +70,7 @@ static void slice_loaded(struct slice *slice, int err)
 	} else {
 		slice->state = SLICE_VALID;
 		atomic_store_explicit(cell, (uintptr_t)slice, memory_order_release);
+		hold_for_waiters(slice);
 		if (!mutant(NO_SLICE_WAKE))
 			waitq_wake(&slice->loaded);
 	}
@@ -62,8 +84,9 @@ static enum step load_step(struct task *t)
 
 	switch (t->state) {
 	case L_READ: {
+		/* A table that is being replaced by an own copy must not go while it is read. */
+		slice->epoch = epoch_enter(image, &image_lane(image, t->lane)->epoch);
 		struct host host = slice_host(image, slice->index);
-
 		count(&image->counters.slice_loads, 1);
 		if (!host.byte)
 			return fail(t, -EIO, L_LOADED);
@@ -72,6 +95,7 @@ static enum step load_step(struct task *t)
 		return await_io(t, L_LOADED);
 	}
 	case L_LOADED: {
+		epoch_leave(image, &image_lane(image, t->lane)->epoch, slice->epoch);
 		CRITICAL(&slice->shard->lock);
 		slice_loaded(slice, t->err);
 		return STEP_DONE;

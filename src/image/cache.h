@@ -26,6 +26,21 @@ struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane,
 void slice_pin(struct slice *slice);
 void slice_unpin(struct slice *slice);
 
+/*
+ * A slice is pinned for whoever waited for its load until they have looked at it, or a tiny cache
+ * would have them evict each other's slices for ever.  slice_looked() takes the shard's lock when
+ * there is something to give back, slice_looked_locked() is for who has it.
+ */
+void slice_looked_locked(struct part *part);
+
+static inline void slice_looked(struct part *part)
+{
+	if (!part->held)
+		return;
+	CRITICAL(&part->held->shard->lock);
+	slice_looked_locked(part);
+}
+
 /* Wake who waits for a slice of this shard to become evictable.  Under the shard's lock. */
 void shard_relieve(struct shard *shard);
 

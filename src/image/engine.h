@@ -29,7 +29,7 @@
 #define EPOCH_BUCKETS 4u
 
 struct epoch_lane {
-	_Atomic uint32_t live[EPOCH_BUCKETS]; /* parts inside, by epoch; written by its lane only */
+	_Atomic uint32_t live[EPOCH_BUCKETS]; /* who is inside, by epoch; written by its lane only */
 };
 
 struct epoch {
@@ -58,6 +58,7 @@ struct slice {
 	struct image *image;
 	struct waitq loaded; /* while LOADING */
 	struct list dirty_link; /* flush->dirty, under flush->lock */
+	uint8_t epoch; /* entered for the load */
 	struct task load;
 	struct io io;
 };
@@ -109,6 +110,18 @@ struct tables {
 	pthread_mutex_t lock;
 	struct table_job job[TABLE_JOBS];
 	struct waitq starved; /* wait for a job that is not busy */
+};
+
+/* --- syncs (sync.c): which of them may be believed ---------------------------------------------- */
+
+/* Who syncs; each one sync at a time. */
+enum sync_source { SYNC_FLUSH, SYNC_ALLOC, SYNC_SOURCES };
+
+/* Guarded by flush->lock. */
+struct syncs {
+	uint64_t resolved[SYNC_SOURCES]; /* how many have ended, and a failure has been latched */
+	bool running[SYNC_SOURCES];
+	struct waitq waiters; /* for one to be resolved */
 };
 
 /* --- what flushes write and releases wait for (flush.c) -------------------------------------------- */
@@ -222,11 +235,12 @@ struct grow {
 	struct task *parent;
 	struct io io;
 	uint64_t block; /* index of the block that is missing */
-	uint64_t first; /* host cluster of the first new block */
+	uint64_t first; /* host cluster of the first new block, or of the one being linked */
 	uint64_t blocks; /* how many, and behind them: */
 	uint64_t table_clusters;
 	uint64_t written; /* slices of new blocks */
 	uint64_t new_size; /* of the file */
+	uint64_t unlinked; /* a block that the table on disk may name, or not; 0: none */
 	uint8_t *bounce; /* slice_bytes */
 };
 
@@ -269,6 +283,7 @@ struct alloc {
 	uint32_t budget; /* pieces that may still be searched for this refill */
 	struct run found[RESERVE_RUNS]; /* counted in memory; kept when a refill fails */
 	uint32_t founds;
+	struct sync_wait sync_wait; /* its own and its children's */
 	uint64_t trim; /* one behind the last cluster in use, while looking for it */
 	struct io io[RESERVE_RUNS];
 };
@@ -332,6 +347,7 @@ struct image {
 	struct epoch epoch;
 	struct cache cache;
 	struct tables tables;
+	struct syncs syncs;
 	struct flush flush;
 	struct writeback writeback;
 	struct alloc alloc;

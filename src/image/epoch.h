@@ -3,13 +3,19 @@
  * Epochs: a host cluster whose mapping was dropped in epoch e may still be read or written by
  * parts that looked it up before; it is theirs until every part that entered in e or earlier
  * has left, which is so when the epoch has reached e + 2 (law 4).
+ *
+ * A part is inside from its look-up to the end of the I/O that follows from it.  It is outside
+ * while it waits for anything else, since what it waits for may wait for the epoch; and it needs
+ * no epoch for clusters that it has claimed, because nobody else can drop them.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
 
 #include "engine.h"
 
-/* Enter before the first look-up; returns the bucket to leave.  The lane's own thread. */
+#define EPOCH_OUTSIDE 255 /* no bucket */
+
+/* Enter before a look-up; returns the bucket to leave.  The lane's own thread. */
 static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
 {
 	for (;;) {

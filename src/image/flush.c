@@ -27,6 +27,7 @@
 #include "cache.h"
 #include "epoch.h"
 #include "part.h"
+#include "sync.h"
 #include "writeback.h"
 
 #include <errno.h>
@@ -42,17 +43,20 @@
  *	COPY        -> COPY COPIED
  *	COPIED      -> DATA_SYNC
  *	DATA_SYNC   -> DATA_SYNCED~ WRITE
- *	DATA_SYNCED -> SETTLE WRITE
+ *	DATA_SYNCED -> DATA_BELIEVE
+ *	DATA_BELIEVE -> DATA_BELIEVE* SETTLE WRITE
  *	WRITE       -> SETTLE WRITE~ SYNC
- *	SYNC        -> SYNCED~
- *	SYNCED      -> SETTLE
+ *	SYNC        -> SETTLE SYNCED~
+ *	SYNCED      -> BELIEVE
+ *	BELIEVE     -> BELIEVE* SETTLE
  *	SETTLE      -> SETTLE RELEASE
  *	RELEASE     -> OUT
  *	OUT         -> DONE
  */
 #define FLUSH_LIST(s) \
-	s(F_JOIN) s(F_COPY) s(F_COPIED) s(F_DATA_SYNC) s(F_DATA_SYNCED) s(F_WRITE) s(F_SYNC) \
-		s(F_SYNCED) s(F_SETTLE) s(F_RELEASE) s(F_OUT) s(F_DONE)
+	s(F_JOIN) s(F_COPY) s(F_COPIED) s(F_DATA_SYNC) s(F_DATA_SYNCED) s(F_DATA_BELIEVE) \
+		s(F_WRITE) s(F_SYNC) s(F_SYNCED) s(F_BELIEVE) s(F_SETTLE) s(F_RELEASE) s(F_OUT) \
+			s(F_DONE)
 MACHINE_STATES(flush, FLUSH_LIST);
 
 /* --- what changes owe ---------------------------------------------------------------------------- */
@@ -264,17 +268,7 @@ static bool start_writes(struct task *t, struct image *image)
 static void start_sync(struct task *t, struct image *image)
 {
 	count(&image->counters.syncs, 1);
-	io_start(t, &image->flush.io[0], IO_SYNC, image->file->index, span_memory(NULL),
-		 (struct host){ 0 }, 0);
-}
-
-/* What the last sync said.  Law 7: the kernel may have dropped what it could not write. */
-static void after_sync(struct task *t, struct image *image)
-{
-	if (mutant(SYNC_ERROR_IGNORED))
-		t->err = 0;
-	if (t->err)
-		image_break(image, t->err, "fsync");
+	sync_start(image, t, &image->flush.io[0], SYNC_FLUSH);
 }
 
 /* One frozen slice is clean, or dirty again.  Under its shard's lock. */
@@ -388,8 +382,17 @@ static enum step flush_step(struct task *t)
 		return await_io(t, F_DATA_SYNCED);
 
 	case F_DATA_SYNCED:
-		after_sync(t, image);
-		return go(t, t->err ? F_SETTLE : F_WRITE);
+		sync_end(image, t, SYNC_FLUSH);
+		return go(t, F_DATA_BELIEVE);
+
+	case F_DATA_BELIEVE: {
+		CRITICAL(&flush->lock);
+		if (!sync_believable(image, &part->sync_wait))
+			return park(t, &image->syncs.waiters, F_DATA_BELIEVE);
+		if (image_broken(image) && !mutant(SYNC_ERROR_IGNORED))
+			return fail(t, -EIO, F_SETTLE);
+		return go(t, F_WRITE);
+	}
 
 	case F_WRITE:
 		if (t->err) {
@@ -402,13 +405,23 @@ static enum step flush_step(struct task *t)
 
 	case F_SYNC:
 		flush->cursor = 0;
-		if (!mutant(NO_META_SYNC))
-			start_sync(t, image);
+		if (mutant(NO_META_SYNC))
+			return go(t, F_SETTLE);
+		start_sync(t, image);
 		return await_io(t, F_SYNCED);
 
 	case F_SYNCED:
-		after_sync(t, image);
+		sync_end(image, t, SYNC_FLUSH);
+		return go(t, F_BELIEVE);
+
+	case F_BELIEVE: {
+		CRITICAL(&flush->lock);
+		if (!sync_believable(image, &part->sync_wait))
+			return park(t, &image->syncs.waiters, F_BELIEVE);
+		if (image_broken(image) && !mutant(SYNC_ERROR_IGNORED))
+			return fail(t, -EIO, F_SETTLE);
 		return go(t, F_SETTLE);
+	}
 
 	case F_SETTLE: {
 		if (flush->cursor == flush->frozen_count)
@@ -473,6 +486,7 @@ int flush_open(struct image *image)
 	list_init(&flush->frozen_releases);
 	waitq_init(&flush->waiters);
 	waitq_init(&flush->starved);
+	waitq_init(&image->syncs.waiters);
 	flush->dirty_max = (uint32_t)min_u64(image->cache.nslices, DIRTY_MAX);
 	releases = (uint32_t)min_u64(max_u64(flush->dirty_max * 8, RELEASES_MIN), RELEASES_MAX);
 	if (flush_memory(image, releases))

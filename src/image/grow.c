@@ -9,32 +9,39 @@
 #include "grow.h"
 
 #include "alloc.h"
+#include "sync.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 /*
- *	PLAN        -> END BLOCK TABLE
+ *	PLAN        -> END LINK BLOCK TABLE
  *	BLOCK       -> BLOCK_ZERO~
  *	BLOCK_ZERO  -> END BLOCK_WRITE~
  *	BLOCK_WRITE -> END BLOCK_SYNC~
- *	BLOCK_SYNC  -> END LINK~
- *	LINK        -> END LINK_SYNC~
+ *	BLOCK_SYNC  -> END LINK BLOCK_SYNCED~
+ *	BLOCK_SYNCED -> END BLOCK_BELIEVE
+ *	BLOCK_BELIEVE -> END BLOCK_BELIEVE* LINK
+ *	LINK        -> LINK_SYNC~
  *	LINK_SYNC   -> END LINKED~
- *	LINKED      -> END
+ *	LINKED      -> END PLAN
  *	TABLE       -> TABLE_BLOCKS~
  *	TABLE_BLOCKS -> END TABLE_BLOCKS~ TABLE_WRITE
  *	TABLE_WRITE -> TABLE_SYNC~
- *	TABLE_SYNC  -> END HEADER~
- *	HEADER      -> END HEADER_SYNC~
- *	HEADER_SYNC -> SWITCH~
+ *	TABLE_SYNC  -> END HEADER TABLE_SYNCED~
+ *	TABLE_SYNCED -> END TABLE_BELIEVE
+ *	TABLE_BELIEVE -> END TABLE_BELIEVE* HEADER
+ *	HEADER      -> HEADER_SYNC~
+ *	HEADER_SYNC -> END SWITCH~
  *	SWITCH      -> END PLAN
  *	END         -> DONE
  */
 #define GROW_LIST(s) \
-	s(G_PLAN) s(G_BLOCK) s(G_BLOCK_ZERO) s(G_BLOCK_WRITE) s(G_BLOCK_SYNC) s(G_LINK) \
-		s(G_LINK_SYNC) s(G_LINKED) s(G_TABLE) s(G_TABLE_BLOCKS) s(G_TABLE_WRITE) \
-			s(G_TABLE_SYNC) s(G_HEADER) s(G_HEADER_SYNC) s(G_SWITCH) s(G_END)
+	s(G_PLAN) s(G_BLOCK) s(G_BLOCK_ZERO) s(G_BLOCK_WRITE) s(G_BLOCK_SYNC) s(G_BLOCK_SYNCED) \
+		s(G_BLOCK_BELIEVE) s(G_LINK) s(G_LINK_SYNC) s(G_LINKED) s(G_TABLE) \
+			s(G_TABLE_BLOCKS) s(G_TABLE_WRITE) s(G_TABLE_SYNC) s(G_TABLE_SYNCED) \
+				s(G_TABLE_BELIEVE) s(G_HEADER) s(G_HEADER_SYNC) s(G_SWITCH) \
+					s(G_END)
 MACHINE_STATES(grow, GROW_LIST);
 
 /* --- one block ----------------------------------------------------------------------------------- */
@@ -71,13 +78,6 @@ static void start_write(struct image *image, struct grow *grow, const void *byte
 		 len);
 }
 
-static void start_sync(struct image *image, struct grow *grow, bool wanted)
-{
-	if (wanted)
-		io_start(&grow->task, &grow->io, IO_SYNC, image->file->index, span_memory(NULL),
-			 (struct host){ 0 }, 0);
-}
-
 /* A slice of the new blocks: refcount 1 for the clusters [0, used) behind grow->first. */
 static void fill_bounce(struct image *image, struct grow *grow, uint64_t nth, uint64_t used)
 {
@@ -90,13 +90,14 @@ static void fill_bounce(struct image *image, struct grow *grow, uint64_t nth, ui
 		refcount_set(grow->bounce, geo->refcount_order, (uint32_t)(i - first), 1);
 }
 
-/* The sector of the refcount table that has the entry of grow->block. */
+/* The sector of the refcount table that has the entry of the block at grow->first. */
 static void start_link(struct image *image, struct grow *grow)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t sector = round_down(grow->block * sizeof(*alloc->table), SECTOR_SIZE);
+	uint64_t block = grow->first >> image->geo.refcount_block_bits;
+	uint64_t sector = round_down(block * sizeof(*alloc->table), SECTOR_SIZE);
 
-	alloc->table[grow->block] = be64_make(cluster_host(&image->geo, grow->first).byte);
+	alloc->table[block] = be64_make(cluster_host(&image->geo, grow->first).byte);
 	start_write(image, grow, (const uint8_t *)alloc->table + sector, SECTOR_SIZE,
 		    (struct host){ alloc->table_host.byte + sector });
 }
@@ -211,6 +212,11 @@ static enum step grow_step(struct task *t)
 
 	switch (t->state) {
 	case G_PLAN:
+		/* First make sure of a block whose link had failed; as it is, it must not change. */
+		if (grow->unlinked) {
+			grow->first = grow->unlinked;
+			return go(t, G_LINK);
+		}
 		if (grow->block < alloc->table_entries) {
 			/* A larger table may have come with this very block. */
 			if (be64_get(alloc->table[grow->block]))
@@ -246,30 +252,43 @@ static enum step grow_step(struct task *t)
 	case G_BLOCK_SYNC:
 		if (t->err)
 			return go(t, G_END);
-		start_sync(image, grow, !mutant(NO_REFBLOCK_SYNC));
-		return await_io(t, G_LINK);
+		if (mutant(NO_REFBLOCK_SYNC))
+			return go(t, G_LINK);
+		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		return await_io(t, G_BLOCK_SYNCED);
+
+	case G_BLOCK_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? G_END : G_BLOCK_BELIEVE);
+
+	case G_BLOCK_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, G_BLOCK_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, G_END);
+		return go(t, G_LINK);
+	}
 
 	case G_LINK:
-		if (t->err) {
-			image_break(image, t->err, "fsync");
-			return go(t, G_END);
-		}
 		start_link(image, grow);
 		return await_io(t, G_LINK_SYNC);
 
 	case G_LINK_SYNC:
 		if (t->err) {
-			/* The next attempt will make the same block again. */
-			alloc->table[grow->block] = be64_make(0);
+			alloc->table[grow->first >> image->geo.refcount_block_bits] = be64_make(0);
+			grow->unlinked = grow->first;
 			return go(t, G_END);
 		}
-		start_sync(image, grow, true);
+		sync_start(image, t, &grow->io, SYNC_ALLOC);
 		return await_io(t, G_LINKED);
 
 	case G_LINKED:
+		sync_end(image, t, SYNC_ALLOC);
 		if (t->err)
-			image_break(image, t->err, "fsync");
-		return go(t, G_END);
+			return go(t, G_END);
+		grow->unlinked = 0;
+		return go(t, G_PLAN);
 
 	case G_TABLE:
 		start_resize(image, grow);
@@ -294,28 +313,41 @@ static enum step grow_step(struct task *t)
 			forget_new_entries(image, grow);
 			return go(t, G_END);
 		}
-		start_sync(image, grow, !mutant(NO_REFBLOCK_SYNC));
-		return await_io(t, G_HEADER);
+		if (mutant(NO_REFBLOCK_SYNC))
+			return go(t, G_HEADER);
+		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		return await_io(t, G_TABLE_SYNCED);
+
+	case G_TABLE_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? G_END : G_TABLE_BELIEVE);
+
+	case G_TABLE_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, G_TABLE_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, G_END);
+		return go(t, G_HEADER);
+	}
 
 	case G_HEADER:
-		if (t->err) {
-			image_break(image, t->err, "fsync");
-			return go(t, G_END);
-		}
 		start_header_write(image, grow);
 		return await_io(t, G_HEADER_SYNC);
 
 	case G_HEADER_SYNC:
-		if (!t->err)
-			start_sync(image, grow, true);
-		return await_io(t, G_SWITCH);
-
-	case G_SWITCH:
-		/* Which table the file names is unknown now: nothing may rely on either. */
 		if (t->err) {
+			/* Which table the file names is unknown now: nothing may rely on either. */
 			image_break(image, t->err, "writing the header");
 			return go(t, G_END);
 		}
+		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		return await_io(t, G_SWITCH);
+
+	case G_SWITCH:
+		sync_end(image, t, SYNC_ALLOC);
+		if (t->err)
+			return go(t, G_END);
 		switch_table(image, grow);
 		return go(t, G_PLAN);
 

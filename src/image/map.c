@@ -11,11 +11,12 @@
 
 #include <errno.h>
 
-static int extent_of(const struct geometry *geo, uint64_t word, struct extent *extent)
+/* @owned: what a shared table maps is shared, whatever its entries say. */
+static int extent_of(const struct geometry *geo, uint64_t word, bool owned, struct extent *extent)
 {
 	struct l2_entry entry = l2_decode(geo, word);
 
-	*extent = (struct extent){ .host = entry.host, .in_place = entry.copied };
+	*extent = (struct extent){ .host = entry.host, .in_place = entry.copied && owned };
 	switch (entry.kind) {
 	case L2_DATA:
 		extent->kind = EXTENT_DATA;
@@ -40,12 +41,12 @@ static int extent_of(const struct geometry *geo, uint64_t word, struct extent *e
 }
 
 /* Does the cluster with this entry go on where the extent ends? */
-static bool extent_continues(const struct geometry *geo, uint64_t word, const struct extent *first,
-			     uint64_t distance)
+static bool extent_continues(const struct geometry *geo, uint64_t word, bool owned,
+			     const struct extent *first, uint64_t distance)
 {
 	struct extent next;
 
-	if (extent_of(geo, word, &next) || next.kind != first->kind ||
+	if (extent_of(geo, word, owned, &next) || next.kind != first->kind ||
 	    next.in_place != first->in_place || next.preallocated != first->preallocated)
 		return false;
 	if (first->kind != EXTENT_DATA && !first->preallocated)
@@ -80,7 +81,7 @@ int map_lookup(const struct image *image, struct guest guest, uint64_t len, stru
 		return -EIO;
 	if (!slice_peek(image, slice, entry, &word))
 		return -EAGAIN;
-	if (extent_of(geo, word, extent))
+	if (extent_of(geo, word, table.copied, extent))
 		return -EIO;
 
 	/* Lengths count from the cluster's start until the end; then from @guest. */
@@ -89,7 +90,7 @@ int map_lookup(const struct image *image, struct guest guest, uint64_t len, stru
 
 	while (distance < in_cluster + len && entry < last) {
 		if (!slice_peek(image, slice, ++entry, &word) ||
-		    !extent_continues(geo, word, extent, distance))
+		    !extent_continues(geo, word, table.copied, extent, distance))
 			break;
 		distance += geo->cluster_bytes;
 	}

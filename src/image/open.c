@@ -157,6 +157,20 @@ static int clear_autoclear(struct image *image, struct why *why)
 	return 0;
 }
 
+/*
+ * What was just read may be in the host's memory only, left there by a daemon that was killed.
+ * From here on it counts as durable, so make it so.
+ */
+static int make_durable(struct image *image, struct why *why)
+{
+	int err = image->file->sync(image->file);
+
+	if (err)
+		return why_set(why, err, "%s: fsync: %s; nothing can be written to it",
+			       image->file->name, strerror(-err));
+	return 0;
+}
+
 static int open_image(struct image *image, const struct image_options *options, struct why *why)
 {
 	int err = read_header(image, options->read_only, why);
@@ -173,6 +187,8 @@ static int open_image(struct image *image, const struct image_options *options, 
 	err = survey_l2_tables(image, why);
 	if (!err)
 		err = alloc_open(image, why);
+	if (!err && !image->read_only)
+		err = make_durable(image, why);
 	if (!err && !image->read_only)
 		err = clear_autoclear(image, why);
 	if (!err)

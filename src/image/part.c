@@ -32,6 +32,7 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->guest = guest;
 	part->len = len;
 	part->span = span_skip(req->span, guest.byte - req->guest.byte);
+	part->held = NULL;
 	part->slice = NULL;
 	part->host_cluster = 0;
 	part->copy_buffer = -1;
@@ -40,9 +41,10 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->flush_after = false;
 	part->later = 0;
 	part->flush_run = 0;
+	part->sync_wait.asked = false;
 	for (unsigned i = 0; i < PART_IOS; i++)
 		part->io[i].flying = false;
-	part->epoch = epoch_enter(image, &image_lane(image, lane)->epoch);
+	part->epoch = EPOCH_OUTSIDE;
 	req->parts++;
 }
 
@@ -63,6 +65,21 @@ void part_start(struct image *image, struct lane *lane, struct req *req)
 void part_queue(struct image *image, struct lane *lane, struct req *req)
 {
 	task_wake(inline_part(image, lane, req));
+}
+
+void part_enter(struct part *part)
+{
+	if (part->epoch == EPOCH_OUTSIDE)
+		part->epoch =
+			epoch_enter(part->image, &image_lane(part->image, part->task.lane)->epoch);
+}
+
+void part_leave(struct part *part)
+{
+	if (part->epoch != EPOCH_OUTSIDE)
+		epoch_leave(part->image, &image_lane(part->image, part->task.lane)->epoch,
+			    part->epoch);
+	part->epoch = EPOCH_OUTSIDE;
 }
 
 void part_split(struct part *part)
@@ -89,6 +106,7 @@ bool part_advance(struct part *part)
 
 	must(done > 0);
 	must(done <= part->len);
+	part_leave(part);
 	part->guest.byte += done;
 	part->len -= done;
 	if (!part->writes_zeros)
@@ -99,12 +117,12 @@ bool part_advance(struct part *part)
 void part_end(struct part *part)
 {
 	struct req *req = part->req;
-	struct image *image = part->image;
-	struct image_lane *lane = image_lane(image, part->task.lane);
+	struct image_lane *lane = image_lane(part->image, part->task.lane);
 
 	must(!part->claimed);
 	must(!part->slice);
-	epoch_leave(image, &lane->epoch, part->epoch);
+	must(!part->held);
+	part_leave(part);
 	if (part->task.err && !req->result)
 		req->result = part->task.err;
 	if (part->pooled)

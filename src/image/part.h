@@ -19,13 +19,17 @@ void part_start(struct image *image, struct lane *lane, struct req *req);
 /* The same, its first step in a later turn: for requests that the engine makes itself. */
 void part_queue(struct image *image, struct lane *lane, struct req *req);
 
+/* Be inside an epoch, or outside of all; see epoch.h.  Both may be called twice. */
+void part_enter(struct part *part);
+void part_leave(struct part *part);
+
 /*
  * The decision in p->extent holds for its first extent.len bytes: give the rest to another part,
  * if there is one in the pool; if not, part_advance() comes back to it.
  */
 void part_split(struct part *part);
 
-/* The bytes of p->extent are done.  True when there are more to do. */
+/* The bytes of p->extent are done, and the epoch with them.  True when there are more to do. */
 bool part_advance(struct part *part);
 
 /* The end: part->task.err is its result.  May call req->done(); @part is gone. */

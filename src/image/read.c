@@ -37,7 +37,9 @@ static enum step read_step(struct task *t)
 	case R_MAP: {
 		if (t->err)
 			return go(t, R_DONE);
+		part_enter(part);
 		int err = map_lookup(image, part->guest, part->len, &part->extent);
+		slice_looked(part);
 		if (err == -EAGAIN)
 			return go(t, R_SLICE);
 		if (err)
@@ -50,6 +52,7 @@ static enum step read_step(struct task *t)
 		uint64_t slice = guest_slice(&image->geo, part->guest);
 		struct waitq *wait;
 
+		part_leave(part);
 		CRITICAL(&cache_shard(image, slice)->lock);
 		if (slice_get(image, slice, t->lane, &wait))
 			return go(t, R_MAP);

@@ -13,13 +13,14 @@
 #include "map.h"
 #include "part.h"
 #include "reserve.h"
+#include "sync.h"
 #include "table.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 /*
- *	MAP     -> DONE NEXT~ TABLE CLAIM
+ *	MAP     -> DONE NEXT~ SYNCED~ TABLE CLAIM
  *	TABLE   -> MAP MAP*
  *	CLAIM   -> DONE MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
@@ -28,11 +29,13 @@
  *	ROOM    -> UNDO ROOM* LINK
  *	LINK    -> NEXT
  *	UNDO    -> DONE
+ *	SYNCED  -> NEXT BELIEVE
+ *	BELIEVE -> BELIEVE* NEXT
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
 	s(W_MAP) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_ROOM) s(W_LINK) \
-		s(W_UNDO) s(W_NEXT) s(W_DONE)
+		s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
 
 /* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
@@ -217,14 +220,14 @@ static enum step finish(struct part *part)
 {
 	struct task *t = &part->task;
 
-	if (!t->err && part->flush_after)
-		return part_become(part, &flush_machine);
 	if (!t->err && part->later) {
 		part->len = part->later;
 		part->later = 0;
 		part->writes_zeros = false;
 		return part_become(part, &zero_machine);
 	}
+	if (!t->err && part->flush_after)
+		return part_become(part, &flush_machine);
 	part_end(part);
 	return STEP_DONE;
 }
@@ -239,19 +242,25 @@ static enum step write_step(struct task *t)
 	case W_MAP: {
 		if (t->err)
 			return go(t, W_DONE);
+		part_enter(part);
 		int err = image_broken(image);
 		if (!err)
 			err = map_lookup(image, part->guest, part->len, &part->extent);
-		if (err && err != -EAGAIN)
+		if (err && err != -EAGAIN) {
+			slice_looked(part);
 			return fail(t, err, W_DONE);
+		}
 		if (!err && part->extent.kind == EXTENT_DATA && part->extent.in_place) {
+			slice_looked(part);
 			part_split(part);
 			write_in_place(part);
-			return await_io(t, W_NEXT);
+			return await_io(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
 		}
+		part_leave(part);
 		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
 	}
 	case W_TABLE: {
+		slice_looked(part);
 		CRITICAL(&image->tables.lock);
 		struct waitq *wait = table_make(image, part->guest, t->lane);
 		if (!wait)
@@ -263,6 +272,7 @@ static enum step write_step(struct task *t)
 		CRITICAL(&shard->lock);
 		struct slice *slice =
 			slice_get(image, guest_slice(&image->geo, part->guest), t->lane, &wait);
+		slice_looked_locked(part);
 		enum plan plan = PLAN_WAIT;
 		if (slice)
 			plan = plan_write(part, shard, slice, &wait);
@@ -321,6 +331,20 @@ static enum step write_step(struct task *t)
 		CRITICAL(&shard->lock);
 		undo(part);
 		return go(t, W_DONE);
+	}
+	case W_SYNCED:
+		/* Such an error may have been another's (law 7); being out of space is not one. */
+		if (t->err && t->err != -ENOSPC)
+			image_break(image, t->err, "a durable write");
+		return go(t, t->err ? W_NEXT : W_BELIEVE);
+
+	case W_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &part->sync_wait))
+			return park(t, &image->syncs.waiters, W_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, W_NEXT);
+		return go(t, W_NEXT);
 	}
 	case W_NEXT:
 		if (t->err || !part_advance(part))

@@ -65,6 +65,7 @@ static bool needs_change(const struct part *part)
 /* Zeros for a stretch of one cluster: that is a write; what is behind it comes afterwards. */
 static enum step write_zeros(struct part *part)
 {
+	part_leave(part);
 	part->later = part->len - part->extent.len;
 	part->len = part->extent.len;
 	part->span = span_memory(part->image->zeros);
@@ -93,7 +94,7 @@ static void change_mapping(struct part *part)
 
 static enum step finish(struct part *part)
 {
-	if (!part->task.err && (part->req->flags & REQ_FUA))
+	if (!part->task.err && part->flush_after)
 		return part_become(part, &flush_machine);
 	part_end(part);
 	return STEP_DONE;
@@ -112,22 +113,32 @@ static enum step zero_step(struct task *t)
 		uint64_t whole = whole_bytes(part);
 		if (t->err)
 			return go(t, Z_DONE);
+		/* Also when nothing needs a change: it may have been changed a moment ago. */
+		if (part->req->flags & REQ_FUA)
+			part->flush_after = true;
 		if (!whole && part->req->op == REQ_DISCARD) {
+			slice_looked(part);
 			part->extent.len = partial_bytes(part);
 			return go(t, Z_NEXT);
 		}
+		part_enter(part);
 		int err = image_broken(image);
 		if (!err)
 			err = map_lookup(image, part->guest, whole ? whole : partial_bytes(part),
 					 &part->extent);
-		if (err == -EAGAIN)
+		if (err || !whole || !needs_change(part))
+			slice_looked(part);
+		if (err == -EAGAIN) {
+			part_leave(part);
 			return go(t, Z_SLICE);
+		}
 		if (err)
 			return fail(t, err, Z_DONE);
 		if (!whole && !extent_reads_zero(&part->extent))
 			return write_zeros(part);
 		if (!whole || !needs_change(part))
 			return go(t, Z_NEXT);
+		part_leave(part);
 		return go(t, table_owned(image, part->guest) ? Z_CLAIM : Z_TABLE);
 	}
 	case Z_SLICE: {
@@ -139,6 +150,7 @@ static enum step zero_step(struct task *t)
 		return park(t, wait, Z_MAP);
 	}
 	case Z_TABLE: {
+		slice_looked(part);
 		CRITICAL(&image->tables.lock);
 		wait = table_make(image, part->guest, t->lane);
 		if (!wait)
@@ -148,6 +160,7 @@ static enum step zero_step(struct task *t)
 	case Z_CLAIM: {
 		CRITICAL(&shard->lock);
 		struct slice *slice = slice_get(image, index, t->lane, &wait);
+		slice_looked_locked(part);
 		if (!slice && wait)
 			return park(t, wait, Z_MAP);
 		if (!slice || map_lookup(image, part->guest, whole_bytes(part), &part->extent))

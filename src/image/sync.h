@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Syncs that may be believed.
+ *
+ * The host tells of a lost write once: to one sync of the file.  So a sync that succeeds proves
+ * nothing while another one, which may have been told, has not been looked at.
+ */
+#ifndef SYNC_H
+#define SYNC_H
+
+#include "engine.h"
+
+/* Start a sync of the image file as an io of @task.  Takes flush->lock. */
+void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source);
+
+/*
+ * It has completed with task->err: latch a failure (law 7), then let others know.  No lock held;
+ * takes flush->lock.
+ */
+void sync_end(struct image *image, struct task *task, enum sync_source source);
+
+/*
+ * After an own sync or IO_DSYNC write: have the syncs that were under way then ended?  False: park
+ * on syncs->waiters and ask again.  When true, ask image_broken().  Under flush->lock.
+ */
+bool sync_believable(struct image *image, struct sync_wait *wait);
+
+#endif
