@@ -61,12 +61,25 @@ MACHINE_STATES(flush, FLUSH_LIST);
 
 /* --- what changes owe ---------------------------------------------------------------------------- */
 
+/*
+ * Somebody waits for room.  A flush makes some unless one runs already, or all of it is promised, or
+ * the allocator has it: they all wake who waits.
+ */
+static void want_room(struct image *image)
+{
+	const struct flush *flush = &image->flush;
+
+	if (!flush->running &&
+	    (!list_empty(&flush->dirty) || !list_empty(&flush->pending) || flush->l1_dirty_count))
+		writeback_want_locked(image);
+}
+
 bool flush_room_take(struct image *image)
 {
 	struct flush *flush = &image->flush;
 
 	if (flush->dirty_count >= flush->dirty_max || !flush->releases_free) {
-		writeback_want_locked(image);
+		want_room(image);
 		return false;
 	}
 	flush->dirty_count++;
@@ -140,11 +153,12 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 	struct flush *flush = &image->flush;
 	uint64_t block = l1_index * sizeof(*image->l1) / L1_BLOCK_BYTES;
 
-	if (old_cluster && !flush->releases_free)
+	if ((old_cluster && !flush->releases_free) ||
+	    (!flush->l1_dirty[block] && flush->l1_dirty_count >= FLUSH_L1_BLOCKS)) {
+		want_room(image);
 		return false;
+	}
 	if (!flush->l1_dirty[block]) {
-		if (flush->l1_dirty_count >= FLUSH_L1_BLOCKS)
-			return false;
 		flush->l1_dirty[block] = 1;
 		flush->l1_dirty_count++;
 	}

@@ -11,7 +11,6 @@
 #include "flush.h"
 #include "map.h"
 #include "reserve.h"
-#include "writeback.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -99,10 +98,8 @@ static enum step table_step(struct task *t)
 			return fail(t, -EIO, T_UNDO);
 		if (!flush_changed_l1(image, job->l1_index, table_entry_make(table),
 				      host_cluster(&image->geo, job->old.host),
-				      !job->zero && !mutant(NO_TABLE_SYNC))) {
-			writeback_want_locked(image);
+				      !job->zero && !mutant(NO_TABLE_SYNC)))
 			return park(t, &image->flush.starved, T_PUBLISH);
-		}
 		return go(t, T_END);
 	}
 	case T_UNDO:

@@ -14,21 +14,22 @@
 #include <stdlib.h>
 
 /*
- *	MAP    -> DONE NEXT SLICE TABLE CLAIM
- *	SLICE  -> DONE MAP MAP*
+ *	MAP    -> DONE NEXT CLAIM
  *	TABLE  -> MAP MAP*
- *	CLAIM  -> DONE NEXT MAP* ROOM
+ *	CLAIM  -> DONE NEXT MAP* TABLE ROOM
  *	ROOM   -> UNDO ROOM* CHANGE
  *	CHANGE -> NEXT
  *	UNDO   -> DONE
  *	NEXT   -> DONE MAP
  */
 #define ZERO_LIST(s) \
-	s(Z_MAP) s(Z_SLICE) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) \
-		s(Z_DONE)
+	s(Z_MAP) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) s(Z_DONE)
 MACHINE_STATES(zero, ZERO_LIST);
 
-/* Bytes of whole clusters at the part's start; the disk's last, partial cluster counts as whole. */
+/*
+ * Bytes at the part's start that a change of the mapping can serve: whole clusters; the disk's last,
+ * partial one counts as whole.
+ */
 static uint64_t whole_bytes(const struct part *part)
 {
 	const struct geometry *geo = &part->image->geo;
@@ -48,24 +49,26 @@ static uint64_t partial_bytes(const struct part *part)
 	return min_u64(part->len, geo->cluster_bytes - guest_in_cluster(geo, part->guest));
 }
 
-/* Version 2 has no zero flag: space cannot be kept. */
+/* Does the space stay allocated? */
 static bool keeps_space(const struct part *part)
 {
+	const struct extent *extent = &part->extent;
+
 	return part->req->op == REQ_WRITE_ZEROES && (part->req->flags & REQ_NOUNMAP) &&
-	       part->image->geo.version >= 3;
+	       part->image->geo.version >= 3 &&
+	       (extent->kind == EXTENT_DATA || extent->preallocated);
 }
 
 static bool needs_change(const struct part *part)
 {
-	const struct extent *extent = &part->extent;
-
-	return extent->kind == EXTENT_DATA || (extent->preallocated && !keeps_space(part));
+	if (part->extent.preallocated)
+		return !keeps_space(part);
+	return !extent_reads_zero(&part->extent);
 }
 
 /* Zeros for a stretch of one cluster: that is a write; what is behind it comes afterwards. */
 static enum step write_zeros(struct part *part)
 {
-	part_leave(part);
 	part->later = part->len - part->extent.len;
 	part->len = part->extent.len;
 	part->span = span_memory(part->image->zeros);
@@ -100,6 +103,47 @@ static enum step finish(struct part *part)
 	return STEP_DONE;
 }
 
+/* How much of the part is looked at in one go. */
+static uint64_t stretch_bytes(const struct part *part)
+{
+	uint64_t whole = whole_bytes(part);
+
+	return whole ? whole : partial_bytes(part);
+}
+
+static bool has_table(const struct part *part)
+{
+	const struct image *image = part->image;
+	uint64_t l1_index = guest_l1_index(&image->geo, part->guest);
+
+	return l1_decode(&image->geo, be64_load(&image->l1[l1_index])).kind != L1_ABSENT;
+}
+
+/*
+ * Under the shard's lock, since also "nothing to do" is only true while nobody changes the cluster:
+ * a write that is about to be linked may bring older bytes back to light.
+ */
+static enum step look(struct part *part, struct shard *shard, struct slice *slice)
+{
+	struct task *t = &part->task;
+
+	if (map_lookup(part->image, part->guest, stretch_bytes(part), &part->extent))
+		return fail(t, -EIO, Z_DONE);
+
+	struct claim *other = claim_in_the_way(shard, part);
+
+	if (other)
+		return park(t, &other->waiters, Z_MAP);
+	if (!whole_bytes(part) && !extent_reads_zero(&part->extent))
+		return write_zeros(part);
+	if (!whole_bytes(part) || !needs_change(part))
+		return go(t, Z_NEXT);
+	if (!table_owned(part->image, part->guest))
+		return go(t, Z_TABLE);
+	claim_begin(shard, part, slice);
+	return go(t, Z_ROOM);
+}
+
 static enum step zero_step(struct task *t)
 {
 	struct part *part = container_of(t, struct part, task);
@@ -109,48 +153,26 @@ static enum step zero_step(struct task *t)
 	struct waitq *wait;
 
 	switch (t->state) {
-	case Z_MAP: {
-		uint64_t whole = whole_bytes(part);
-		if (t->err)
-			return go(t, Z_DONE);
+	case Z_MAP:
+		if (t->err || image_broken(image)) {
+			slice_looked(part);
+			return fail(t, -EIO, Z_DONE);
+		}
 		/* Also when nothing needs a change: it may have been changed a moment ago. */
 		if (part->req->flags & REQ_FUA)
 			part->flush_after = true;
-		if (!whole && part->req->op == REQ_DISCARD) {
-			slice_looked(part);
+		if (!whole_bytes(part) && part->req->op == REQ_DISCARD) {
 			part->extent.len = partial_bytes(part);
 			return go(t, Z_NEXT);
 		}
-		part_enter(part);
-		int err = image_broken(image);
-		if (!err)
-			err = map_lookup(image, part->guest, whole ? whole : partial_bytes(part),
-					 &part->extent);
-		if (err || !whole || !needs_change(part))
-			slice_looked(part);
-		if (err == -EAGAIN) {
-			part_leave(part);
-			return go(t, Z_SLICE);
-		}
-		if (err)
-			return fail(t, err, Z_DONE);
-		if (!whole && !extent_reads_zero(&part->extent))
-			return write_zeros(part);
-		if (!whole || !needs_change(part))
-			return go(t, Z_NEXT);
-		part_leave(part);
-		return go(t, table_owned(image, part->guest) ? Z_CLAIM : Z_TABLE);
-	}
-	case Z_SLICE: {
-		CRITICAL(&shard->lock);
-		if (slice_get(image, index, t->lane, &wait))
-			return go(t, Z_MAP);
-		if (!wait)
+		if (has_table(part))
+			return go(t, Z_CLAIM);
+		/* Nothing was ever written there. */
+		if (map_lookup(image, part->guest, stretch_bytes(part), &part->extent))
 			return fail(t, -EIO, Z_DONE);
-		return park(t, wait, Z_MAP);
-	}
+		return go(t, Z_NEXT);
+
 	case Z_TABLE: {
-		slice_looked(part);
 		CRITICAL(&image->tables.lock);
 		wait = table_make(image, part->guest, t->lane);
 		if (!wait)
@@ -161,17 +183,11 @@ static enum step zero_step(struct task *t)
 		CRITICAL(&shard->lock);
 		struct slice *slice = slice_get(image, index, t->lane, &wait);
 		slice_looked_locked(part);
-		if (!slice && wait)
-			return park(t, wait, Z_MAP);
-		if (!slice || map_lookup(image, part->guest, whole_bytes(part), &part->extent))
+		if (slice)
+			return look(part, shard, slice);
+		if (!wait)
 			return fail(t, -EIO, Z_DONE);
-		struct claim *other = claim_in_the_way(shard, part);
-		if (other)
-			return park(t, &other->waiters, Z_MAP);
-		if (!needs_change(part))
-			return go(t, Z_NEXT);
-		claim_begin(shard, part, slice);
-		return go(t, Z_ROOM);
+		return park(t, wait, Z_MAP);
 	}
 	case Z_ROOM: {
 		CRITICAL(&image->flush.lock);
