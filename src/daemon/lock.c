@@ -86,13 +86,13 @@ static int test_all(int fd, const char *name, unsigned used, unsigned unshared, 
 
 	for (int p = 0; p < PERMISSIONS && !err; p++)
 		if (unshared & BIT(p) && (err = test_byte(fd, USED_AT + p)))
-			why_set(why, err, "%s: locked by another process (%s); is QEMU using it?", name,
-				permission_name[p]);
+			why_set(why, err, "%s: locked by another process (%s); is QEMU using it?",
+				name, permission_name[p]);
 	for (int p = 0; p < PERMISSIONS && !err; p++)
 		if (used & BIT(p) && (err = test_byte(fd, UNSHARED_AT + p)))
 			why_set(why, err,
-				"%s: locked by another process (allows no %s); is QEMU using it?", name,
-				permission_name[p]);
+				"%s: locked by another process (allows no %s); is QEMU using it?",
+				name, permission_name[p]);
 	return err;
 }
 
@@ -123,7 +123,8 @@ int lock_image(int fd, const char *name, bool read_only, struct why *why)
 			wait_a_little();
 		err = set_all(fd, used, unshared);
 		if (err)
-			why_set(why, err, "%s: locked by another process: %s", name, strerror(-err));
+			why_set(why, err, "%s: locked by another process: %s", name,
+				strerror(-err));
 		else
 			err = test_all(fd, name, used, unshared, why);
 		if (!err)

@@ -2,11 +2,11 @@
 /*
  * The process: from the command line to a device, until it is told to stop.
  *
- * The order of the start is not free: the command's process is forked before anything is open,
- * locks are taken before the image is read, the image is known to be good before a device is
- * made, and privileges go when the device is there.
+ * The order of the start is not free: other processes are forked before anything is open, locks
+ * are taken before the image is read, the image is known to be good before a device is made, and
+ * privileges go when the device is there.
  */
-#include "../ublk/device.h"
+#include "device.h"
 #include "file.h"
 #include "image.h"
 #include "lock.h"
@@ -17,6 +17,7 @@
 #include "service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -86,8 +87,13 @@ static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *
 {
 	struct run *run = &daemon->run;
 
-	if (info->ssi_signo == SIGCHLD)
+	if (info->ssi_signo == SIGCHLD) {
+		if (device_lost_control(daemon->device))
+			log_error(
+				"%s: the process that controls it has ended; flush before stopping",
+				device_name(daemon->device));
 		return run_ended(run);
+	}
 	if (!run->pid || run->ended)
 		return true;
 	/* The command ends us by ending.  A terminal's signals it has got from the terminal. */
@@ -122,6 +128,7 @@ static int make_lanes(struct daemon *daemon, struct why *why)
 		.queues = (unsigned)options->queues,
 		.depth = (unsigned)options->depth,
 		.max_io_bytes = (uint32_t)options->max_io,
+		.confine = controller_confine,
 	};
 	int err = device_prepare(&daemon->device, &how, why);
 	unsigned queues;
@@ -164,12 +171,14 @@ static void drop_on_thread(void *arg)
 
 static int start(struct daemon *daemon, struct why *why)
 {
-	int err = open_file(daemon, why);
+	int err = make_lanes(daemon, why);
 
 	if (!err)
-		err = make_lanes(daemon, why);
+		err = open_file(daemon, why);
 	if (!err)
 		err = open_image(daemon, why);
+	if (!err)
+		err = device_ready(daemon->device, why);
 	if (err)
 		return err;
 	process_isolate();
@@ -226,10 +235,11 @@ static void log_stats(const struct daemon *daemon)
 {
 	struct image_stats stats = image_stats(daemon->image);
 
-	log_debug("%s: %llu clusters allocated, %llu released, %llu slices read, %llu written, %llu syncs",
-		  daemon->options.image, (unsigned long long)stats.clusters_allocated,
-		  (unsigned long long)stats.clusters_released, (unsigned long long)stats.slice_loads,
-		  (unsigned long long)stats.slice_writes, (unsigned long long)stats.syncs);
+	log_debug(
+		"%s: %llu clusters allocated, %llu released, %llu slices read, %llu written, %llu syncs",
+		daemon->options.image, (unsigned long long)stats.clusters_allocated,
+		(unsigned long long)stats.clusters_released, (unsigned long long)stats.slice_loads,
+		(unsigned long long)stats.slice_writes, (unsigned long long)stats.syncs);
 }
 
 static int close_image(struct daemon *daemon)
@@ -315,12 +325,29 @@ static int run_daemon(struct daemon *daemon)
 	return status == STATUS_OK && daemon->run.pid ? daemon->run.status : status;
 }
 
+/*
+ * A standard stream that the caller has closed gets /dev/null: else the image might be opened in
+ * its place, and take what we print.
+ */
+static int fill_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -errno : close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon daemon = { .signal_fd = -1 };
 	struct why why;
 
-	if (options_parse(&daemon.options, argc, argv, &why)) {
+	(void)argc;
+	if (fill_standard_streams())
+		return STATUS_FAILED;
+	if (options_parse(&daemon.options, argv, &why)) {
 		fprintf(stderr, "qcow2-ublkd: %s\nTry qcow2-ublkd --help\n", why.text);
 		return STATUS_USAGE;
 	}

@@ -39,7 +39,8 @@ static int send_to(const char *path, const char *state)
 	if (fd < 0)
 		return -errno;
 	do
-		n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, len);
+		n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+			   len);
 	while (n < 0 && errno == EINTR);
 	if (n < 0) {
 		int err = -errno;

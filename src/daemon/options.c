@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One table is the parser and the text of --help; the manual page is held against it. */
 #include "options.h"
-#include "../ublk/device.h"
-#include "../ublk/params.h"
+#include "device.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define QUEUES_DEFAULT 4
 #define DEPTH_DEFAULT 128
-#define DEVICE_ID_MOST ((1 << 20) - 1)
 #define L2_CACHE_LEAST (64 * KIB)
 #define L2_CACHE_MOST (64 * GIB)
 
@@ -38,16 +35,18 @@ static const struct option_row rows[] = {
 	{ "depth", "N", "requests per queue (default: 128)", NUMBER, AT(depth), 1, DEVICE_DEPTH_MAX,
 	  0 },
 	{ "device-id", "N", "make /dev/ublkbN (default: the lowest that is free)", NUMBER,
-	  AT(device_id), 0, DEVICE_ID_MOST, 0 },
+	  AT(device_id), 0, DEVICE_ID_MAX, 0 },
 	{ "read-only", NULL, "refuse writes, and share the image with other readers", FLAG,
 	  AT(read_only), 0, 0, 0 },
 	{ "cache", "none|writeback",
-	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)", CACHE,
-	  AT(cache), 0, 0, 0 },
-	{ "max-io", "SIZE", "largest read or write request (default: 1M, at most 32M)", SIZE, AT(max_io),
-	  PARAMS_MAX_IO_LEAST, PARAMS_MAX_IO_MOST, 4 * KIB },
-	{ "l2-cache", "SIZE", "memory for mapping tables (default: as much as the image needs,\n"
-			      "at most 32M)", SIZE, AT(l2_cache), L2_CACHE_LEAST, L2_CACHE_MOST, 0 },
+	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)",
+	  CACHE, AT(cache), 0, 0, 0 },
+	{ "max-io", "SIZE", "largest read or write request (default: 1M, at most 32M)", SIZE,
+	  AT(max_io), DEVICE_MAX_IO_LEAST, DEVICE_MAX_IO_MOST, 4 * KIB },
+	{ "l2-cache", "SIZE",
+	  "memory for mapping tables (default: as much as the image needs,\n"
+	  "at most 32M)",
+	  SIZE, AT(l2_cache), L2_CACHE_LEAST, L2_CACHE_MOST, 0 },
 	{ "run", "COMMAND", "run COMMAND in a shell, with $device set, and stop when it ends", TEXT,
 	  AT(run), 0, 0, 0 },
 	{ "verbose", NULL, "say more", FLAG, AT(verbose), 0, 0, 0 },
@@ -157,41 +156,52 @@ static void set_defaults(struct options *options)
 	};
 }
 
-static int check(const struct options *options, int argc, char **argv, struct why *why)
+static const struct option_row *find_row(const char *name, size_t len)
 {
-	if (options->help || options->version)
-		return 0;
-	if (optind < argc)
-		return why_set(why, -EINVAL, "%s: unexpected argument; the image is given by --image",
-			       argv[optind]);
-	if (!options->image)
-		return why_set(why, -EINVAL, "--image is missing");
-	return 0;
+	for (size_t r = 0; r < ROWS; r++)
+		if (strlen(rows[r].name) == len && memcmp(rows[r].name, name, len) == 0)
+			return &rows[r];
+	return NULL;
 }
 
-int options_parse(struct options *options, int argc, char **argv, struct why *why)
+/* One option at argv[0], --name, --name VALUE or --name=VALUE: the number of words, or -errno. */
+static int parse_option(struct options *options, char **argv, struct why *why)
 {
-	struct option longs[ROWS + 1] = { 0 };
-	int i, err = 0;
+	const char *name = argv[0] + 2, *equals = strchr(name, '=');
+	size_t len = equals ? (size_t)(equals - name) : strlen(name);
+	const struct option_row *row = find_row(name, len);
+	const char *value = equals ? equals + 1 : argv[1];
+	int err;
 
-	for (size_t r = 0; r < ROWS; r++)
-		longs[r] = (struct option){ .name = rows[r].name,
-					    .has_arg = rows[r].argument ? required_argument :
-									  no_argument,
-					    .val = (int)r + 1 };
+	if (!row)
+		return why_set(why, -EINVAL, "--%.*s: no such option", (int)len, name);
+	if (!row->argument && equals)
+		return why_set(why, -EINVAL, "--%s: takes no argument", row->name);
+	if (row->argument && !value)
+		return why_set(why, -EINVAL, "--%s: %s is missing", row->name, row->argument);
+	err = parse_row(options, row, value, why);
+	if (err)
+		return err;
+	return row->argument && !equals ? 2 : 1;
+}
+
+int options_parse(struct options *options, char **argv, struct why *why)
+{
 	set_defaults(options);
-	opterr = 0;
-	while (!err && (i = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
-		const char *given = argv[optind - 1];
+	for (argv++; *argv;) {
+		int words;
 
-		if (i == ':')
-			err = why_set(why, -EINVAL, "%s: an argument is missing", given);
-		else if (i == '?')
-			err = why_set(why, -EINVAL, "%s: no such option", given);
-		else
-			err = parse_row(options, &rows[i - 1], optarg, why);
+		if (strncmp(*argv, "--", 2) != 0)
+			return why_set(why, -EINVAL,
+				       "%s: not an option; the image is given by --image", *argv);
+		words = parse_option(options, argv, why);
+		if (words < 0)
+			return words;
+		argv += words;
 	}
-	return err ? err : check(options, argc, argv, why);
+	if (!options->image && !options->help && !options->version)
+		return why_set(why, -EINVAL, "--image is missing");
+	return 0;
 }
 
 void options_help(void)

@@ -23,10 +23,10 @@ struct options {
 };
 
 /*
- * Defaults, then the command line.  -EINVAL with the sentence in @why; --help and --version
+ * Defaults, then the command line, @argv as main() got it.  -EINVAL with the sentence in @why; --help and --version
  * make everything else optional.
  */
-int options_parse(struct options *options, int argc, char **argv, struct why *why);
+int options_parse(struct options *options, char **argv, struct why *why);
 
 /* The text of --help, on standard output. */
 void options_help(void);

@@ -20,17 +20,23 @@
 static void isolate_mounts(void)
 {
 	if (unshare(CLONE_NEWNS))
-		log_warn("no mount namespace of our own: %m; unmount the device before it is stopped");
+		log_warn(
+			"no mount namespace of our own: %m; unmount the device before it is stopped");
 	else if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
 		log_warn("mount namespace: cannot follow the caller's: %m");
+}
+
+static void never_wait_for_ourselves(void)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
+		log_warn("PR_SET_IO_FLUSHER: %m; the device may hang when memory is short");
 }
 
 void process_isolate(void)
 {
 	umask(S_IRWXG | S_IRWXO);
 	isolate_mounts();
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
-		log_warn("PR_SET_IO_FLUSHER: %m; the device may hang when memory is short");
+	never_wait_for_ourselves();
 }
 
 void privileges_drop(void)
@@ -41,4 +47,10 @@ void privileges_drop(void)
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_ALL))
 		log_warn("cannot drop capabilities");
+}
+
+void controller_confine(void)
+{
+	never_wait_for_ourselves();
+	privileges_drop();
 }

@@ -12,9 +12,12 @@
 void process_isolate(void);
 
 /*
- * Drop all capabilities of the calling thread, for good.  What is open keeps working, and so
- * does the ring of control commands, which has its own credentials.  By each thread.
+ * Drop all capabilities of the calling thread, for good.  What is open keeps working.  By each
+ * thread.
  */
 void privileges_drop(void);
+
+/* The same for the process that controls the device, which must not wait for it either. */
+void controller_confine(void);
 
 #endif

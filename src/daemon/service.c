@@ -30,9 +30,10 @@ int service_start(struct service *service, const int *file, unsigned files, stru
 	int err = worker_start(&service->worker, &options);
 
 	if (err == -EPERM || err == -ENOSYS)
-		return why_set(why, err,
-			       "io_uring_setup: %s; do kernel.io_uring_disabled or a seccomp filter forbid it?",
-			       strerror(-err));
+		return why_set(
+			why, err,
+			"io_uring_setup: %s; do kernel.io_uring_disabled or a seccomp filter forbid it?",
+			strerror(-err));
 	if (err)
 		return why_set(why, err, "service thread: %s", strerror(-err));
 	return 0;

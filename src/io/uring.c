@@ -126,8 +126,7 @@ void uring_stop(struct uring *uring)
 {
 	if (!uring->live)
 		return;
-	/* At once: the release of the rest of a ring takes the kernel a while. */
-	io_uring_unregister_files(&uring->raw);
+	/* Not unregistering the files: that would wait for everything that is in flight. */
 	io_uring_queue_exit(&uring->raw);
 	uring->live = false;
 }
@@ -144,7 +143,8 @@ void uring_release(struct uring *uring)
 
 /* --- lists to SQEs ------------------------------------------------------------------------------ */
 
-static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned file, uint64_t user_data)
+static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned file,
+				   uint64_t user_data)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->raw);
 
@@ -346,7 +346,8 @@ static void reap(struct uring *uring)
 	struct io_uring_cqe *cqe;
 	unsigned head, n = 0;
 
-	io_uring_for_each_cqe(&uring->raw, head, cqe) {
+	io_uring_for_each_cqe(&uring->raw, head, cqe)
+	{
 		complete(uring, cqe);
 		n++;
 	}

@@ -21,16 +21,6 @@ int worker_prepare(struct worker *worker, unsigned id)
 	return 0;
 }
 
-static int worker_begin(struct worker *worker)
-{
-	const struct worker_options *options = &worker->options;
-	int err = uring_start(&worker->uring, &options->sizes, options->file, options->files);
-
-	if (!err && options->start)
-		err = options->start(worker);
-	return err;
-}
-
 static void worker_answer(struct worker *worker)
 {
 	struct worker_call *call = atomic_exchange(&worker->call, NULL);
@@ -42,20 +32,28 @@ static void worker_answer(struct worker *worker)
 }
 
 /* The only way out of the loop is worker_stop(): a queue whose thread has left would hang. */
-static void *worker_main(void *arg)
+static void worker_loop(struct worker *worker)
 {
-	struct worker *worker = arg;
-	bool begun;
-
-	worker->err = worker_begin(worker);
-	begun = worker->err == 0;
-	sem_post(&worker->started);
-	while (begun && !worker->stopping) {
+	while (!worker->stopping) {
 		uring_turn(&worker->uring, &worker->lane, WORKER_BUDGET);
 		worker_answer(worker);
 	}
-	if (begun && worker->options.end)
-		worker->options.end(worker);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	const struct worker_options *options = &worker->options;
+	int err = uring_start(&worker->uring, &options->sizes, options->file, options->files);
+
+	if (!err && options->start)
+		err = options->start(worker);
+	worker->err = err;
+	sem_post(&worker->started);
+	if (!err)
+		worker_loop(worker);
+	if (options->end)
+		options->end(worker);
 	uring_stop(&worker->uring);
 	return NULL;
 }

@@ -24,7 +24,7 @@ struct worker_options {
 	unsigned files;
 	/* On the thread, when the ring is up and before the first turn: 0 or -errno. May be NULL. */
 	int (*start)(struct worker *worker);
-	/* On the thread, after the last turn and before the ring goes. May be NULL. */
+	/* On the thread, before the ring goes: at the end, or after a failed start. May be NULL. */
 	void (*end)(struct worker *worker);
 };
 

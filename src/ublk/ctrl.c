@@ -1,20 +1,116 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Control commands: one 128-byte SQE each, a deadline, and a sentence when it fails. */
+/* Control commands: the server's side.  Each has a deadline, and a sentence when it fails. */
 #include "ctrl.h"
+#include "controller.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CTRL_PATH "/dev/ublk-control"
 
 /* ADD and DEL of all devices take turns: a hanging server of another device delays ours. */
 #define TIMEOUT_MS 10000u
 #define TIMEOUT_ADD_MS 30000u
 #define TIMEOUT_START_MS 60000u
 #define TIMEOUT_DELETE_MS 2000u
+
+/* The controller ends at once, or it has something to wait for that we need not wait for. */
+#define CLOSE_MS 3000
+
+/* --- the controller ------------------------------------------------------------------------------ */
+
+int ctrl_spawn(struct ctrl *ctrl, void (*confine)(void), struct why *why)
+{
+	int fd[2];
+
+	*ctrl = (struct ctrl){ .fd = -1 };
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd))
+		return why_set(why, -errno, "control process: socket: %m");
+	ctrl->pid = fork();
+	if (ctrl->pid == 0) {
+		close(fd[0]);
+		prctl(PR_SET_NAME, "ublk-control");
+		controller_run(fd[1], confine);
+	}
+	close(fd[1]);
+	ctrl->fd = fd[0];
+	if (ctrl->pid < 0) {
+		int err = -errno;
+
+		ctrl->pid = 0;
+		ctrl_close(ctrl);
+		return why_set(why, err, "control process: fork: %s", strerror(-err));
+	}
+	return 0;
+}
+
+bool ctrl_lost(struct ctrl *ctrl)
+{
+	if (!ctrl->pid || waitpid(ctrl->pid, NULL, WNOHANG) != ctrl->pid)
+		return false;
+	ctrl->pid = 0;
+	return true;
+}
+
+void ctrl_close(struct ctrl *ctrl)
+{
+	if (ctrl->fd >= 0)
+		close(ctrl->fd);
+	ctrl->fd = -1;
+	for (int tries = 0; ctrl->pid && tries < CLOSE_MS / 10; tries++) {
+		if (ctrl_lost(ctrl))
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+	}
+}
+
+/* --- one command --------------------------------------------------------------------------------- */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * The answer to the last command.  Late ones to commands that were given up have other numbers.
+ * 0, -ETIME, or -EPIPE when the controller is gone.
+ */
+static int receive(struct ctrl *ctrl, struct control_packet *packet, unsigned timeout_ms)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+
+	for (;;) {
+		struct pollfd fds = { .fd = ctrl->fd, .events = POLLIN };
+		int64_t left = deadline - now_ms();
+		int n = poll(&fds, 1, left > 0 ? (int)left : 0);
+
+		if (n == 0)
+			return -ETIME;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || recv(ctrl->fd, packet, sizeof(*packet), 0) != sizeof(*packet))
+			return -EPIPE;
+		if (packet->sequence == ctrl->sequence)
+			return 0;
+	}
+}
+
+int ctrl_ready(struct ctrl *ctrl, struct why *why)
+{
+	struct control_packet first;
+	int err = receive(ctrl, &first, TIMEOUT_MS);
+
+	if (err)
+		return why_set(why, err, "control process: %s", strerror(-err));
+	return first.res ? why_set(why, first.res, "%s", (const char *)first.bytes) : 0;
+}
 
 struct ctrl_command {
 	const char *name;
@@ -27,203 +123,20 @@ struct ctrl_command {
 	unsigned timeout_ms;
 };
 
-/* --- life -------------------------------------------------------------------------------------- */
-
-static int open_node(struct ctrl *ctrl, struct why *why)
-{
-	ctrl->fd = open(CTRL_PATH, O_RDWR | O_CLOEXEC);
-	if (ctrl->fd >= 0)
-		return 0;
-	if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
-		return why_set(why, -errno, "%s: %m; load the driver first: modprobe ublk_drv",
-			       CTRL_PATH);
-	if (errno == EACCES || errno == EPERM)
-		return why_set(why, -errno, "%s: %m; run as root", CTRL_PATH);
-	return why_set(why, -errno, "%s: %m", CTRL_PATH);
-}
-
-static int open_ring(struct ctrl *ctrl, struct why *why)
-{
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_SQE128 | IORING_SETUP_R_DISABLED,
-	};
-	int err = io_uring_queue_init_params(CTRL_SLOTS, &ctrl->ring, &params);
-
-	if (err == -EPERM || err == -ENOSYS)
-		return why_set(why, err,
-			       "io_uring_setup: %s; do kernel.io_uring_disabled or a seccomp filter forbid it?",
-			       strerror(-err));
-	if (err)
-		return why_set(why, err, "io_uring_setup: %s", strerror(-err));
-	ctrl->live = true;
-	return 0;
-}
-
-/*
- * What the ring can do for whoever takes this process over, later, is exactly this: commands to
- * the control device.
- */
-static int restrict_ring(struct ctrl *ctrl, struct why *why)
-{
-	struct io_uring_restriction only[] = {
-		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_URING_CMD },
-		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
-		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
-		  .register_op = IORING_REGISTER_ENABLE_RINGS },
-	};
-	int ring_fd = ctrl->ring.ring_fd;
-	int err;
-
-	ctrl->personality = io_uring_register_personality(&ctrl->ring);
-	if (ctrl->personality < 0)
-		return why_set(why, ctrl->personality, "io_uring personality: %s",
-			       strerror(-ctrl->personality));
-	err = io_uring_register_files(&ctrl->ring, &ctrl->fd, 1);
-	/* liburing 2.3 has wrappers for these two, but its shared library does not export them. */
-	if (!err)
-		err = io_uring_register((unsigned)ring_fd, IORING_REGISTER_RESTRICTIONS, only,
-					ARRAY_SIZE(only));
-	if (!err)
-		err = io_uring_register((unsigned)ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-	if (err)
-		return why_set(why, err, "io_uring restrictions: %s", strerror(-err));
-	return 0;
-}
-
-int ctrl_open(struct ctrl *ctrl, struct why *why)
-{
-	int err;
-
-	memset(ctrl, 0, sizeof(*ctrl));
-	err = open_node(ctrl, why);
-	if (!err)
-		err = open_ring(ctrl, why);
-	if (!err)
-		err = restrict_ring(ctrl, why);
-	if (err)
-		ctrl_close(ctrl);
-	return err;
-}
-
-void ctrl_close(struct ctrl *ctrl)
-{
-	if (ctrl->live)
-		io_uring_queue_exit(&ctrl->ring);
-	ctrl->live = false;
-	if (ctrl->fd >= 0)
-		close(ctrl->fd);
-	ctrl->fd = -1;
-}
-
-/* --- one command ------------------------------------------------------------------------------- */
-
-static int slot_take(struct ctrl *ctrl)
-{
-	for (int i = 0; i < CTRL_SLOTS; i++) {
-		if (ctrl->slot[i].state == SLOT_FREE) {
-			ctrl->slot[i].state = SLOT_BUSY;
-			ctrl->slot[i].sequence = ++ctrl->sequence;
-			return i;
-		}
-	}
-	return -EBUSY;
-}
-
-static void fill_sqe(struct io_uring_sqe *sqe, const struct ctrl *ctrl,
-		     const struct ctrl_command *command, const struct ctrl_slot *slot)
-{
-	struct ublksrv_ctrl_cmd payload = {
-		.dev_id = (uint32_t)command->id,
-		.queue_id = UINT16_MAX,
-		.len = (uint16_t)command->len,
-		.addr = command->len ? (uintptr_t)slot->bytes : 0,
-		.data = { command->data },
-	};
-
-	memset(sqe, 0, 2 * sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->flags = IOSQE_FIXED_FILE;
-	sqe->cmd_op = command->op;
-	sqe->user_data = slot->sequence;
-	sqe->personality = (uint16_t)ctrl->personality;
-	memcpy(sqe->cmd, &payload, sizeof(payload));
-}
-
-/* The ticket for ctrl_wait(), or -errno. */
 static int ctrl_send(struct ctrl *ctrl, const struct ctrl_command *command)
 {
-	int ticket = slot_take(ctrl);
-	struct ctrl_slot *slot;
-	struct io_uring_sqe *sqe;
-	int n;
+	struct control_packet packet = {
+		.sequence = ++ctrl->sequence,
+		.op = command->op,
+		.id = command->id,
+		.data = command->data,
+		.len = (uint32_t)command->len,
+	};
 
-	if (ticket < 0)
-		return ticket;
-	slot = &ctrl->slot[ticket];
-	must(command->len <= CTRL_BYTES);
-	memset(slot->bytes, 0, sizeof(slot->bytes));
+	must(command->len <= sizeof(packet.bytes));
 	if (command->in)
-		memcpy(slot->bytes, command->in, command->len);
-	sqe = io_uring_get_sqe(&ctrl->ring);
-	must(sqe != NULL); /* as many as slots, and each is submitted at once */
-	fill_sqe(sqe, ctrl, command, slot);
-	do
-		n = io_uring_submit(&ctrl->ring);
-	while (n == -EINTR || n == -EAGAIN);
-	if (n < 0)
-		return n; /* the slot stays taken: its SQE is still in the ring */
-	return ticket;
-}
-
-/* Whose is it?  The answer to a command that nobody waits for only frees its slot. */
-static void ctrl_answered(struct ctrl *ctrl, const struct io_uring_cqe *cqe)
-{
-	for (int i = 0; i < CTRL_SLOTS; i++) {
-		struct ctrl_slot *slot = &ctrl->slot[i];
-
-		if (slot->state == SLOT_FREE || slot->sequence != cqe->user_data)
-			continue;
-		slot->res = cqe->res;
-		slot->state = slot->state == SLOT_LOST ? SLOT_FREE : SLOT_DONE;
-	}
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int ctrl_wait(struct ctrl *ctrl, int ticket, unsigned timeout_ms)
-{
-	struct ctrl_slot *slot = &ctrl->slot[ticket];
-	int64_t deadline = now_ms() + timeout_ms;
-
-	while (slot->state != SLOT_DONE) {
-		int64_t left = deadline - now_ms();
-		struct __kernel_timespec ts = {
-			.tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000,
-		};
-		struct io_uring_cqe *cqe;
-		int err = left > 0 ? io_uring_wait_cqe_timeout(&ctrl->ring, &cqe, &ts) : -ETIME;
-
-		if (err == -EINTR || err == -EAGAIN)
-			continue;
-		if (err)
-			return err;
-		ctrl_answered(ctrl, cqe);
-		io_uring_cqe_seen(&ctrl->ring, cqe);
-	}
-	slot->state = SLOT_FREE;
-	return slot->res < 0 ? slot->res : 0;
-}
-
-void ctrl_abandon(struct ctrl *ctrl, int ticket)
-{
-	ctrl->slot[ticket].state = SLOT_LOST;
+		memcpy(packet.bytes, command->in, command->len);
+	return send(ctrl->fd, &packet, sizeof(packet), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 static int ctrl_refused(const struct ctrl_command *command, int err, struct why *why)
@@ -233,26 +146,29 @@ static int ctrl_refused(const struct ctrl_command *command, int err, struct why 
 	if (command->id >= 0)
 		snprintf(device, sizeof(device), " of device %d", command->id);
 	if (err == -ETIME)
-		return why_set(why, err,
-			       "ublk: %s%s: no answer within %u s; does the server of some ublk device hang?",
-			       command->name, device, command->timeout_ms / 1000);
+		return why_set(why, err, "ublk: %s%s: no answer within %u s; does %s hang?",
+			       command->name, device, command->timeout_ms / 1000,
+			       command->op == UBLK_U_CMD_START_DEV ? "the storage below the image" :
+								     "another ublk device");
+	if (err == -EPIPE)
+		return why_set(why, err, "ublk: %s%s: the control process is gone", command->name,
+			       device);
 	return why_set(why, err, "ublk: %s%s: %s", command->name, device, strerror(-err));
 }
 
 static int ctrl_run(struct ctrl *ctrl, const struct ctrl_command *command, struct why *why)
 {
-	int ticket = ctrl_send(ctrl, command);
-	int err;
+	struct control_packet packet;
+	int err = ctrl_send(ctrl, command);
 
-	if (ticket < 0)
-		return ctrl_refused(command, ticket, why);
-	err = ctrl_wait(ctrl, ticket, command->timeout_ms);
-	if (err == -ETIME)
-		ctrl_abandon(ctrl, ticket);
+	if (!err)
+		err = receive(ctrl, &packet, command->timeout_ms);
+	if (!err && packet.res < 0)
+		err = packet.res;
 	if (err)
 		return ctrl_refused(command, err, why);
 	if (command->out)
-		memcpy(command->out, ctrl->slot[ticket].bytes, command->len);
+		memcpy(command->out, packet.bytes, command->len);
 	return 0;
 }
 
@@ -358,7 +274,17 @@ int ctrl_stop_begin(struct ctrl *ctrl, int32_t id, struct why *why)
 		.op = UBLK_U_CMD_STOP_DEV,
 		.id = id,
 	};
-	int ticket = ctrl_send(ctrl, &command);
+	int err = ctrl_send(ctrl, &command);
 
-	return ticket < 0 ? ctrl_refused(&command, ticket, why) : ticket;
+	return err ? ctrl_refused(&command, err, why) : 0;
+}
+
+int ctrl_stop_wait(struct ctrl *ctrl, unsigned timeout_ms)
+{
+	struct control_packet packet;
+	int err = receive(ctrl, &packet, timeout_ms);
+
+	if (err)
+		return err;
+	return packet.res < 0 ? packet.res : 0;
 }

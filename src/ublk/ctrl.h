@@ -1,54 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Control commands: /dev/ublk-control, through a ring that can do nothing else.
+ * Control commands: ADD_DEV to DEL_DEV, sent by a process of their own, the controller.
  *
- * The ring keeps the credentials of the moment it was opened (an io_uring personality), so that
- * the process can stop and delete its device after it has dropped its privileges.  One thread,
- * never a queue's: STOP waits for requests that the queues must answer.
+ * A command can wait in the kernel for requests that we have to answer, and nothing, not even
+ * SIGKILL, ends a process with a thread that waits so.  Were it the process that serves, a request
+ * that is never answered would make both of them immortal.  As it is, the server can be killed;
+ * the controller then deletes what is left of the device.
+ *
+ * By one thread, never a queue's: STOP waits for requests that the queues must answer.
  */
 #ifndef CTRL_H
 #define CTRL_H
 
 #include "base.h"
 
-#include <liburing.h>
 #include <linux/ublk_cmd.h>
 #include <sched.h>
-
-#define CTRL_SLOTS 8
-#define CTRL_BYTES 1024 /* payload of a command: an affinity mask of 8192 CPUs is the largest */
-
-enum slot_state {
-	SLOT_FREE,
-	SLOT_BUSY,
-	SLOT_DONE,
-	SLOT_LOST, /* nobody waits any more, but the kernel may still write to bytes[] */
-};
-
-/* A command that the kernel may have; its buffer lives as long. */
-struct ctrl_slot {
-	enum slot_state state;
-	uint64_t sequence; /* its user_data: no two commands of a ring have the same */
-	int res;
-	_Alignas(8) uint8_t bytes[CTRL_BYTES];
-};
+#include <sys/types.h>
 
 struct ctrl {
-	struct io_uring ring;
-	bool live;
-	int fd;
-	int personality;
-	uint64_t sequence;
-	struct ctrl_slot slot[CTRL_SLOTS];
+	int fd; /* to the controller */
+	pid_t pid; /* of it; 0: none */
+	uint64_t sequence; /* of the last command */
 };
 
-/* Open the control device.  -errno with the sentence in @why (kernel docs: ublk, "Control plane"). */
-int ctrl_open(struct ctrl *ctrl, struct why *why);
+/*
+ * Start the controller.  Before threads, and before anything is open that it must not inherit.
+ * @confine() drops its privileges when it has what it needs.  -errno with the sentence in @why.
+ */
+int ctrl_spawn(struct ctrl *ctrl, void (*confine)(void), struct why *why);
+
+/* Wait until it can take commands.  -errno with the sentence in @why. */
+int ctrl_ready(struct ctrl *ctrl, struct why *why);
+
+/* Has it ended, against all expectations?  Once true, commands fail. */
+bool ctrl_lost(struct ctrl *ctrl);
+
+/* End the controller, which deletes the device if that was not done. */
 void ctrl_close(struct ctrl *ctrl);
 
 /*
  * Each of these sends one command and waits for its answer, but not longer than its deadline
- * (seconds; see ctrl.c).  0, or -errno with the sentence in @why; -ETIME for no answer.
+ * (see ctrl.c).  0, or -errno with the sentence in @why; -ETIME for no answer.
  */
 
 /* GET_FEATURES: the driver's UBLK_F_* bits. */
@@ -72,11 +65,9 @@ int ctrl_delete(struct ctrl *ctrl, int32_t id, struct why *why);
 
 /*
  * STOP_DEV has no deadline that would be right for everybody: the kernel first writes back what
- * is dirty.  Send it (the ticket, or -errno), and wait in turns of @timeout_ms: 0, -errno, or
- * -ETIME for "not yet"; ctrl_abandon() ends the waiting.
+ * is dirty.  Send it, and wait in turns of @timeout_ms: 0, -errno, or -ETIME for "not yet".
  */
 int ctrl_stop_begin(struct ctrl *ctrl, int32_t id, struct why *why);
-int ctrl_wait(struct ctrl *ctrl, int ticket, unsigned timeout_ms);
-void ctrl_abandon(struct ctrl *ctrl, int ticket);
+int ctrl_stop_wait(struct ctrl *ctrl, unsigned timeout_ms);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * The device: /dev/ublkbN from ADD_DEV to DEL_DEV.
  *
- * Life: device_prepare() makes the lanes, for image_open(); device_start() makes the device and
- * serves it; device_stop() ends the requests, while the lanes go on for the close of the image;
+ * Life: device_prepare() makes the process that controls it, and the lanes, for image_open();
+ * device_ready() waits for the former; device_start() makes the device and serves it; device_stop() ends the requests, while the lanes go on for the close of the image;
  * device_delete() ends the lanes; device_free().  After a failed start the same calls clean up.
  * All by one thread, which is no queue's.
  */
@@ -20,13 +20,24 @@ struct device_options {
 	unsigned queues; /* at most; no more than CPUs come of it */
 	unsigned depth; /* requests per queue */
 	uint32_t max_io_bytes; /* largest read or write; a multiple of 4096 */
+	void (*confine)(void); /* called by the controlling process when it needs no privileges */
 };
 
 #define DEVICE_QUEUES_MAX 4096u
 #define DEVICE_DEPTH_MAX 4096u
+#define DEVICE_ID_MAX ((1 << 20) - 1) /* what a device number can hold */
+#define DEVICE_MAX_IO_LEAST (4 * KIB) /* what the driver takes */
+#define DEVICE_MAX_IO_MOST (32 * MIB) /* what user copy could address */
 
-/* Allocate, and make a lane per queue, with ids from 0.  -errno with the sentence in @why. */
+/*
+ * Fork the controlling process, and make a lane per queue, with ids from 0.  Before threads, and
+ * before anything is open that must not be inherited.  -errno with the sentence in @why; also
+ * then *@device is to be freed, unless it is NULL.
+ */
 int device_prepare(struct device **device, const struct device_options *options, struct why *why);
+
+/* Is the driver there, and may we use it?  -errno with the sentence in @why. */
+int device_ready(struct device *device, struct why *why);
 
 unsigned device_lanes(const struct device *device);
 struct lane *device_lane(struct device *device, unsigned id);
@@ -47,6 +58,9 @@ bool device_runs(const struct device *device);
 
 /* Run @run(@arg) once on each queue's thread. */
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg);
+
+/* True, once, when the controlling process has ended: the device cannot be stopped in order. */
+bool device_lost_control(struct device *device);
 
 /*
  * Readable (poll(2)) when a queue has lost all its tags: after device_stop(), or because somebody

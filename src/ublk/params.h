@@ -11,10 +11,6 @@
 /* Largest discard and write-zeroes request: bounds how long one of them keeps its tag. */
 #define PARAMS_MAX_ZERO_BYTES GIB
 
-/* Limits of --max-io: the smallest that the driver takes, and what user copy can address. */
-#define PARAMS_MAX_IO_LEAST (4 * KIB)
-#define PARAMS_MAX_IO_MOST (32 * MIB)
-
 /*
  * Parameters of a disk that shows @info, with read and write requests of up to @max_io_bytes (a
  * multiple of 4096, as granted by ADD_DEV); kernel docs: ublk, "UBLK_CMD_SET_PARAMS".

@@ -39,7 +39,8 @@ static unsigned decode_flags(enum req_op op, uint32_t op_flags)
 	return flags;
 }
 
-static bool range_is_on_disk(const struct request_limits *limits, const struct ublksrv_io_desc *desc)
+static bool range_is_on_disk(const struct request_limits *limits,
+			     const struct ublksrv_io_desc *desc)
 {
 	return desc->nr_sectors > 0 && desc->nr_sectors <= limits->sectors &&
 	       desc->start_sector <= limits->sectors - desc->nr_sectors;

@@ -118,7 +118,8 @@ struct ublk_params {
 	struct ublk_param_discard discard;
 };
 
-#define UBLK_PARAMS_BYTES (offsetof(struct ublk_params, discard) + sizeof(struct ublk_param_discard))
+#define UBLK_PARAMS_BYTES \
+	(offsetof(struct ublk_params, discard) + sizeof(struct ublk_param_discard))
 
 /* --- requests, through /dev/ublkcN -------------------------------------------------------------- */
 

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The controller: /dev/ublk-control, through a ring that can do nothing else.
+ *
+ * The ring keeps the credentials of the moment it was made (an io_uring personality), so that the
+ * process needs no privileges afterwards.  Kernel docs: ublk, "Control plane".
+ */
+#include "controller.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/ublk_cmd.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CONTROL_PATH "/dev/ublk-control"
+
+/* The server has one command at a time, and those that it has given up. */
+#define SLOTS 8
+
+/* A command that the kernel has; it may write to bytes[] until it answers. */
+struct slot {
+	bool busy;
+	_Alignas(8) struct control_packet packet;
+};
+
+struct controller {
+	int fd; /* to the server */
+	int control_fd;
+	struct io_uring ring;
+	int personality;
+	struct slot slot[SLOTS];
+	int32_t added; /* device to be deleted at the end, or -1 */
+};
+
+/* --- start --------------------------------------------------------------------------------------- */
+
+static int open_node(struct controller *controller, struct why *why)
+{
+	controller->control_fd = open(CONTROL_PATH, O_RDWR | O_CLOEXEC);
+	if (controller->control_fd >= 0)
+		return 0;
+	if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
+		return why_set(why, -errno, "%s: %m; load the driver first: modprobe ublk_drv",
+			       CONTROL_PATH);
+	if (errno == EACCES || errno == EPERM)
+		return why_set(why, -errno, "%s: %m; run as root", CONTROL_PATH);
+	return why_set(why, -errno, "%s: %m", CONTROL_PATH);
+}
+
+static int open_ring(struct controller *controller, struct why *why)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SQE128 | IORING_SETUP_R_DISABLED,
+	};
+	int err = io_uring_queue_init_params(SLOTS, &controller->ring, &params);
+
+	if (err == -EPERM || err == -ENOSYS)
+		return why_set(
+			why, err,
+			"io_uring_setup: %s; do kernel.io_uring_disabled or a seccomp filter forbid it?",
+			strerror(-err));
+	return err ? why_set(why, err, "io_uring_setup: %s", strerror(-err)) : 0;
+}
+
+/* What the ring can do, for whoever takes this process over, is commands to that device. */
+static int restrict_ring(struct controller *controller, struct why *why)
+{
+	struct io_uring_restriction only[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_URING_CMD },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_ENABLE_RINGS },
+	};
+	unsigned ring_fd = (unsigned)controller->ring.ring_fd;
+	int err;
+
+	controller->personality = io_uring_register_personality(&controller->ring);
+	err = controller->personality < 0 ? controller->personality : 0;
+	if (!err)
+		err = io_uring_register_files(&controller->ring, &controller->control_fd, 1);
+	/* liburing 2.3 has wrappers for these two, but its shared library does not export them. */
+	if (!err)
+		err = io_uring_register(ring_fd, IORING_REGISTER_RESTRICTIONS, only,
+					ARRAY_SIZE(only));
+	if (!err)
+		err = io_uring_register(ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return err ? why_set(why, err, "io_uring restrictions: %s", strerror(-err)) : 0;
+}
+
+static void say(const struct controller *controller, const struct control_packet *packet)
+{
+	/* A server that is gone is noticed where packets are received. */
+	while (send(controller->fd, packet, sizeof(*packet), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+static int start(struct controller *controller)
+{
+	struct control_packet first = { 0 };
+	struct why why = { "" };
+
+	first.res = open_node(controller, &why);
+	if (!first.res)
+		first.res = open_ring(controller, &why);
+	if (!first.res)
+		first.res = restrict_ring(controller, &why);
+	memcpy(first.bytes, why.text, sizeof(why.text));
+	_Static_assert(sizeof(why.text) <= sizeof(first.bytes), "a sentence fits");
+	say(controller, &first);
+	return first.res;
+}
+
+/* --- commands ------------------------------------------------------------------------------------ */
+
+static void submit(struct controller *controller, struct slot *slot)
+{
+	const struct control_packet *packet = &slot->packet;
+	struct ublksrv_ctrl_cmd payload = {
+		.dev_id = (uint32_t)packet->id,
+		.queue_id = UINT16_MAX,
+		.len = (uint16_t)packet->len,
+		.addr = packet->len ? (uintptr_t)packet->bytes : 0,
+		.data = { packet->data },
+	};
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&controller->ring);
+	int n;
+
+	must(sqe != NULL); /* as many as slots, and each is submitted at once */
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->cmd_op = packet->op;
+	sqe->user_data = (uintptr_t)slot;
+	sqe->personality = (uint16_t)controller->personality;
+	memcpy(sqe->cmd, &payload, sizeof(payload));
+	slot->busy = true;
+	do
+		n = io_uring_submit(&controller->ring);
+	while (n == -EINTR || n == -EAGAIN);
+	must(n == 1);
+}
+
+static struct slot *free_slot(struct controller *controller)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (!controller->slot[i].busy)
+			return &controller->slot[i];
+	return NULL;
+}
+
+/* One packet from the server.  False when it is gone. */
+static bool listen_once(struct controller *controller)
+{
+	struct control_packet packet;
+	struct slot *slot = free_slot(controller);
+	ssize_t n = recv(controller->fd, &packet, sizeof(packet), 0);
+
+	if (n < 0)
+		return errno == EINTR;
+	if (n != sizeof(packet) || packet.len > sizeof(packet.bytes))
+		return false;
+	if (!slot) {
+		packet.res = -EBUSY;
+		say(controller, &packet);
+		return true;
+	}
+	/* A device that is being deleted needs no second try, even if somebody keeps it open. */
+	if (packet.op == UBLK_U_CMD_DEL_DEV)
+		controller->added = -1;
+	slot->packet = packet;
+	submit(controller, slot);
+	return true;
+}
+
+static void answer(struct controller *controller, struct slot *slot, int32_t res)
+{
+	struct control_packet *packet = &slot->packet;
+
+	if (packet->op == UBLK_U_CMD_ADD_DEV && res == 0) {
+		struct ublksrv_ctrl_dev_info info;
+
+		memcpy(&info, packet->bytes, sizeof(info));
+		controller->added = info.dev_id;
+	}
+	slot->busy = false;
+	packet->res = res;
+	say(controller, packet);
+}
+
+static void reap(struct controller *controller)
+{
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(&controller->ring, &cqe) == 0) {
+		struct slot *slot = io_uring_cqe_get_data(cqe);
+		int32_t res = cqe->res;
+
+		io_uring_cqe_seen(&controller->ring, cqe);
+		answer(controller, slot, res);
+	}
+}
+
+static void serve(struct controller *controller)
+{
+	struct pollfd fds[] = {
+		{ .fd = controller->fd, .events = POLLIN },
+		{ .fd = controller->ring.ring_fd, .events = POLLIN },
+	};
+	bool listening = true;
+
+	while (listening) {
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+			continue;
+		reap(controller);
+		if (fds[0].revents)
+			listening = listen_once(controller);
+	}
+}
+
+/* --- end ----------------------------------------------------------------------------------------- */
+
+/* Without a server, requests fail and commands do not wait for long. */
+static void run_alone(struct controller *controller, uint32_t op)
+{
+	struct slot *slot = free_slot(controller);
+
+	if (!slot)
+		return;
+	slot->packet = (struct control_packet){ .op = op, .id = controller->added };
+	submit(controller, slot);
+	while (slot->busy) {
+		struct io_uring_cqe *cqe;
+
+		if (io_uring_wait_cqe(&controller->ring, &cqe) == 0)
+			reap(controller);
+	}
+}
+
+/* The server was killed, or could not delete its device. */
+static void clean_up(struct controller *controller)
+{
+	if (controller->added < 0)
+		return;
+	log_warn("/dev/ublkb%d: its server is gone; deleting it", controller->added);
+	run_alone(controller, UBLK_U_CMD_STOP_DEV);
+	run_alone(controller, UBLK_U_CMD_DEL_DEV);
+}
+
+void controller_run(int fd, void (*confine)(void))
+{
+	static struct controller controller;
+	sigset_t all;
+
+	/* It ends when the server does, and not before. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	controller.fd = fd;
+	controller.added = -1;
+	if (start(&controller))
+		_exit(1);
+	confine();
+	serve(&controller);
+	clean_up(&controller);
+	_exit(0);
+}
