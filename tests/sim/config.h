@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Everything that a seed decides before its first life begins. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include "ring.h"
+#include "shape.h"
+
+enum { TRAFFIC_READ, TRAFFIC_WRITE, TRAFFIC_FLUSH, TRAFFIC_DISCARD, TRAFFIC_ZEROES, TRAFFIC_OPS };
+
+struct config {
+	struct shape shape;
+
+	/* the engine */
+	unsigned lanes; /* the last one is the service lane */
+	unsigned depth; /* requests of a lane at a time */
+	uint64_t l2_cache_bytes;
+	uint64_t reserve_bytes;
+	bool by_slot; /* requests name their buffers by number */
+
+	/* the guest */
+	unsigned op_weight[TRAFFIC_OPS];
+	unsigned fua_percent;
+	unsigned hot_percent; /* of requests go to hot regions */
+	unsigned small_percent; /* of requests are within a cluster */
+	bool races; /* the guest may have changes of one sector in flight twice */
+	bool service_submits; /* requests on the service lane too */
+
+	/* the host */
+	struct faults faults;
+	uint32_t early_percent;
+	uint32_t held;
+	uint32_t align;
+
+	/* the scheduler */
+	unsigned lives;
+	unsigned turns; /* of a life, about */
+	unsigned step_weight;
+	unsigned complete_weight;
+	unsigned submit_weight;
+	unsigned slow_lane; /* gets few turns; MAX_LANES: none */
+	unsigned peek_one_in; /* look at what a power cut would leave, this often */
+};
+
+struct config config_draw(struct rng *rng);
+
+/* Some lines. */
+void config_print(const struct config *config);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Refcounts: where they are, and whether there are as many as references. */
+#include "count.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* The host offset of the block that holds the refcount of @cluster; 0: there is none. */
+static uint64_t block_of(const struct judge *j, uint64_t cluster)
+{
+	uint64_t index = cluster >> j->geo.refcount_block_bits;
+	struct host block;
+
+	if (index >= (uint64_t)j->header.refcount_table_clusters * j->geo.cluster_bytes / 8)
+		return 0;
+	if (refcount_table_decode(&j->geo,
+				  judge_word_at(j, j->header.refcount_table.byte + index * 8),
+				  &block))
+		return 0;
+	return block.byte;
+}
+
+static uint64_t refcount_in(const struct judge *j, uint64_t block, uint64_t index)
+{
+	/* In the page that holds it: a page is as good as a block. */
+	uint64_t per_page = UINT64_C(8) * PAGE_BYTES >> j->geo.refcount_order;
+	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
+
+	if (per_block < per_page)
+		return refcount_get(sparse_at(j->file, block), j->geo.refcount_order,
+				    (uint32_t)index);
+	return refcount_get(sparse_at(j->file, block + index / per_page * PAGE_BYTES),
+			    j->geo.refcount_order, (uint32_t)(index % per_page));
+}
+
+uint64_t judge_refcount_of(const struct judge *j, uint64_t cluster)
+{
+	uint64_t block = block_of(j, cluster);
+	uint64_t mask = (UINT64_C(1) << j->geo.refcount_block_bits) - 1;
+
+	return block ? refcount_in(j, block, cluster & mask) : 0;
+}
+
+void judge_refer_to_blocks(struct judge *j)
+{
+	uint64_t bytes = (uint64_t)j->header.refcount_table_clusters * j->geo.cluster_bytes;
+
+	if (!judge_refer(j, j->header.refcount_table.byte, bytes, USE_REFCOUNT_TABLE))
+		return;
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		uint64_t entry = judge_word_at(j, j->header.refcount_table.byte + i * 8);
+		struct host block;
+
+		if (entry & ~REFCOUNT_TABLE_HOST_MASK ||
+		    refcount_table_decode(&j->geo, entry, &block))
+			judge_corrupt(j, "refcount table entry %" PRIu64 " is %#" PRIx64, i, entry);
+		else if (block.byte)
+			judge_refer(j, block.byte, j->geo.cluster_bytes, USE_REFCOUNT_BLOCK);
+	}
+}
+
+static void compare(struct judge *j, uint64_t cluster, uint64_t refcount)
+{
+	uint64_t references = cluster < j->clusters ? j->references[cluster] : 0;
+	struct verdict *v = &j->verdict;
+
+	if (refcount < references)
+		judge_corrupt(j,
+			      "cluster %" PRIu64 " (%s) has refcount %" PRIu64 " and %" PRIu64
+			      " references",
+			      cluster, judge_use_name(j->use[cluster]), refcount, references);
+	if (refcount > references && !v->leaks++)
+		snprintf(v->leak, sizeof(v->leak),
+			 "cluster %" PRIu64 ": refcount %" PRIu64 ", %" PRIu64 " references",
+			 cluster, refcount, references);
+	if (refcount)
+		v->used_end = (cluster + 1) << j->geo.cluster_bits;
+}
+
+/* Refcounts from index @i of the block in j->cluster on: how many are 0, beyond the end of the file. */
+static uint64_t unused_from(const struct judge *j, uint64_t i, uint64_t cluster)
+{
+	uint64_t per_word = 64u >> j->geo.refcount_order;
+	uint64_t word;
+
+	if (cluster < j->clusters || i % per_word)
+		return 0;
+	memcpy(&word, j->cluster + i / per_word * sizeof(word), sizeof(word));
+	return word ? 0 : per_word;
+}
+
+static void compare_block(struct judge *j, uint64_t first, uint64_t block)
+{
+	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
+
+	sparse_read(j->file, block, j->cluster, j->geo.cluster_bytes);
+	for (uint64_t i = 0; i < per_block;) {
+		uint64_t unused = unused_from(j, i, first + i);
+
+		if (!unused)
+			compare(j, first + i,
+				refcount_get(j->cluster, j->geo.refcount_order, (uint32_t)i));
+		i += max_u64(unused, 1);
+	}
+}
+
+void judge_compare_all(struct judge *j)
+{
+	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
+	uint64_t blocks = (uint64_t)j->header.refcount_table_clusters * j->geo.cluster_bytes / 8;
+	uint64_t needed = div_round_up(j->clusters, per_block);
+
+	for (uint64_t k = 0; k < max_u64(blocks, needed); k++) {
+		uint64_t first = k * per_block;
+		uint64_t block = block_of(j, first);
+
+		if (block)
+			compare_block(j, first, block);
+		for (uint64_t i = first; !block && i < min_u64(first + per_block, j->clusters); i++)
+			compare(j, i, 0);
+	}
+}

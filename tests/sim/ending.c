@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How an io ends: what it does to the file, and what goes wrong with it. */
+#include "flight.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static bool happens(struct sim_host *host, uint32_t per_mille)
+{
+	return per_mille && rng_below(host->rng, 1000) < per_mille;
+}
+
+static int64_t mishap(struct sim_host *host, int err)
+{
+	host->mishap = true;
+	return -err;
+}
+
+/* A transfer of at most @len bytes may end early, at a sector. */
+static uint64_t shorten(struct sim_host *host, uint64_t len)
+{
+	if (len <= SECTOR_SIZE || !happens(host, host->faults.shortened))
+		return len;
+	return SECTOR_SIZE * (1 + rng_below_u64(host->rng, (len - 1) / SECTOR_SIZE));
+}
+
+void flight_read(struct sim_host *host, struct flight *flight)
+{
+	struct io *io = flight->io;
+	const struct sparse *bytes = &host->disk.visible;
+	uint64_t len = io_off(io) < bytes->size ? min_u64(io_len(io), bytes->size - io_off(io)) : 0;
+
+	flight->read_len = shorten(host, len);
+	flight->read = true;
+	sparse_read(bytes, io_off(io), flight_memory(host, flight), flight->read_len);
+}
+
+static int64_t end_read(struct sim_host *host, struct flight *flight)
+{
+	if (happens(host, host->faults.error)) {
+		/* Whatever the device had begun with. */
+		memset(flight_memory(host, flight), 0xee, io_len(flight->io) / 2);
+		return mishap(host, EIO);
+	}
+	if (!flight->read)
+		flight_read(host, flight);
+	return (int64_t)flight->read_len;
+}
+
+void flight_do(struct sim_host *host, struct flight *flight, uint64_t len)
+{
+	flight->op = flight_op(host, flight, len);
+	disk_do(&host->disk, flight->op);
+}
+
+static int64_t end_write(struct sim_host *host, struct flight *flight)
+{
+	struct io *io = flight->io;
+	uint64_t len = io_len(io);
+
+	if (flight_hash(host, flight) != flight->hash)
+		sim_fail("the bytes of a write at %#llx were changed while it was in flight",
+			 (unsigned long long)io_off(io));
+	if (!flight->op && flight_end(flight) > host->disk.limit) {
+		if (io_off(io) >= host->disk.limit)
+			return mishap(host, ENOSPC);
+		len = round_down(host->disk.limit - io_off(io), SECTOR_SIZE);
+		if (len == 0)
+			return mishap(host, ENOSPC);
+		flight_do(host, flight, len);
+	}
+	if (happens(host, host->faults.error)) {
+		len = SECTOR_SIZE * rng_below_u64(host->rng, len / SECTOR_SIZE + 1);
+		if (!flight->op && len)
+			flight_do(host, flight, len);
+		return mishap(host, EIO);
+	}
+	if (!flight->op && happens(host, host->faults.no_space))
+		return mishap(host, ENOSPC);
+	if (!flight->op) {
+		len = shorten(host, len);
+		flight_do(host, flight, len);
+	}
+	flight->op->forced = io->flags & IO_DSYNC;
+	return (int64_t)len;
+}
+
+void flight_sync(struct sim_host *host, struct flight *flight)
+{
+	flight->synced = true;
+	flight->sync_failed = happens(host, host->faults.sync);
+	disk_sync_end(&host->disk, flight->begun, flight->sync_failed, host->rng);
+	host->sync_failed |= flight->sync_failed;
+}
+
+static int64_t end_sync(struct sim_host *host, struct flight *flight)
+{
+	if (!flight->synced)
+		flight_sync(host, flight);
+	return flight->sync_failed ? mishap(host, EIO) : 0;
+}
+
+static int64_t end_change(struct sim_host *host, struct flight *flight)
+{
+	if (flight->io->op == IO_PUNCH && host->faults.no_punch)
+		return -EOPNOTSUPP;
+	if (!flight->op && flight_end(flight) > host->disk.limit)
+		return mishap(host, flight->io->op == IO_TRUNCATE ? EFBIG : ENOSPC);
+	if (flight->io->op == IO_TRUNCATE && happens(host, host->faults.no_space))
+		return mishap(host, ENOSPC);
+	if (happens(host, host->faults.error))
+		return mishap(host, EIO);
+	if (!flight->op)
+		flight_do(host, flight, io_len(flight->io));
+	return 0;
+}
+
+int64_t flight_end_now(struct sim_host *host, struct flight *flight)
+{
+	if (!flight->op && !flight->read && flight->io->op != IO_TIMER &&
+	    flight->io->op != IO_ZEROS && flight->io->op != IO_SYNC &&
+	    happens(host, host->faults.again))
+		return rng_one_in(host->rng, 2) ? -EAGAIN : -EINTR;
+	switch (flight->io->op) {
+	case IO_READ:
+		return end_read(host, flight);
+	case IO_WRITE:
+		return end_write(host, flight);
+	case IO_SYNC:
+		return end_sync(host, flight);
+	case IO_PUNCH:
+	case IO_TRUNCATE:
+		return end_change(host, flight);
+	case IO_ZEROS:
+		memset(flight_memory(host, flight), 0, io_len(flight->io));
+		return (int64_t)io_len(flight->io);
+	case IO_TIMER:
+		host->timers--;
+		host->now += flight->io->len;
+		return 0;
+	}
+	abort();
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rules for ios in flight. */
+#include "flight.h"
+
+#include "report.h"
+
+#include <stdlib.h>
+
+const char *flight_name(const struct flight *flight)
+{
+	static const char *const names[] = {
+		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
+		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
+		[IO_TIMER] = "timer",
+	};
+
+	return names[flight->io->op];
+}
+
+static bool has_memory(const struct flight *flight)
+{
+	enum io_op op = flight->io->op;
+
+	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS;
+}
+
+static bool writes_memory(const struct flight *flight)
+{
+	return flight->io->op == IO_READ || flight->io->op == IO_ZEROS;
+}
+
+uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight)
+{
+	struct span span = io_span(flight->io);
+
+	if (span_is_memory(span))
+		return span_address(span);
+	if (span.slot < 0 || span.slot >= MAX_BUFFERS || !host->buffer[span.slot] ||
+	    span.at + io_len(flight->io) > host->buffer_bytes)
+		sim_fail("an io names bytes %#lx of buffer %d, which are not there",
+			 (unsigned long)span.at, span.slot);
+	return host->buffer[span.slot] + span.at;
+}
+
+bool flight_is_guest(const struct sim_host *host, const struct flight *flight)
+{
+	const uint8_t *memory;
+
+	if (!has_memory(flight))
+		return false;
+	memory = flight_memory(host, flight);
+	return memory >= host->arena && memory < host->arena + host->arena_bytes;
+}
+
+bool flight_changes_file(const struct flight *flight)
+{
+	enum io_op op = flight->io->op;
+
+	return op == IO_WRITE || op == IO_PUNCH || op == IO_TRUNCATE;
+}
+
+uint64_t flight_end(const struct flight *flight)
+{
+	const struct io *io = flight->io;
+
+	if (io->op == IO_TRUNCATE)
+		return io->off.byte;
+	/* A hole beyond the end changes nothing and may lie anywhere. */
+	return io->op == IO_PUNCH ? 0 : io_off(io) + io_len(io);
+}
+
+struct hostop *flight_op(const struct sim_host *host, const struct flight *flight, uint64_t len)
+{
+	const struct io *io = flight->io;
+	struct hostop *op;
+
+	switch (io->op) {
+	case IO_WRITE:
+		op = hostop_make(HOSTOP_WRITE, io_off(io), len, flight_memory(host, flight));
+		op->guest = flight->guest;
+		return op;
+	case IO_PUNCH:
+		return hostop_make(HOSTOP_PUNCH, io_off(io), len, NULL);
+	case IO_TRUNCATE:
+		return hostop_make(HOSTOP_TRUNCATE, io->off.byte, 0, NULL);
+	default:
+		abort();
+	}
+}
+
+uint64_t flight_hash(const struct sim_host *host, const struct flight *flight)
+{
+	const uint8_t *at = flight_memory(host, flight);
+	uint64_t len = io_len(flight->io), hash = 0, word = 0;
+
+	for (uint64_t i = 0; i < len; i += sizeof(word)) {
+		memcpy(&word, at + i, min_u64(sizeof(word), len - i));
+		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static bool ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+static bool all_zero(const uint8_t *at, uint64_t len)
+{
+	return at[0] == 0 && memcmp(at, at + 1, len - 1) == 0;
+}
+
+/*
+ * Two writes of different bytes to one place, at once.  A guest may do that to its own data, with
+ * bytes or with zeros; the engine has no excuse.
+ */
+static void check_write_overlap(const struct sim_host *host, const struct flight *a,
+				const struct flight *b)
+{
+	uint64_t from = max_u64(io_off(a->io), io_off(b->io));
+	uint64_t len = min_u64(io_off(a->io) + io_len(a->io), io_off(b->io) + io_len(b->io)) - from;
+	const uint8_t *in_a = flight_memory(host, a) + (from - io_off(a->io));
+	const uint8_t *in_b = flight_memory(host, b) + (from - io_off(b->io));
+
+	if (a->guest && b->guest)
+		return;
+	if (a->guest ? all_zero(in_b, len) :
+	    b->guest ? all_zero(in_a, len) :
+		       !memcmp(in_a, in_b, len))
+		return;
+	sim_fail("two writes that overlap are in flight: %#llx+%#llx (%s) and %#llx+%#llx (%s)",
+		 (unsigned long long)io_off(a->io), (unsigned long long)io_len(a->io),
+		 a->guest ? "guest" : "engine", (unsigned long long)io_off(b->io),
+		 (unsigned long long)io_len(b->io), b->guest ? "guest" : "engine");
+}
+
+static void check_pair(const struct sim_host *host, const struct flight *a, const struct flight *b)
+{
+	if (has_memory(a) && has_memory(b) && (writes_memory(a) || writes_memory(b)) &&
+	    ranges_meet((uintptr_t)flight_memory(host, a), io_len(a->io),
+			(uintptr_t)flight_memory(host, b), io_len(b->io)))
+		sim_fail("a %s and a %s in flight share memory", flight_name(a), flight_name(b));
+	if (a->io->op == IO_WRITE && b->io->op == IO_WRITE &&
+	    ranges_meet(io_off(a->io), io_len(a->io), io_off(b->io), io_len(b->io)))
+		check_write_overlap(host, a, b);
+}
+
+static void check_alone(const struct sim_host *host, const struct flight *flight)
+{
+	const struct io *io = flight->io;
+
+	if (this_lane != &host->ring[flight->lane].lane || io->task->lane != this_lane)
+		sim_fail("an io was queued by another thread than its lane's");
+	if (!io->flying)
+		sim_fail("an io was queued that does not fly");
+	if (io->op != IO_TIMER && io->op != IO_ZEROS && io->file != host->file_index)
+		sim_fail("an io names file %u, the image is file %u", io->file, host->file_index);
+	if (has_memory(flight) && io_len(io) == 0)
+		sim_fail("a transfer of nothing");
+	if ((io->op == IO_READ || io->op == IO_WRITE) &&
+	    (io_off(io) % host->align || io_len(io) % host->align))
+		sim_fail("a %s of %#llx bytes at %#llx is not aligned", flight_name(flight),
+			 (unsigned long long)io_len(io), (unsigned long long)io_off(io));
+	if (io->op == IO_WRITE && io_len(io) % SECTOR_SIZE && host->align > 1)
+		sim_fail("a write of %#llx bytes", (unsigned long long)io_len(io));
+	if (host->read_only && flight_changes_file(flight))
+		sim_fail("a %s of a file that is open for reading only", flight_name(flight));
+	if (host->file.fixed_size && io->op == IO_TRUNCATE)
+		sim_fail("the size of a device is not to be changed");
+}
+
+void flight_check(const struct sim_host *host, struct flight *flight)
+{
+	check_alone(host, flight);
+	flight->guest = flight_is_guest(host, flight);
+	for (unsigned i = 0; i < host->flights; i++)
+		check_pair(host, &host->flight[i], flight);
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* References against refcounts. */
+#include "judge.h"
+
+#include "count.h"
+#include "memory.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct judge state; /* keeps its arrays from call to call */
+
+void judge_corrupt(struct judge *j, const char *fmt, ...)
+{
+	va_list args;
+
+	if (j->verdict.corruptions++)
+		return;
+	va_start(args, fmt);
+	vsnprintf(j->verdict.why, sizeof(j->verdict.why), fmt, args);
+	va_end(args);
+}
+
+uint64_t judge_word_at(const struct judge *j, uint64_t off)
+{
+	return be64_get(*(const struct be64 *)sparse_at(j->file, off));
+}
+
+const char *judge_use_name(enum use use)
+{
+	static const char *const names[] = {
+		"nothing",     "the header",	     "the refcount table", "a refcount block",
+		"an L1 table", "the snapshot table", "an L2 table",	   "data"
+	};
+
+	return names[use];
+}
+
+bool judge_refer(struct judge *j, uint64_t off, uint64_t len, enum use use)
+{
+	uint64_t first = off >> j->geo.cluster_bits;
+	uint64_t last = (off + len - 1) >> j->geo.cluster_bits;
+
+	if (len == 0)
+		return true;
+	/* A file may end before its last cluster does, not before its last cluster. */
+	if (last >= j->clusters) {
+		judge_corrupt(j,
+			      "%s at %#" PRIx64 "+%#" PRIx64
+			      " is beyond the end of the file, %#" PRIx64,
+			      judge_use_name(use), off, len, j->file->size);
+		return false;
+	}
+	for (uint64_t i = first; i <= last; i++) {
+		if (j->references[i]++ && j->use[i] != use) {
+			judge_corrupt(j, "cluster %" PRIu64 " is %s and also %s", i,
+				      judge_use_name(j->use[i]), judge_use_name(use));
+			return false;
+		}
+		j->use[i] = (uint8_t)use;
+	}
+	return true;
+}
+
+static void make_room(struct judge *j)
+{
+	if (j->room < j->clusters) {
+		j->room = 2 * j->clusters + 1024;
+		j->references = xrealloc(j->references, j->room * sizeof(*j->references));
+		j->use = xrealloc(j->use, j->room * sizeof(*j->use));
+		j->active = xrealloc(j->active, j->room * sizeof(*j->active));
+	}
+	memset(j->references, 0, j->clusters * sizeof(*j->references));
+	memset(j->use, 0, j->clusters * sizeof(*j->use));
+	memset(j->active, 0, j->clusters * sizeof(*j->active));
+}
+
+/* --- tables -------------------------------------------------------------------------------------- */
+
+/* One table's way to its clusters. */
+struct walk {
+	bool snapshot;
+	uint64_t l1_index;
+	uint64_t table; /* the L2 table's host offset */
+	bool check_flags;
+};
+
+static void check_copied(struct judge *j, const char *what, uint64_t entry, uint64_t host)
+{
+	uint64_t refcount = judge_refcount_of(j, host >> j->geo.cluster_bits);
+	bool copied = entry & ENTRY_COPIED;
+
+	if (copied && refcount != 1)
+		judge_corrupt(j, "%s at %#" PRIx64 " is flagged COPIED and has refcount %" PRIu64,
+			      what, host, refcount);
+	if (!copied && refcount == 1)
+		judge_corrupt(j, "%s at %#" PRIx64 " is not flagged COPIED and has refcount 1",
+			      what, host);
+}
+
+/* What the visitor sees of it: @len bytes of the disk at most. */
+static void visit(struct judge *j, const struct walk *walk, uint64_t guest, uint64_t host,
+		  uint64_t len)
+{
+	if (!j->visitor || guest >= j->geo.size_bytes || len == 0)
+		return;
+	len = min_u64(len, j->geo.size_bytes - guest);
+	if (host)
+		j->visitor->data(j->visitor->arg, walk->snapshot, guest, host, len);
+	else
+		j->visitor->zeros(j->visitor->arg, walk->snapshot, guest, len);
+}
+
+static void judge_data(struct judge *j, const struct walk *walk, uint64_t entry,
+		       const struct l2_entry *l2, uint64_t guest)
+{
+	uint64_t cluster = l2->host.byte >> j->geo.cluster_bits;
+
+	if (!judge_refer(j, l2->host.byte, j->geo.cluster_bytes, USE_DATA))
+		return;
+	if (!walk->snapshot && j->active[cluster])
+		judge_corrupt(j, "cluster %" PRIu64 " is mapped twice, also at guest %#" PRIx64,
+			      cluster, guest);
+	if (!walk->snapshot) {
+		j->active[cluster] = true;
+		j->verdict.mapped++;
+	}
+	if (walk->check_flags)
+		check_copied(j, "data", entry, l2->host.byte);
+}
+
+/* The host byte of the data that an entry points at, or 0. */
+static uint64_t judge_entry(struct judge *j, const struct walk *walk, uint64_t entry,
+			    uint64_t guest)
+{
+	uint64_t reserved = UINT64_C(0x3f000000000001fe);
+	struct l2_entry l2 = l2_decode(&j->geo, entry);
+	struct compressed_range range;
+
+	if (l2.kind == L2_COMPRESSED) {
+		range = l2_compressed_range(&j->geo, entry);
+		judge_refer(j, range.off.byte, range.len, USE_DATA);
+		return 0;
+	}
+	if (l2.kind == L2_INVALID || entry & reserved)
+		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64, guest, entry);
+	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED)
+		judge_data(j, walk, entry, &l2, guest);
+	return l2.kind == L2_DATA ? l2.host.byte : 0;
+}
+
+static void judge_l2(struct judge *j, const struct walk *walk)
+{
+	uint64_t entries = UINT64_C(1) << j->geo.l2_bits;
+	uint64_t first = walk->l1_index << j->geo.l2_bits;
+	uint64_t cluster_bytes = j->geo.cluster_bytes;
+	uint64_t zeros = 0; /* clusters just before the one at hand */
+
+	sparse_read(j->file, walk->table, j->cluster, cluster_bytes);
+	for (uint64_t i = 0; i < entries; i++) {
+		uint64_t guest = (first + i) << j->geo.cluster_bits;
+		uint64_t entry = be64_get(((const struct be64 *)j->cluster)[i]);
+		uint64_t host = entry ? judge_entry(j, walk, entry, guest) : 0;
+
+		if (!host) {
+			zeros++;
+			continue;
+		}
+		visit(j, walk, guest - zeros * cluster_bytes, 0, zeros * cluster_bytes);
+		visit(j, walk, guest, host, cluster_bytes);
+		zeros = 0;
+	}
+	visit(j, walk, (first + entries - zeros) << j->geo.cluster_bits, 0, zeros * cluster_bytes);
+}
+
+static void judge_l1(struct judge *j, uint64_t l1, uint64_t entries, bool snapshot)
+{
+	uint64_t table_covers = UINT64_C(1) << (j->geo.l2_bits + j->geo.cluster_bits);
+
+	if (!judge_refer(j, l1, entries * 8, USE_L1))
+		return;
+	for (uint64_t i = 0; i < entries; i++) {
+		uint64_t entry = judge_word_at(j, l1 + i * 8);
+		struct l1_entry decoded = l1_decode(&j->geo, entry);
+		struct walk walk = { snapshot, i, decoded.host.byte, !snapshot };
+
+		if (entry & UINT64_C(0x7f000000000001ff) || decoded.kind == L1_INVALID)
+			judge_corrupt(j, "L1 entry %" PRIu64 " is %#" PRIx64, i, entry);
+		if (decoded.kind == L1_ABSENT)
+			visit(j, &walk, i * table_covers, 0, table_covers);
+		if (decoded.kind != L1_TABLE ||
+		    !judge_refer(j, decoded.host.byte, j->geo.cluster_bytes, USE_L2))
+			continue;
+		if (!snapshot)
+			check_copied(j, "an L2 table", entry, decoded.host.byte);
+		judge_l2(j, &walk);
+	}
+}
+
+/* Where snapshots' L1 tables are (specification: "Snapshots"). */
+static void judge_snapshots(struct judge *j)
+{
+	uint64_t at = j->header.snapshot_table.byte;
+
+	for (uint32_t i = 0; i < j->header.snapshots; i++) {
+		uint8_t raw[40];
+		struct be64 l1;
+		struct be32 entries, extra;
+		struct be16 id, name;
+
+		sparse_read(j->file, at, raw, sizeof(raw));
+		memcpy(&l1, raw, 8);
+		memcpy(&entries, raw + 8, 4);
+		memcpy(&id, raw + 12, 2);
+		memcpy(&name, raw + 14, 2);
+		memcpy(&extra, raw + 36, 4);
+		at = round_up(at + sizeof(raw) + be32_get(extra) + be16_get(id) + be16_get(name),
+			      8);
+		if (!is_aligned(be64_get(l1), j->geo.cluster_bytes) ||
+		    be32_get(entries) > LIMIT_L1_BYTES / 8)
+			judge_corrupt(j, "snapshot %u has its L1 table at %#" PRIx64, i,
+				      be64_get(l1));
+		else
+			judge_l1(j, be64_get(l1), be32_get(entries), true);
+	}
+	if (j->header.snapshots)
+		judge_refer(j, j->header.snapshot_table.byte, at - j->header.snapshot_table.byte,
+			    USE_SNAPSHOT_TABLE);
+}
+
+static bool judge_header(struct judge *j)
+{
+	uint64_t len = min_u64(j->file->size, 1u << 16);
+	uint64_t not_understood = QCOW2_DATA_FILE | QCOW2_EXTENDED_L2;
+	static uint8_t bytes[1u << 16];
+	struct why why = { "" };
+
+	/* Our images say all they have to say in the first pages. */
+	sparse_read(j->file, 0, bytes, len);
+	if (qcow2_header_decode(bytes, len, "image", &j->header, &why)) {
+		judge_corrupt(j, "%.200s", why.text);
+		return false;
+	}
+	if (j->header.incompatible & not_understood || j->header.crypt_method ||
+	    j->header.bitmaps.len) {
+		judge_corrupt(j, "the judge does not understand the features of this image");
+		return false;
+	}
+	if (j->header.incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT))
+		judge_corrupt(j, "the image is marked dirty or corrupt");
+	return true;
+}
+
+struct verdict judge(const struct sparse *file, const struct judge_visitor *visitor)
+{
+	struct judge *j = &state;
+
+	j->file = file;
+	j->visitor = visitor;
+	j->verdict = (struct verdict){ 0 };
+	if (!judge_header(j))
+		return j->verdict;
+	j->geo = qcow2_geometry(&j->header);
+	j->clusters = div_round_up(file->size, j->geo.cluster_bytes);
+	make_room(j);
+	j->verdict.cluster_bytes = j->geo.cluster_bytes;
+	j->verdict.snapshots = j->header.snapshots;
+	judge_refer(j, 0, 1, USE_HEADER);
+	judge_refer_to_blocks(j);
+	judge_l1(j, j->header.l1.byte, j->header.l1_entries, false);
+	judge_snapshots(j);
+	judge_compare_all(j);
+	return j->verdict;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lives: the scheduler, and the ends. */
+#include "life.h"
+
+#include "report.h"
+#include "stage.h"
+
+#include <inttypes.h>
+
+static struct stage stage;
+
+/* Of the life at hand. */
+static struct life {
+	uint64_t leaks; /* when it began */
+	uint64_t mapped; /* host clusters of the active disk, then */
+	uint64_t size; /* of the file, then */
+	struct tally *tally;
+} life;
+
+static void peek(void)
+{
+	stage_peek(&stage);
+	life.tally->cuts++;
+}
+
+/* --- the scheduler -------------------------------------------------------------------------------- */
+
+static void random_turn(void)
+{
+	unsigned id = rng_below(&stage.rng, stage.config.lanes);
+
+	if (id == stage.config.slow_lane && !rng_one_in(&stage.rng, 32))
+		id = rng_below(&stage.rng, stage.config.lanes);
+	/* Lanes that sleep take no turns: go to the next one. */
+	for (unsigned i = 0; i < stage.config.lanes; i++)
+		if (stage_turn(&stage, (id + i) % stage.config.lanes))
+			return;
+}
+
+static void random_move(void)
+{
+	unsigned weights[] = { stage.config.step_weight, stage.config.complete_weight,
+			       stage.config.submit_weight };
+
+	stage.host.now += 1000;
+	switch (rng_weighted(&stage.rng, weights, ARRAY_SIZE(weights))) {
+	case 0:
+		random_turn();
+		break;
+	case 1:
+		host_complete_one(&stage.host, false);
+		break;
+	case 2:
+		traffic_submit(&stage.traffic);
+		break;
+	}
+}
+
+static void live(void)
+{
+	unsigned turns = 1 + rng_below(&stage.rng, 2 * stage.config.turns);
+
+	for (unsigned turn = 0; turn < turns; turn++) {
+		random_move();
+		/* What was promised a moment ago is the most likely to be broken. */
+		if ((stage.traffic.look && rng_one_in(&stage.rng, 3)) ||
+		    rng_one_in(&stage.rng, stage.config.peek_one_in))
+			peek();
+		stage.traffic.look = false;
+	}
+}
+
+/* Through the engine: every sector of the hot regions. */
+static void read_back(void)
+{
+	const struct shape *shape = &stage.config.shape;
+
+	for (unsigned i = 0; i < shape->hots; i++) {
+		uint64_t at = shape->hot[i].first_cluster << shape->cluster_bits;
+		uint64_t end = at + (shape->hot[i].clusters << shape->cluster_bits);
+
+		for (end = min_u64(end, shape->size_bytes); at < end;) {
+			uint64_t len = min_u64(end - at, MAX_REQ_SECTORS * SECTOR_SIZE);
+
+			if (traffic_request(&stage.traffic, 0, REQ_READ, 0, at, len))
+				at += len;
+			else
+				stage_drain(&stage);
+		}
+	}
+	stage_drain(&stage);
+}
+
+/* --- ends ------------------------------------------------------------------------------------------ */
+
+/* How many clusters a crash may leave with a refcount too many. */
+static uint64_t leak_bound(const struct image_stats *stats)
+{
+	uint64_t run = stage.config.reserve_bytes >> stage.config.shape.cluster_bits;
+
+	if (run == 0)
+		return UINT64_MAX;
+	/* What was mapped may have been dropped, but not yet released. */
+	return life.leaks + life.mapped + stats->clusters_allocated + stats->clusters_released +
+	       2 * (run + 8) * stage.config.lanes + 64;
+}
+
+/* The image as the next life will find it. */
+static struct verdict next_life(enum look look, const char *when)
+{
+	struct verdict verdict = stage_look(&stage, &stage.host.disk.visible, look, when);
+
+	life.leaks = verdict.leaks;
+	life.mapped = verdict.mapped;
+	life.size = stage.host.disk.visible.size;
+	return verdict;
+}
+
+static void power_cut(void)
+{
+	trace("the power fails");
+	host_append_flying(&stage.host);
+	disk_power_cut(&stage.host.disk, cut_draw(&stage.host.disk, &stage.rng), &stage.rng);
+	life.tally->cuts++;
+	stage_free(&stage);
+	next_life(LOOK_DURABLE, "after a power cut");
+}
+
+static void process_killed(void)
+{
+	trace("the process is killed");
+	host_kill(&stage.host);
+	stage_free(&stage);
+	next_life(LOOK_KILLED, "after a kill");
+}
+
+static void crash(bool power)
+{
+	struct image_stats stats = image_stats(stage.image);
+	uint64_t bound = leak_bound(&stats);
+
+	model_life_over(&stage.model);
+	/* Who starts anew after a failed sync would read what the host has forgotten to write. */
+	if (power || stage.host.sync_failed)
+		power_cut();
+	else
+		process_killed();
+	if (life.leaks > bound)
+		sim_fail("%" PRIu64 " leaks, %" PRIu64 " are to be expected at most", life.leaks,
+			 bound);
+}
+
+static void check_closed(const struct verdict *verdict, uint64_t leaks, uint64_t size)
+{
+	uint64_t end = stage.host.disk.visible.size;
+	uint64_t before = round_up(size, verdict->cluster_bytes);
+
+	if (stage.host.mishap)
+		return;
+	if (verdict->leaks > leaks)
+		sim_fail("%" PRIu64 " leaks after a clean close, %" PRIu64 " before: %s",
+			 verdict->leaks, leaks, verdict->leak);
+	if (!stage.host.device && end > max_u64(before, verdict->used_end))
+		sim_fail("the file ends at %#" PRIx64 ", its last cluster at %#" PRIx64, end,
+			 verdict->used_end);
+}
+
+static void close_cleanly(void)
+{
+	uint64_t leaks = life.leaks, size = life.size;
+	struct verdict verdict;
+
+	stage_drain(&stage);
+	stage_close(&stage);
+	if (stage.close_err || stage.host.sync_failed) {
+		crash(false);
+		return;
+	}
+	if (!stage.read_only)
+		model_closed(&stage.model);
+	model_life_over(&stage.model);
+	peek();
+	stage_free(&stage);
+	verdict = next_life(stage.read_only ? LOOK_KILLED : LOOK_DURABLE, "after a clean close");
+	check_closed(&verdict, leaks, size);
+}
+
+static void one_life(void)
+{
+	bool read_only = rng_one_in(&stage.rng, 40);
+
+	trace("a life begins%s", read_only ? ", read-only" : "");
+	stage_open(&stage, read_only);
+	if (rng_one_in(&stage.rng, 4))
+		read_back();
+	live();
+	if (rng_one_in(&stage.rng, 2))
+		stage_drain(&stage);
+	switch (rng_below(&stage.rng, 8)) {
+	case 0:
+	case 1:
+		close_cleanly();
+		break;
+	case 2:
+		crash(false);
+		break;
+	default:
+		crash(true);
+		break;
+	}
+	life.tally->lives++;
+}
+
+void lives_init(const struct life_options *options)
+{
+	life.tally = options->tally;
+	stage.qemu_check_every = options->qemu_check_every;
+	stage_init(&stage);
+}
+
+void lives_run(uint64_t seed)
+{
+	stage.rng.state = seed * UINT64_C(0x9e3779b97f4a7c15);
+	stage.config = config_draw(&stage.rng);
+	stage_make(&stage);
+	next_life(LOOK_DURABLE, "as made");
+	for (unsigned i = 0; i < stage.config.lives; i++)
+		one_life();
+	life.tally->requests += stage.traffic.requests;
+	life.tally->qemu_checks += stage.qemu_checks;
+	stage.traffic.requests = stage.qemu_checks = 0;
+}

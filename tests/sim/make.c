@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An image from scratch: clusters are handed out first, then everything is written in one go. */
+#include "make.h"
+
+#include "builder.h"
+#include "memory.h"
+
+#include <stdlib.h>
+
+#define HEADER_EXTENSION_UNKNOWN 0x12345678u
+#define SNAPSHOT_EXTRA_BYTES 24u
+
+void build_put_be64(struct builder *b, uint64_t off, uint64_t value)
+{
+	struct be64 word = be64_make(value);
+
+	sparse_write(&b->disk->visible, off, &word, sizeof(word));
+}
+
+static void put_be32(struct builder *b, uint64_t off, uint32_t value)
+{
+	struct be32 word = be32_make(value);
+
+	sparse_write(&b->disk->visible, off, &word, sizeof(word));
+}
+
+uint64_t build_host_byte(const struct builder *b, uint64_t cluster)
+{
+	return cluster << b->shape->cluster_bits;
+}
+
+void build_put_noise(struct builder *b, uint64_t cluster)
+{
+	uint64_t words[SECTOR_SIZE / 8];
+
+	for (uint64_t at = 0; at < b->cluster_bytes; at += SECTOR_SIZE) {
+		for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+			words[i] = rng_next(b->rng);
+		sparse_write(&b->disk->visible, build_host_byte(b, cluster) + at, words,
+			     SECTOR_SIZE);
+	}
+}
+
+static void make_room(struct builder *b, uint64_t clusters)
+{
+	uint64_t room = b->room;
+
+	if (clusters <= room)
+		return;
+	b->room = max_u64(2 * room, clusters + 1024);
+	b->refcount = xrealloc(b->refcount, b->room * sizeof(*b->refcount));
+	memset(b->refcount + room, 0, (b->room - room) * sizeof(*b->refcount));
+}
+
+uint64_t build_take(struct builder *b, uint64_t count, uint64_t refcount)
+{
+	uint64_t first;
+
+	make_room(b, b->next + count + 100);
+	while (rng_percent(b->rng, b->shape->gap_percent) && b->next + count + 1 < b->room)
+		build_put_noise(b, b->next++);
+	first = b->next;
+	b->next += count;
+	for (uint64_t i = 0; i < count; i++)
+		b->refcount[first + i] = refcount;
+	if (b->disk->visible.size < build_host_byte(b, b->next))
+		sparse_resize(&b->disk->visible, build_host_byte(b, b->next));
+	return first;
+}
+
+/* --- tables ----------------------------------------------------------------------------------------- */
+
+static uint64_t clusters_for(const struct builder *b, uint64_t bytes)
+{
+	return max_u64(1, div_round_up(bytes, b->cluster_bytes));
+}
+
+static void make_l1(struct builder *b)
+{
+	b->l1_entries = div_round_up(b->shape->clusters, b->l2_entries);
+	if (b->shape->extras)
+		b->l1_entries += rng_below(b->rng, 3);
+	b->l1 = xmalloc(b->l1_entries * 8);
+	b->snapshot_l1 = xmalloc(b->l1_entries * 8);
+	memset(b->l1, 0, b->l1_entries * 8);
+	memset(b->snapshot_l1, 0, b->l1_entries * 8);
+	b->l1_cluster = build_take(b, clusters_for(b, b->l1_entries * 8), 1);
+	if (b->shape->snapshot) {
+		b->snapshot_l1_cluster = build_take(b, clusters_for(b, b->l1_entries * 8), 1);
+		b->snapshot_table_cluster = build_take(b, 1, 1);
+	}
+}
+
+static void write_l1(struct builder *b)
+{
+	for (uint64_t i = 0; i < b->l1_entries; i++) {
+		build_put_be64(b, build_host_byte(b, b->l1_cluster) + i * 8, b->l1[i]);
+		if (b->shape->snapshot)
+			build_put_be64(b, build_host_byte(b, b->snapshot_l1_cluster) + i * 8,
+				       b->snapshot_l1[i]);
+	}
+}
+
+static void write_snapshot_table(struct builder *b)
+{
+	uint64_t at = build_host_byte(b, b->snapshot_table_cluster);
+
+	if (!b->shape->snapshot)
+		return;
+	build_put_be64(b, at, build_host_byte(b, b->snapshot_l1_cluster));
+	put_be32(b, at + 8, (uint32_t)b->l1_entries);
+	put_be32(b, at + 12, 1u << 16 | 4); /* lengths of id and name */
+	build_put_be64(b, at + 16, 0);
+	build_put_be64(b, at + 24, 0);
+	put_be32(b, at + 32, 0);
+	put_be32(b, at + 36, SNAPSHOT_EXTRA_BYTES);
+	build_put_be64(b, at + 40, 0);
+	build_put_be64(b, at + 48, b->shape->size_bytes);
+	build_put_be64(b, at + 56, UINT64_MAX); /* no instruction count */
+	sparse_write(&b->disk->visible, at + 64, "1snap\0\0", 8);
+}
+
+static uint64_t refcounts_per_block(const struct builder *b)
+{
+	return b->cluster_bytes * 8 >> b->shape->refcount_order;
+}
+
+/* Blocks for all that was handed out, the blocks and their table included. */
+static void make_refcounts(struct builder *b)
+{
+	uint64_t per_block = refcounts_per_block(b);
+
+	if (!b->table_clusters) {
+		b->table_cluster = build_take(b, 1, 1);
+		b->table_clusters = 1;
+	}
+	for (;;) {
+		while (b->blocks * per_block < b->next) {
+			b->block = xrealloc(b->block, (b->blocks + 1) * sizeof(*b->block));
+			b->block[b->blocks] = build_take(b, 1, 1);
+			b->blocks++;
+		}
+		if (b->blocks * 8 <= b->table_clusters * b->cluster_bytes)
+			break;
+		/* Too small: the old one was the image's, once; it is free again. */
+		for (uint64_t i = 0; i < b->table_clusters; i++)
+			b->refcount[b->table_cluster + i] = 0;
+		b->table_clusters = clusters_for(b, b->blocks * 8) + 1;
+		b->table_cluster = build_take(b, b->table_clusters, 1);
+	}
+}
+
+/* Use up the range of the refcount table but for a little at its end. */
+static void stuff(struct builder *b)
+{
+	uint64_t per_block = refcounts_per_block(b);
+	uint64_t covered = b->cluster_bytes / 8 * per_block;
+	uint64_t left = rng_below(b->rng, 12) + covered / per_block;
+
+	if (!b->shape->stuffed || b->next + left >= covered)
+		return;
+	make_room(b, covered);
+	for (; b->next + left < covered; b->next++)
+		b->refcount[b->next] = 1;
+}
+
+static void write_refcounts(struct builder *b)
+{
+	uint64_t per_block = refcounts_per_block(b);
+	uint8_t *bytes = xmalloc(b->cluster_bytes);
+
+	make_room(b, b->blocks * per_block);
+	for (uint64_t k = 0; k < b->blocks; k++) {
+		memset(bytes, 0, b->cluster_bytes);
+		for (uint64_t i = 0; i < per_block; i++)
+			refcount_set(bytes, b->shape->refcount_order, (uint32_t)i,
+				     b->refcount[k * per_block + i]);
+		sparse_write(&b->disk->visible, build_host_byte(b, b->block[k]), bytes,
+			     b->cluster_bytes);
+		build_put_be64(b, build_host_byte(b, b->table_cluster) + k * 8,
+			       build_host_byte(b, b->block[k]));
+	}
+	free(bytes);
+}
+
+static void write_header(struct builder *b)
+{
+	const struct shape *shape = b->shape;
+	uint32_t header_bytes = shape->version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES;
+
+	put_be32(b, 0, QCOW2_MAGIC);
+	put_be32(b, 4, shape->version);
+	put_be32(b, 20, shape->cluster_bits);
+	build_put_be64(b, QCOW2_AT_SIZE, shape->size_bytes);
+	put_be32(b, QCOW2_AT_L1, (uint32_t)b->l1_entries);
+	build_put_be64(b, QCOW2_AT_L1 + 4, build_host_byte(b, b->l1_cluster));
+	build_put_be64(b, QCOW2_AT_REFCOUNT_TABLE, build_host_byte(b, b->table_cluster));
+	put_be32(b, QCOW2_AT_REFCOUNT_TABLE + 8, (uint32_t)b->table_clusters);
+	put_be32(b, 60, shape->snapshot);
+	build_put_be64(b, 64, build_host_byte(b, b->snapshot_table_cluster));
+	if (shape->version > 2) {
+		if (shape->extras) {
+			build_put_be64(b, 80, QCOW2_LAZY_REFCOUNTS);
+			header_bytes += 8;
+		}
+		put_be32(b, 96, shape->refcount_order);
+		put_be32(b, 100, header_bytes);
+	}
+	if (shape->extras) {
+		put_be32(b, header_bytes, HEADER_EXTENSION_UNKNOWN);
+		put_be32(b, header_bytes + 4, 8);
+		build_put_be64(b, header_bytes + 8, UINT64_C(0x6b65657020746869));
+	}
+}
+
+/*
+ * Writers need not write the zeros at the end of the last cluster.  In a table they may end with
+ * any entry; a sector of guest data is not torn by that.
+ */
+static void cut_zeros(struct builder *b)
+{
+	struct sparse *file = &b->disk->visible;
+	uint64_t start = build_host_byte(b, b->next - 1);
+	uint64_t l1_end = build_host_byte(b, b->l1_cluster) + b->l1_entries * 8;
+	uint64_t end = file->size;
+	uint8_t bytes[SECTOR_SIZE];
+
+	while (end > start + SECTOR_SIZE) {
+		sparse_read(file, end - SECTOR_SIZE, bytes, SECTOR_SIZE);
+		if (bytes[0] || memcmp(bytes, bytes + 1, SECTOR_SIZE - 1))
+			break;
+		end -= SECTOR_SIZE;
+	}
+	sparse_resize(file, l1_end > start ? l1_end : end);
+}
+
+/* How the file ends: within a cluster, or with room on a device that is full of noise. */
+static void make_end(struct builder *b)
+{
+	struct sparse *file = &b->disk->visible;
+
+	if (file->size < build_host_byte(b, b->next))
+		sparse_resize(file, build_host_byte(b, b->next));
+	if (b->shape->device) {
+		for (uint64_t i = 0; i < b->shape->slack_clusters; i++)
+			build_put_noise(b, b->next++);
+	} else if (b->shape->cut_tail) {
+		cut_zeros(b);
+	}
+	if (b->shape->full_host)
+		b->disk->limit = b->shape->device ?
+					 file->size :
+					 build_host_byte(b, b->next + b->shape->slack_clusters);
+}
+
+void make_image(const struct shape *shape, struct disk *disk, struct model *model, struct rng *rng)
+{
+	struct builder b = {
+		.shape = shape,
+		.disk = disk,
+		.model = model,
+		.rng = rng,
+		.cluster_bytes = UINT64_C(1) << shape->cluster_bits,
+		.l2_entries = (UINT64_C(1) << shape->cluster_bits) / 8,
+	};
+
+	model_reset(model, shape->size_bytes / SECTOR_SIZE);
+	b.old = model_made(model);
+	b.active = model_made(model);
+	make_room(&b, 1);
+	b.refcount[b.next++] = 1; /* the header */
+	if (shape->early_refcounts) {
+		b.table_cluster = build_take(&b, 1, 1);
+		b.table_clusters = 1;
+		b.block = xmalloc(sizeof(*b.block));
+		b.block[0] = build_take(&b, 1, 1);
+		b.blocks = 1;
+	}
+	make_l1(&b);
+	for (uint64_t i = 0; shape->prefill != PREFILL_EMPTY && i < b.l1_entries; i++)
+		if (build_table_is_wanted(&b, i))
+			build_fill_table(&b, i);
+	stuff(&b);
+	make_refcounts(&b);
+	write_l1(&b);
+	write_snapshot_table(&b);
+	write_refcounts(&b);
+	write_header(&b);
+	make_end(&b);
+	for (uint64_t i = 0; i < disk->visible.nused; i++)
+		sparse_copy_page(&disk->durable, &disk->visible, disk->visible.used[i]);
+	disk->durable.size = disk->visible.size;
+	free(b.refcount);
+	free(b.block);
+	free(b.l1);
+	free(b.snapshot_l1);
+}

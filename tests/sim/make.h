@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Builds the image that a shape describes. */
+#ifndef MAKE_H
+#define MAKE_H
+
+#include "disk.h"
+#include "model.h"
+#include "shape.h"
+
+/* Fill @disk, durably, and tell @model what the guest's disk holds. */
+void make_image(const struct shape *shape, struct disk *disk, struct model *model, struct rng *rng);
+
+#endif

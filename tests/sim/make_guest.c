@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's side of a made image: L2 tables and what they point at. */
+#include "builder.h"
+
+#define MANY_CLUSTERS 400u /* beyond that, only the hot ones hold bytes */
+
+static void tell_model(struct builder *b, uint64_t guest_cluster, version_t active,
+		       version_t snapshot)
+{
+	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
+	uint64_t first = guest_cluster * per_cluster;
+
+	for (uint64_t s = first; s < first + per_cluster && s < b->model->sectors; s++)
+		model_set(b->model, s, active, snapshot);
+}
+
+/* Data of one guest cluster; what lies beyond the end of the disk is noise. */
+static uint64_t take_data(struct builder *b, uint64_t guest_cluster, version_t version,
+			  uint64_t refcount)
+{
+	uint64_t cluster = build_take(b, 1, refcount);
+	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
+	uint8_t bytes[SECTOR_SIZE];
+
+	if ((guest_cluster + 1) * per_cluster > b->model->sectors)
+		build_put_noise(b, cluster);
+	for (uint64_t i = 0; i < per_cluster; i++) {
+		uint64_t sector = guest_cluster * per_cluster + i;
+
+		if (sector >= b->model->sectors)
+			break;
+		pattern_fill(bytes, sector, version);
+		sparse_write(&b->disk->visible, build_host_byte(b, cluster) + i * SECTOR_SIZE,
+			     bytes, SECTOR_SIZE);
+	}
+	return cluster;
+}
+
+static bool is_hot(const struct builder *b, uint64_t guest_cluster)
+{
+	for (unsigned i = 0; i < b->shape->hots; i++)
+		if (guest_cluster - b->shape->hot[i].first_cluster < b->shape->hot[i].clusters)
+			return true;
+	return false;
+}
+
+/* An entry for one guest cluster, without COPIED; and what it reads as. */
+static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
+			   version_t data, version_t *reads)
+{
+	bool zeros_exist = b->shape->version > 2;
+	unsigned kind = rng_percent(b->rng, b->shape->data_percent) ? 0 : rng_range(b->rng, 1, 4);
+	uint64_t cluster;
+
+	if (!is_hot(b, guest_cluster) && kind != 2 && b->shape->clusters > MANY_CLUSTERS)
+		kind = 1;
+
+	*reads = 0;
+	if (kind == 0) {
+		*reads = data;
+		return build_host_byte(b, take_data(b, guest_cluster, data, refcount));
+	}
+	if (kind == 1)
+		return build_host_byte(b, build_take(b, 1, refcount)); /* a hole in the file */
+	if (kind == 2 && zeros_exist)
+		return ENTRY_ZERO;
+	if (kind == 3 && zeros_exist) {
+		cluster = build_take(b, 1, refcount);
+		build_put_noise(b, cluster);
+		return build_host_byte(b, cluster) | ENTRY_ZERO;
+	}
+	return 0;
+}
+
+static uint64_t with_copied(uint64_t entry)
+{
+	return entry & ENTRY_HOST_MASK ? entry | ENTRY_COPIED : entry;
+}
+
+static bool is_filled(const struct builder *b, uint64_t guest_cluster)
+{
+	return guest_cluster < b->shape->clusters &&
+	       (b->shape->prefill == PREFILL_ALL || is_hot(b, guest_cluster));
+}
+
+bool build_table_is_wanted(const struct builder *b, uint64_t l1_index)
+{
+	for (uint64_t i = 0; i < b->l2_entries; i++)
+		if (is_filled(b, l1_index * b->l2_entries + i))
+			return true;
+	return false;
+}
+
+/* How an L1 index of the active disk and one of the snapshot are related. */
+enum sharing { SHARE_TABLE, SHARE_CLUSTERS, ACTIVE_ONLY, SNAPSHOT_ONLY };
+
+static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, uint64_t l1_index,
+		       uint64_t i, enum sharing sharing)
+{
+	uint64_t guest_cluster = l1_index * b->l2_entries + i;
+	bool share = sharing == SHARE_TABLE || (sharing == SHARE_CLUSTERS && rng_one_in(b->rng, 2));
+	version_t active = 0, old = 0;
+	uint64_t entry = 0, old_entry = 0;
+
+	if (sharing != SNAPSHOT_ONLY) {
+		entry = draw_entry(b, guest_cluster, share ? 2 : 1, b->active, &active);
+		if (!share)
+			entry = with_copied(entry);
+	}
+	if (share) {
+		old_entry = entry;
+		old = active;
+	} else if (sharing != ACTIVE_ONLY) {
+		/* The snapshot's flags mean nothing: leave them as they may have been. */
+		old_entry = with_copied(draw_entry(b, guest_cluster, 1, b->old, &old));
+	}
+	if (entry)
+		build_put_be64(b, build_host_byte(b, table) + i * 8, entry);
+	if (old_entry && sharing != SHARE_TABLE)
+		build_put_be64(b, build_host_byte(b, old_table) + i * 8, old_entry);
+	if (active || old)
+		tell_model(b, guest_cluster, active, old);
+}
+
+void build_fill_table(struct builder *b, uint64_t l1_index)
+{
+	enum sharing sharing = b->shape->snapshot ? rng_below(b->rng, 4) : ACTIVE_ONLY;
+	uint64_t table = 0, old_table = 0;
+
+	if (sharing != SNAPSHOT_ONLY)
+		table = build_take(b, 1, sharing == SHARE_TABLE ? 2 : 1);
+	if (sharing == SHARE_TABLE)
+		old_table = table;
+	else if (sharing != ACTIVE_ONLY)
+		old_table = build_take(b, 1, 1);
+	for (uint64_t i = 0; i < b->l2_entries; i++)
+		if (is_filled(b, l1_index * b->l2_entries + i) &&
+		    (b->shape->prefill == PREFILL_ALL || rng_percent(b->rng, 90)))
+			fill_entry(b, table, old_table, l1_index, i, sharing);
+	if (table)
+		b->l1[l1_index] = build_host_byte(b, table);
+	if (table && sharing != SHARE_TABLE)
+		b->l1[l1_index] |= ENTRY_COPIED;
+	if (old_table)
+		b->snapshot_l1[l1_index] = build_host_byte(b, old_table) |
+					   (rng_one_in(b->rng, 2) ? ENTRY_COPIED : 0);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Simulated rings: what may be queued, and how it ends. */
+#include "ring.h"
+
+#include "flight.h"
+#include "memory.h"
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct sim_host *host_of(struct ring *ring)
+{
+	struct sim_ring *sim = container_of(ring, struct sim_ring, ring);
+
+	return container_of(sim - sim->lane.id, struct sim_host, ring[0]);
+}
+
+/* An io is done at some time between its start and its end: at once, or when it ends. */
+static void do_early(struct sim_host *host, struct flight *flight)
+{
+	if (!rng_percent(host->rng, host->early_percent))
+		return;
+	if (flight->io->op == IO_READ)
+		flight_read(host, flight);
+	if (flight->io->op == IO_SYNC)
+		flight_sync(host, flight);
+	if (flight_changes_file(flight) && !host->faults.no_punch &&
+	    flight_end(flight) <= host->disk.limit)
+		flight_do(host, flight, io_len(flight->io));
+}
+
+static void ring_queue(struct ring *ring, struct io *io)
+{
+	struct sim_host *host = host_of(ring);
+	struct flight flight = { .io = io,
+				 .lane = container_of(ring, struct sim_ring, ring)->lane.id };
+	bool engine = engine_running;
+
+	engine_running = false;
+	trace("    lane %u queues %s %#llx+%#llx", flight.lane, flight_name(&flight),
+	      (unsigned long long)io_off(io), (unsigned long long)io_len(io));
+	flight_check(host, &flight);
+	flight.guest = flight_is_guest(host, &flight);
+	if (io->op == IO_WRITE)
+		flight.hash = flight_hash(host, &flight);
+	if (io->op == IO_SYNC)
+		flight.begun = disk_sync_begin(&host->disk);
+	if (io->op == IO_TIMER)
+		host->timers++;
+	do_early(host, &flight);
+	if (host->flights == MAX_FLIGHTS)
+		sim_fail("more than %d ios in flight", MAX_FLIGHTS);
+	host->flight[host->flights++] = flight;
+	engine_running = engine;
+}
+
+static void ring_kick(struct ring *ring)
+{
+	struct sim_ring *sim = container_of(ring, struct sim_ring, ring);
+
+	trace("    lane %u is kicked", sim->lane.id);
+	sim->blocked = false;
+}
+
+static uint64_t ring_now(struct ring *ring)
+{
+	return host_of(ring)->now;
+}
+
+void host_start(struct sim_host *host, unsigned lanes)
+{
+	host->lanes = lanes;
+	host->flights = 0;
+	host->timers = 0;
+	host->mishap = host->sync_failed = false;
+	for (unsigned i = 0; i < lanes; i++) {
+		host->ring[i] = (struct sim_ring){
+			.ring = { .queue = ring_queue, .kick = ring_kick, .now = ring_now },
+		};
+		lane_init(&host->ring[i].lane, i, &host->ring[i].ring);
+	}
+}
+
+void host_stop(struct sim_host *host)
+{
+	for (unsigned i = 0; i < host->lanes; i++)
+		lane_destroy(&host->ring[i].lane);
+}
+
+/* --- completions --------------------------------------------------------------------------------- */
+
+void host_complete(struct sim_host *host, unsigned i)
+{
+	struct flight flight = host->flight[i];
+	struct sim_ring *ring = &host->ring[flight.lane];
+	int64_t res;
+
+	host->flight[i] = host->flight[--host->flights];
+	res = flight_end_now(host, &flight);
+	if (flight.op)
+		disk_completed(&host->disk, flight.op);
+	trace("    lane %u: %s %#llx+%#llx ends: %lld", flight.lane, flight_name(&flight),
+	      (unsigned long long)io_off(flight.io), (unsigned long long)io_len(flight.io),
+	      (long long)res);
+	ring->blocked = false;
+	this_lane = &ring->lane;
+	engine_running = true;
+	io_complete(flight.io, res);
+	engine_running = false;
+}
+
+#define HELD_ONE_IN 64 /* tries to complete what is held back succeed */
+
+/* What is held back is chosen rarely, so that the rest gets far ahead of it. */
+static bool choose(struct sim_host *host, unsigned *choice)
+{
+	uint32_t held = host->held | 1u << IO_TIMER;
+
+	for (unsigned tries = 0; tries < 4; tries++) {
+		*choice = rng_below(host->rng, host->flights);
+		if (!(held >> host->flight[*choice].io->op & 1) ||
+		    rng_one_in(host->rng, HELD_ONE_IN))
+			return true;
+	}
+	return false;
+}
+
+/* The first flight of a kind, from a random one on. */
+static bool find(struct sim_host *host, bool timer, unsigned *choice)
+{
+	unsigned from = rng_below(host->rng, host->flights);
+
+	for (unsigned i = 0; i < host->flights; i++) {
+		*choice = (from + i) % host->flights;
+		if ((host->flight[*choice].io->op == IO_TIMER) == timer)
+			return true;
+	}
+	return false;
+}
+
+bool host_complete_one(struct sim_host *host, bool urgent)
+{
+	unsigned choice = 0;
+
+	if (host->flights == (urgent ? host->timers : 0))
+		return false;
+	if (!choose(host, &choice) && !urgent)
+		return false;
+	if (urgent && host->flight[choice].io->op == IO_TIMER)
+		find(host, false, &choice);
+	host_complete(host, choice);
+	return true;
+}
+
+bool host_complete_timer(struct sim_host *host)
+{
+	unsigned choice;
+
+	if (host->timers == 0)
+		return false;
+	find(host, true, &choice);
+	host_complete(host, choice);
+	return true;
+}
+
+void host_kill(struct sim_host *host)
+{
+	for (unsigned i = 0; i < host->flights; i++) {
+		struct flight *flight = &host->flight[i];
+
+		if (!flight->op && flight_changes_file(flight) && rng_one_in(host->rng, 2) &&
+		    flight_end(flight) <= host->disk.limit)
+			flight_do(host, flight, io_len(flight->io));
+		if (flight->op)
+			disk_completed(&host->disk, flight->op);
+	}
+	host->flights = 0;
+}
+
+void host_append_flying(struct sim_host *host)
+{
+	for (unsigned i = 0; i < host->flights; i++) {
+		struct flight *flight = &host->flight[i];
+
+		if (!flight->op && flight_changes_file(flight) &&
+		    flight_end(flight) <= host->disk.limit)
+			disk_append(&host->disk, flight_op(host, flight, io_len(flight->io)));
+	}
+}
+
+/* --- the file before lanes run ------------------------------------------------------------------ */
+
+static int64_t file_read(struct host_file *file, void *buf, size_t len, uint64_t off)
+{
+	struct sim_host *host = container_of(file, struct sim_host, file);
+	const struct sparse *bytes = &host->disk.visible;
+	uint64_t there = off < bytes->size ? min_u64(len, bytes->size - off) : 0;
+
+	if (off % host->align || len % host->align)
+		sim_fail("a blocking read of %#zx bytes at %#llx is not aligned", len,
+			 (unsigned long long)off);
+	sparse_read(bytes, off, buf, there);
+	return (int64_t)there;
+}
+
+static int file_write(struct host_file *file, const void *buf, size_t len, uint64_t off)
+{
+	struct sim_host *host = container_of(file, struct sim_host, file);
+	struct hostop *op = hostop_make(HOSTOP_WRITE, off, len, buf);
+
+	if (off % host->align || len % host->align)
+		sim_fail("a blocking write of %#zx bytes at %#llx is not aligned", len,
+			 (unsigned long long)off);
+	disk_do(&host->disk, op);
+	disk_completed(&host->disk, op);
+	return 0;
+}
+
+static int file_sync(struct host_file *file)
+{
+	struct sim_host *host = container_of(file, struct sim_host, file);
+
+	disk_sync_end(&host->disk, disk_sync_begin(&host->disk), false, host->rng);
+	return 0;
+}
+
+struct host_file *host_file(struct sim_host *host)
+{
+	host->file = (struct host_file){
+		.name = "simulated",
+		.index = host->file_index,
+		.read_only = host->read_only,
+		.fixed_size = host->device,
+		.align = host->align,
+		.size = host->disk.visible.size,
+		.read = file_read,
+		.write = file_write,
+		.sync = file_sync,
+	};
+	return &host->file;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The simulated host behind the ring border: ios fly until the scheduler completes one of them,
+ * in any order and with any mishap that the seed asks for.
+ */
+#ifndef RING_H
+#define RING_H
+
+#include "disk.h"
+#include "io.h"
+#include "rng.h"
+#include "task.h"
+
+#define MAX_LANES 4
+
+/* How often what goes wrong, in parts of 1000 of the ios that it may befall. */
+struct faults {
+	uint32_t again; /* EAGAIN or EINTR */
+	uint32_t shortened; /* a transfer ends early */
+	uint32_t error; /* EIO, of reads, writes, punches, truncates */
+	uint32_t no_space; /* ENOSPC, of writes and truncates */
+	uint32_t sync; /* EIO of a sync */
+	bool no_punch; /* the host cannot punch holes at all */
+};
+
+/* An io that the engine has queued and not got back. */
+struct flight {
+	struct io *io;
+	unsigned lane;
+	uint64_t hash; /* WRITE: of the bytes when it was queued */
+	uint64_t begun; /* SYNC: what disk_sync_begin() said */
+	struct hostop *op; /* done to the visible bytes already; NULL: not yet */
+	bool read; /* READ: the bytes have been fetched already */
+	uint64_t read_len; /* ... so many */
+	bool synced; /* SYNC: done already */
+	bool sync_failed; /* ... in vain */
+	bool guest; /* its memory belongs to a request */
+};
+
+struct sim_ring {
+	struct ring ring; /* what the engine sees */
+	struct lane lane;
+	bool blocked; /* until a kick or a completion */
+};
+
+#define MAX_FLIGHTS 8192
+#define MAX_BUFFERS 256
+
+struct sim_host {
+	struct rng *rng;
+	struct disk disk;
+	struct faults faults;
+	uint32_t early_percent; /* of the ios are done long before they complete */
+	uint32_t held; /* bits of enum io_op: these complete late, and so do timers */
+	uint32_t align;
+	bool device; /* the file's size is fixed */
+	bool read_only;
+	uint16_t file_index;
+	uint64_t now; /* nanoseconds */
+	unsigned lanes;
+	struct sim_ring ring[MAX_LANES];
+	struct flight flight[MAX_FLIGHTS];
+	unsigned flights;
+	unsigned timers; /* how many of them are timers */
+	uint8_t *arena; /* all memory of requests */
+	uint64_t arena_bytes;
+	uint8_t *buffer[MAX_BUFFERS]; /* by slot number */
+	uint64_t buffer_bytes;
+	struct host_file file;
+	bool sync_failed; /* what is visible is not what is on the medium, and nothing tells */
+	bool mishap; /* something but EAGAIN, EINTR or a short transfer has gone wrong */
+};
+
+/* Lanes, with nothing in flight.  The disk stays. */
+void host_start(struct sim_host *host, unsigned lanes);
+void host_stop(struct sim_host *host);
+
+/*
+ * Complete one io of a random choice.  @urgent: of any kind but timers, what is held back last;
+ * false when there is none.
+ */
+bool host_complete_one(struct sim_host *host, bool urgent);
+
+/* Complete this one: an index into host->flight. */
+void host_complete(struct sim_host *host, unsigned flight);
+
+/* Complete a timer; false when there is none. */
+bool host_complete_timer(struct sim_host *host);
+
+/*
+ * The process dies: what flies has happened or not, by chance.  Memory of the engine is still
+ * there.
+ */
+void host_kill(struct sim_host *host);
+
+/* Give the disk what flies and is not done: for power cuts and looks at what they would leave. */
+void host_append_flying(struct sim_host *host);
+
+struct host_file *host_file(struct sim_host *host);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Images by lot: small ones, with their corners near to each other. */
+#include "shape.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static uint64_t l2_entries(const struct shape *shape)
+{
+	return (UINT64_C(1) << shape->cluster_bits) / 8;
+}
+
+/* From a few clusters to some L2 tables, the last cluster cut off now and then. */
+static void draw_size(struct shape *shape, struct rng *rng)
+{
+	uint64_t table = l2_entries(shape);
+	uint64_t cluster = UINT64_C(1) << shape->cluster_bits;
+
+	if (shape->cluster_bits <= 10 && rng_one_in(rng, 12)) {
+		shape->clusters = table * rng_range(rng, 8, 30);
+		shape->many_tables = true;
+	}
+	switch (shape->many_tables ? 4 : rng_below(rng, 4)) {
+	case 0:
+		shape->clusters = rng_range(rng, 1, 12);
+		break;
+	case 1:
+		shape->clusters = rng_range(rng, 1, (uint32_t)table);
+		break;
+	case 2:
+		shape->clusters = table + rng_range(rng, 1, 16);
+		break;
+	case 3:
+		shape->clusters = table * rng_range(rng, 1, 3) + rng_below(rng, (uint32_t)table);
+		break;
+	}
+	shape->size_bytes = shape->clusters * cluster;
+	if (cluster > SECTOR_SIZE && rng_one_in(rng, 3))
+		shape->size_bytes -=
+			SECTOR_SIZE * rng_range(rng, 1, (uint32_t)(cluster / SECTOR_SIZE - 1));
+}
+
+/* Where things can go wrong: ends of the disk, of tables, of slices; or anywhere. */
+static uint64_t draw_corner(const struct shape *shape, struct rng *rng)
+{
+	uint64_t table = l2_entries(shape);
+	uint64_t slice = min_u64(table, 512);
+
+	switch (rng_below(rng, 5)) {
+	case 0:
+		return 0;
+	case 1:
+		return shape->clusters - 1;
+	case 2:
+		return round_down(rng_below_u64(rng, shape->clusters), table);
+	case 3:
+		return round_down(rng_below_u64(rng, shape->clusters), slice);
+	default:
+		return rng_below_u64(rng, shape->clusters);
+	}
+}
+
+static void draw_hot(struct shape *shape, struct rng *rng)
+{
+	shape->hots = rng_range(rng, 1, MAX_REGIONS);
+	for (unsigned i = 0; i < shape->hots; i++) {
+		uint64_t corner = draw_corner(shape, rng);
+		uint64_t before = rng_below(rng, 5);
+		uint64_t after = rng_range(rng, 1, 8);
+		uint64_t first = corner - min_u64(corner, before);
+
+		shape->hot[i] = (struct region){
+			.first_cluster = first,
+			.clusters = min_u64(corner + after, shape->clusters) - first,
+		};
+	}
+}
+
+static void draw_format(struct shape *shape, struct rng *rng)
+{
+	static const unsigned bits[] = { 9, 9, 9, 9, 9, 10, 10, 10, 12, 12, 12, 11, 13, 16 };
+
+	shape->cluster_bits = bits[rng_below(rng, ARRAY_SIZE(bits))];
+	shape->version = rng_one_in(rng, 4) ? 2 : 3;
+	shape->refcount_order = 4;
+	if (shape->version == 3 && rng_one_in(rng, 2))
+		shape->refcount_order = rng_below(rng, 7);
+}
+
+void shape_limit(struct shape *shape)
+{
+	if (shape->prefill == PREFILL_ALL && shape->clusters > 2000)
+		shape->gap_percent = 0;
+}
+
+struct shape shape_draw(struct rng *rng)
+{
+	struct shape shape = { 0 };
+
+	draw_format(&shape, rng);
+	draw_size(&shape, rng);
+	draw_hot(&shape, rng);
+	shape.prefill = rng_below(rng, 5) < 2  ? PREFILL_EMPTY :
+			rng_below(rng, 5) == 0 ? PREFILL_ALL :
+						 PREFILL_RANDOM;
+	shape.data_percent = rng_below(rng, 101);
+	shape.gap_percent = rng_one_in(rng, 2) ? rng_below(rng, 80) : 0;
+	shape.snapshot = shape.refcount_order > 0 && rng_one_in(rng, 4);
+	shape.stuffed = shape.cluster_bits <= 10 &&
+			shape.refcount_order >= 4 + shape.cluster_bits - 9 && rng_one_in(rng, 5);
+	shape.early_refcounts = rng_one_in(rng, 2);
+	shape.cut_tail = rng_one_in(rng, 2);
+	shape.extras = rng_one_in(rng, 4);
+	shape.device = !shape.stuffed && rng_one_in(rng, 12);
+	shape.full_host = shape.device || rng_one_in(rng, 20);
+	shape.slack_clusters = rng_range(rng, 0, shape.cluster_bits > 12 ? 12 : 100);
+	shape_limit(&shape);
+	return shape;
+}
+
+void shape_describe(const struct shape *shape, char *text, size_t len)
+{
+	static const char *const prefills[] = { "empty", "random", "all" };
+	int n = snprintf(text, len,
+			 "image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
+			 " clusters) prefill %s data %u%% gaps %u%%%s%s%s%s%s hot",
+			 shape->version, shape->cluster_bits, shape->refcount_order,
+			 shape->size_bytes, shape->clusters, prefills[shape->prefill],
+			 shape->data_percent, shape->gap_percent,
+			 shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
+			 shape->device ? " device" : "", shape->full_host ? " full_host" : "",
+			 shape->extras ? " extras" : "");
+
+	for (unsigned i = 0; i < shape->hots && n >= 0 && (size_t)n < len; i++)
+		n += snprintf(text + n, len - (size_t)n, " %" PRIu64 "+%" PRIu64,
+			      shape->hot[i].first_cluster, shape->hot[i].clusters);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What kind of image a seed asks for. */
+#ifndef SHAPE_H
+#define SHAPE_H
+
+#include "base.h"
+#include "rng.h"
+
+enum prefill {
+	PREFILL_EMPTY,
+	PREFILL_RANDOM, /* data, zeros, holes, in the hot regions */
+	PREFILL_ALL, /* every cluster mapped and COPIED, to holes or to data */
+};
+
+/* Guest clusters that most requests aim at. */
+struct region {
+	uint64_t first_cluster;
+	uint64_t clusters;
+};
+
+#define MAX_REGIONS 3
+
+struct shape {
+	unsigned cluster_bits;
+	unsigned version;
+	unsigned refcount_order;
+	uint64_t size_bytes; /* of the guest's disk */
+	uint64_t clusters; /* ... in clusters, the last one may be cut off */
+	bool many_tables; /* and requests all over the disk */
+	enum prefill prefill;
+	uint32_t data_percent; /* of prefilled clusters hold data */
+	uint32_t gap_percent; /* of places in the file are skipped: free, but full of noise */
+	bool snapshot; /* an internal one, sharing tables and clusters */
+	bool stuffed; /* leaked clusters up to almost the end of what the refcount table covers */
+	bool early_refcounts; /* table and first block right behind the header, as qemu-img does */
+	bool cut_tail; /* the file ends within its last cluster */
+	bool extras; /* header extensions, compatible features, more L1 entries than needed */
+	bool device; /* a block device: fixed size, full of noise */
+	uint64_t slack_clusters; /* how much room a device or a full host has */
+	bool full_host; /* the host's file system ends there too */
+	struct region hot[MAX_REGIONS];
+	unsigned hots;
+};
+
+struct shape shape_draw(struct rng *rng);
+
+/* Noise in each gap of a large image would take more time than all its lives: leave it out. */
+void shape_limit(struct shape *shape);
+
+/* One line. */
+void shape_describe(const struct shape *shape, char *text, size_t len);
+
+#endif

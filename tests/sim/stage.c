@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Common moves. */
+#include "stage.h"
+
+#include "make.h"
+#include "memory.h"
+#include "report.h"
+
+/* Steps and completions that a drained engine may still need: far more than any has needed. */
+#define DRAIN_LIMIT 3000000u
+#define DRAIN_TIMERS 100u
+
+static struct stage *on_stage;
+void (*stage_report)(void);
+
+static void report(void)
+{
+	if (stage_report)
+		stage_report();
+	config_print(&on_stage->config);
+	if (!on_stage->image)
+		return;
+	traffic_dump(&on_stage->traffic);
+	for (unsigned i = 0; i < on_stage->config.lanes; i++)
+		lane_dump(&on_stage->host.ring[i].lane);
+}
+
+void stage_init(struct stage *stage)
+{
+	stage->host.rng = &stage->rng;
+	disk_init(&stage->host.disk);
+	model_init(&stage->model);
+	traffic_init(&stage->traffic, &stage->host, &stage->model, &stage->rng);
+	on_stage = stage;
+	report_hook = report;
+	must_fail_hook = report;
+}
+
+void stage_make(struct stage *stage)
+{
+	struct sim_host *host = &stage->host;
+
+	stage->image = NULL;
+	host->faults = stage->config.faults;
+	host->early_percent = stage->config.early_percent;
+	host->held = stage->config.held;
+	host->align = stage->config.align;
+	host->device = stage->config.shape.device;
+	host->file_index = (uint16_t)rng_below(&stage->rng, 8);
+	host->now = 0;
+	disk_reset(&host->disk);
+	make_image(&stage->config.shape, &host->disk, &stage->model, &stage->rng);
+	if (sim_trace)
+		config_print(&stage->config);
+}
+
+static void check_info(const struct stage *stage)
+{
+	struct image_info info = image_info(stage->image);
+	const struct shape *shape = &stage->config.shape;
+
+	if (info.size_bytes != shape->size_bytes || info.version != shape->version ||
+	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only)
+		sim_fail("image_info() says something else");
+}
+
+void stage_open(struct stage *stage, bool read_only)
+{
+	struct lane *lane[MAX_LANES];
+	struct image_options options = {
+		.read_only = read_only,
+		.l2_cache_bytes = stage->config.l2_cache_bytes,
+		.reqs_per_lane = stage->config.depth,
+		.lanes = stage->config.lanes,
+		.lane = lane,
+		.reserve_bytes = stage->config.reserve_bytes,
+	};
+	struct why why = { "" };
+	int err;
+
+	stage->host.read_only = read_only;
+	host_start(&stage->host, stage->config.lanes);
+	for (unsigned i = 0; i < stage->config.lanes; i++)
+		lane[i] = &stage->host.ring[i].lane;
+	stage->read_only = read_only;
+	this_lane = NULL;
+	err = image_open(&stage->image, host_file(&stage->host), &options, &why);
+	if (err)
+		sim_fail("image_open: %d: %s", err, why.text);
+	check_info(stage);
+	traffic_start(&stage->traffic, &stage->config, stage->image, read_only);
+}
+
+void stage_free(struct stage *stage)
+{
+	image_free(stage->image);
+	stage->image = NULL;
+	host_stop(&stage->host);
+	this_lane = NULL;
+}
+
+/* --- moves --------------------------------------------------------------------------------------- */
+
+bool stage_turn(struct stage *stage, unsigned lane)
+{
+	struct sim_ring *ring = &stage->host.ring[lane];
+
+	if (ring->blocked)
+		return false;
+	this_lane = &ring->lane;
+	engine_running = true;
+	if (!lane_run(&ring->lane, 1))
+		ring->blocked = lane_doze(&ring->lane);
+	engine_running = false;
+	return true;
+}
+
+/* Whatever can move, moves.  True when something did. */
+static bool settle_once(struct stage *stage)
+{
+	bool moved = false;
+
+	for (unsigned i = 0; i < stage->config.lanes; i++)
+		moved |= stage_turn(stage, i);
+	return host_complete_one(&stage->host, true) || moved;
+}
+
+/* Until @done says so; false when nothing moves any more before. */
+static bool settle(struct stage *stage, bool (*done)(const struct stage *stage))
+{
+	unsigned timers = 0;
+
+	for (unsigned i = 0; i < DRAIN_LIMIT; i++) {
+		bool moved = settle_once(stage);
+
+		if (done(stage))
+			return true;
+		/* What only a timer would set right has been forgotten, or nearly so. */
+		if (!moved && (++timers > DRAIN_TIMERS || !host_complete_timer(&stage->host)))
+			return false;
+	}
+	sim_fail("the engine does not come to rest");
+}
+
+static bool all_is_back(const struct stage *stage)
+{
+	return stage->traffic.busy == 0;
+}
+
+void stage_drain(struct stage *stage)
+{
+	if (!settle(stage, all_is_back))
+		sim_fail("nothing flies, nothing is ready, %u requests wait: a lost wake-up",
+			 stage->traffic.busy);
+}
+
+static void on_closed(void *arg, int err)
+{
+	struct stage *stage = arg;
+
+	trace("closed: %d", err);
+	stage->closed = true;
+	stage->close_err = err;
+}
+
+static bool is_closed(const struct stage *stage)
+{
+	return stage->closed;
+}
+
+void stage_close(struct stage *stage)
+{
+	unsigned id = rng_below(&stage->rng, stage->config.lanes);
+	struct sim_ring *ring = &stage->host.ring[id];
+
+	trace("close on lane %u", id);
+	stage->closed = false;
+	this_lane = &ring->lane;
+	ring->blocked = false;
+	engine_running = true;
+	image_close_start(stage->image, &ring->lane, on_closed, stage);
+	engine_running = false;
+	if (!settle(stage, is_closed))
+		sim_fail("nothing flies, nothing is ready, the close does not end");
+	if (stage->host.flights > stage->host.timers)
+		sim_fail("the image is closed and %u ios are still in flight",
+			 stage->host.flights - stage->host.timers);
+	if (stage->close_err && !stage->host.mishap)
+		sim_fail("the close has failed: %d", stage->close_err);
+	if (stage->host.sync_failed && !stage->close_err && !stage->read_only)
+		sim_fail("a sync has failed and the close says that all is well");
+	stage->host.flights = stage->host.timers = 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The engine, its host and its guest, put together; and the moves that everybody makes with them. */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include "config.h"
+#include "image.h"
+#include "judge.h"
+#include "model.h"
+#include "ring.h"
+#include "traffic.h"
+
+struct stage {
+	struct rng rng;
+	struct config config;
+	struct sim_host host;
+	struct model model;
+	struct traffic traffic;
+	struct image *image; /* NULL between lives */
+	bool read_only;
+	bool closed;
+	int close_err;
+	unsigned qemu_check_every; /* ask qemu-img about every so many images; 0: never */
+	uint64_t judged; /* images, ever */
+	uint64_t qemu_checks;
+};
+
+/* Called before the rest of a report; may be NULL. */
+extern void (*stage_report)(void);
+
+/* Once per process; failures are reported with what is on this stage. */
+void stage_init(struct stage *stage);
+
+/* The image of stage->config, anew. */
+void stage_make(struct stage *stage);
+
+void stage_open(struct stage *stage, bool read_only);
+
+/* Whatever the engine was about to do, it will not do it. */
+void stage_free(struct stage *stage);
+
+/* One turn of a lane's loop, as its thread would take it; false when the lane sleeps. */
+bool stage_turn(struct stage *stage, unsigned lane);
+
+/* Nothing new is asked; what was asked must end. */
+void stage_drain(struct stage *stage);
+
+/* Close the image, on some lane; stage->close_err says how that went. */
+void stage_close(struct stage *stage);
+
+/* What is left of the file, when it is looked at. */
+enum look {
+	LOOK_ONLY,
+	LOOK_KILLED, /* the next life begins with it, after END_KILLED */
+	LOOK_DURABLE, /* ... after END_DURABLE */
+};
+
+/* Show a file to the judges.  Does not return when they object; @when is for their words. */
+struct verdict stage_look(struct stage *stage, const struct sparse *file, enum look look,
+			  const char *when);
+
+/* What if the power failed now? */
+void stage_peek(struct stage *stage);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the judges are shown: every sector of an image, for the model to recognise. */
+#include "hostfile.h"
+#include "report.h"
+#include "stage.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* One walk through an image. */
+struct visit {
+	struct stage *stage;
+	const struct sparse *file;
+	enum look look;
+	char wrong[160]; /* the first objection */
+};
+
+static enum ending ending_of(enum look look)
+{
+	return look == LOOK_DURABLE ? END_DURABLE : END_KILLED;
+}
+
+static void complain(struct visit *visit, bool snapshot, uint64_t sector, uint64_t host,
+		     const char *wrong, const uint8_t *bytes)
+{
+	char what[64];
+
+	if (visit->wrong[0])
+		return;
+	pattern_describe(bytes, what, sizeof(what));
+	snprintf(visit->wrong, sizeof(visit->wrong),
+		 "%ssector %" PRIu64 " at host %#" PRIx64 ": %s (%s)", snapshot ? "snapshot " : "",
+		 sector, host, wrong, what);
+}
+
+static void see_zeros(void *arg, bool snapshot, uint64_t guest, uint64_t len)
+{
+	static const uint8_t zeros[SECTOR_SIZE];
+	struct visit *visit = arg;
+	struct model *model = &visit->stage->model;
+	uint64_t first = guest / SECTOR_SIZE, sector;
+	const char *wrong = model_check_zeros(model, first, len / SECTOR_SIZE, snapshot, &sector);
+
+	if (wrong)
+		complain(visit, snapshot, sector, 0, wrong, zeros);
+	if (!snapshot && visit->look != LOOK_ONLY)
+		model_found_zeros(model, first, len / SECTOR_SIZE, ending_of(visit->look));
+}
+
+static void see_sector(struct visit *visit, bool snapshot, uint64_t sector, uint64_t host,
+		       const uint8_t *bytes)
+{
+	struct model *model = &visit->stage->model;
+	const char *wrong = snapshot ? model_check_snapshot(model, sector, bytes) :
+				       model_check(model, sector, bytes);
+
+	if (wrong)
+		complain(visit, snapshot, sector, host, wrong, bytes);
+	if (!snapshot && visit->look != LOOK_ONLY)
+		model_found(model, sector, bytes, ending_of(visit->look));
+}
+
+static void see_data(void *arg, bool snapshot, uint64_t guest, uint64_t host, uint64_t len)
+{
+	struct visit *visit = arg;
+	uint64_t end = guest + len;
+
+	while (guest < end) {
+		uint64_t n = sparse_hole(visit->file, host, end - guest);
+
+		if (n) {
+			see_zeros(visit, snapshot, guest, n);
+		} else {
+			const uint8_t *bytes = sparse_at(visit->file, host);
+
+			n = min_u64(end - guest, PAGE_BYTES - host % PAGE_BYTES);
+			for (uint64_t i = 0; i < n; i += SECTOR_SIZE)
+				see_sector(visit, snapshot, (guest + i) / SECTOR_SIZE, host + i,
+					   bytes + i);
+		}
+		guest += n;
+		host += n;
+	}
+}
+
+static void ask_qemu(struct stage *stage, const struct sparse *file, const struct verdict *verdict)
+{
+	int code;
+
+	if (!stage->qemu_check_every || stage->judged++ % stage->qemu_check_every)
+		return;
+	code = hostfile_qemu_check(file);
+	stage->qemu_checks++;
+	if (code > 0 && !(code == 3 && verdict->leaks))
+		sim_fail("qemu-img check says %d and the judge finds nothing", code);
+}
+
+struct verdict stage_look(struct stage *stage, const struct sparse *file, enum look look,
+			  const char *when)
+{
+	struct visit visit = { .stage = stage, .file = file, .look = look };
+	struct judge_visitor visitor = { &visit, see_data, see_zeros };
+	struct verdict verdict = judge(file, &visitor);
+
+	if (verdict.corruptions)
+		sim_fail("%s: %s", when, verdict.why);
+	if (visit.wrong[0])
+		sim_fail("%s: %s", when, visit.wrong);
+	ask_qemu(stage, file, &verdict);
+	if (look != LOOK_ONLY)
+		model_life_begins(&stage->model, ending_of(look));
+	return verdict;
+}
+
+void stage_peek(struct stage *stage)
+{
+	struct disk *disk = &stage->host.disk;
+	uint32_t ops = disk->ops;
+
+	host_append_flying(&stage->host);
+	disk_peek_begin(disk, cut_draw(disk, &stage->rng), &stage->rng);
+	stage_look(stage, &disk->durable, LOOK_ONLY, "if the power failed now");
+	disk_peek_end(disk, ops);
+}
