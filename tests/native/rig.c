@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files, threads and an image, put together and taken apart. */
+#include "rig.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SQ_ENTRIES 256
+#define CQ_ENTRIES 4096
+
+static int open_file(struct rig *rig, struct why *why)
+{
+	struct file_options options = {
+		.read_only = rig->options.read_only,
+		.direct = rig->options.direct,
+		.index = 0,
+	};
+	int err = file_open(&rig->file, rig->options.path, &options, why);
+
+	if (err)
+		return err;
+	err = file_measure(&rig->file, &options, why);
+	if (err)
+		file_close(&rig->file);
+	return err;
+}
+
+static int open_image(struct rig *rig, struct why *why)
+{
+	struct image_options options = {
+		.read_only = rig->options.read_only,
+		.l2_cache_bytes = rig->options.l2_cache_bytes,
+		.reqs_per_lane = rig->options.depth,
+		.lanes = rig->lanes,
+		.lane = rig->lane,
+		.reserve_bytes = rig->options.reserve_bytes,
+	};
+
+	for (unsigned i = 0; i < rig->lanes; i++) {
+		int err = worker_prepare(&rig->worker[i], i);
+
+		if (err)
+			return why_set(why, err, "lane %u: %s", i, strerror(-err));
+		rig->lane[i] = &rig->worker[i].lane;
+	}
+	return image_open(&rig->image, &rig->file.host, &options, why);
+}
+
+static int start_threads(struct rig *rig, struct why *why)
+{
+	for (unsigned i = 0; i < rig->lanes; i++) {
+		struct worker_options options = {
+			.name = i + 1 < rig->lanes ? "queue" : "service",
+			.sizes = { .sq_entries = SQ_ENTRIES, .cq_entries = CQ_ENTRIES },
+			.file = &rig->file.fd,
+			.files = 1,
+		};
+		int err = worker_start(&rig->worker[i], &options);
+
+		if (err)
+			return why_set(why, err, "thread of lane %u: %s", i, strerror(-err));
+	}
+	return 0;
+}
+
+int rig_open(struct rig *rig, const struct rig_options *options, struct why *why)
+{
+	int err;
+
+	memset(rig, 0, sizeof(*rig));
+	rig->options = *options;
+	rig->lanes = options->queues + 1;
+	must(rig->lanes <= RIG_LANES);
+	sem_init(&rig->closed, 0, 0);
+	err = open_file(rig, why);
+	if (!err)
+		err = open_image(rig, why);
+	if (!err)
+		err = start_threads(rig, why);
+	return err;
+}
+
+void rig_call(struct rig *rig, unsigned lane, void (*run)(void *arg), void *arg)
+{
+	worker_call(&rig->worker[lane], run, arg);
+}
+
+static void on_closed(void *arg, int err)
+{
+	struct rig *rig = arg;
+
+	rig->close_err = err;
+	sem_post(&rig->closed);
+}
+
+static void start_close(void *arg)
+{
+	struct rig *rig = arg;
+
+	image_close_start(rig->image, rig->lane[rig->lanes - 1], on_closed, rig);
+}
+
+int rig_close(struct rig *rig)
+{
+	rig_call(rig, rig->lanes - 1, start_close, rig);
+	while (sem_wait(&rig->closed) && errno == EINTR)
+		;
+	for (unsigned i = 0; i < rig->lanes; i++)
+		worker_stop(&rig->worker[i]);
+	image_free(rig->image);
+	for (unsigned i = 0; i < rig->lanes; i++)
+		worker_release(&rig->worker[i]);
+	file_close(&rig->file);
+	sem_destroy(&rig->closed);
+	return rig->close_err;
+}
+
+uint64_t rig_number(const char *text)
+{
+	char *end;
+	uint64_t number;
+
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	switch (*end) {
+	case 'G':
+		number *= GIB;
+		end++;
+		break;
+	case 'M':
+		number *= MIB;
+		end++;
+		break;
+	case 'k':
+		number *= KIB;
+		end++;
+		break;
+	}
+	if (errno || end == text || *end) {
+		fprintf(stderr, "%s: not a number\n", text);
+		exit(2);
+	}
+	return number;
+}

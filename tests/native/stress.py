@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lanes against each other on images of several kinds, each checked by qemu-img afterwards.
+
+stress.py --program PATH [--ops N] [--seed N]
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+
+# Options of qemu-img create, size, options of the program.
+KINDS = [
+    ("cluster_size=512", "1M", ["--l2-cache", "2k", "--reserve", "4k"]),
+    ("cluster_size=512,refcount_bits=64", "4M", ["--lanes", "2"]),
+    ("cluster_size=4k,refcount_bits=1", "4M", ["--l2-cache", "8k", "--lanes", "4"]),
+    ("cluster_size=4k,compat=0.10", "16M", ["--depth", "64"]),
+    ("cluster_size=64k", "32M", ["--lanes", "4"]),
+    ("cluster_size=64k,preallocation=metadata", "32M", ["--reserve", "128k"]),
+    ("cluster_size=2M", "64M", ["--lanes", "3"]),
+    ("cluster_size=64k", "16M", ["--direct"]),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", required=True, help="path of native_stress")
+    parser.add_argument("--ops", type=int, default=20000, help="requests for each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if not shutil.which("qemu-img"):
+        print("qemu-img is not installed")
+        return SKIP
+    with tempfile.TemporaryDirectory(prefix="stress-") as folder:
+        image = os.path.join(folder, "image.qcow2")
+        for create, size, arguments in KINDS:
+            commands = [
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, image, size],
+                [options.program, image, "--ops", str(options.ops), "--seed",
+                 str(options.seed)] + arguments,
+                ["qemu-img", "check", "-q", "-f", "qcow2", image],
+            ]
+            for command in commands:
+                print(" ".join(command), flush=True)
+                status = subprocess.run(command, check=False).returncode
+                if status:
+                    print(f"ended with {status}")
+                    return 1
+    return 0
+
+
+sys.exit(main())
