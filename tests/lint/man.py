@@ -5,6 +5,7 @@
 usage: man.py PROGRAM
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def check_mentions(path, known):
 
 
 def main():
+    missing = [path for path in (PAGE, 'README.md')
+               if not os.path.exists(os.path.join(tree.ROOT, path))]
+    for path in missing:
+        report(path, 0, 'is missing')
+    if missing:
+        return report.done()
     program = options_of_program(sys.argv[1])
     if not program:
         report(sys.argv[1], 0, '--help shows no options')

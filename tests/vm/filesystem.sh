@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 #
 # A file system on a served image keeps a tree of files: over a remount, over a restart, and as
 # QEMU reads the image afterwards.

@@ -16,13 +16,15 @@ cleanup_add "umount '$work/ramfs'"
 # How many of the daemon's files are the image, opened with O_DIRECT (040000).
 direct_files()
 {
-	local file count=0 flags
+	local count=0 file name value
 
-	for file in "/proc/$daemon_pid/fd"/*; do
-		[ "$(readlink "$file")" = "$image" ] || continue
-		flags=$(sed -n 's/^flags:[[:space:]]*//p' "/proc/$daemon_pid/fdinfo/${file##*/}")
-		(((flags & 040000) == 0)) || count=$((count + 1))
-	done
+	while read -r file; do
+		while read -r name value; do
+			if [ "$name" = flags: ] && [ $((value & 040000)) -ne 0 ]; then
+				count=$((count + 1))
+			fi
+		done <"/proc/$daemon_pid/fdinfo/${file##*/}"
+	done < <(find "/proc/$daemon_pid/fd" -lname "$image")
 	echo "$count"
 }
 
@@ -42,7 +44,7 @@ try()
 		;;
 	esac
 	dd if="$work/pattern" of="$device" bs=64k seek=100 oflag=direct conv=fsync status=none
-	dd if="$work/pattern" of="$device" bs=4k seek=1 conv=fsync status=none
+	dd if="$work/pattern" of="$device" bs=4k seek=5000 conv=fsync status=none
 	# From the device, not from the page cache above it.
 	dd if="$device" of="$work/back" bs=64k skip=100 count=128 iflag=direct status=none
 	same "$work/pattern" "$work/back"
