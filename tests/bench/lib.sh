@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2154
+#
+# The disk, the contenders and the cases of the benchmark. Sourced by guest, in the VM.
+#
+# A case is a function case_NAME: it starts the contender, and puts a load on it by load(), which
+# the sourcing script defines, as well as $contender and $runtime (seconds).
+
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../vm/lib.sh"
+
+disk=$work/disk
+
+# --- the disk and what lies on it --------------------------------------------------------------
+
+# XFS on a disk in RAM: as near to a fast disk as it gets, and the same for everybody.
+make_disk()
+{
+	modprobe null_blk memory_backed=1 irqmode=0 queue_mode=2 gb=3 bs=512
+	within 10 test -b /dev/nullb0
+	cleanup_add "rmmod null_blk"
+	# The disk finds memory for a block when it is first written. Nobody shall pay for that.
+	if [ "$1" = populate ]; then
+		dd if=/dev/zero of=/dev/nullb0 bs=1M count=3072 oflag=direct status=none
+	fi
+	mkfs.xfs -q -K /dev/nullb0
+	mount_on /dev/nullb0 "$disk"
+}
+
+# A raw file and an image with the same content, both written from end to end: else it is the
+# conversion of unwritten extents that gets measured.
+make_mapped()
+{
+	fio_run --name=fill --filename="$disk/raw" --size=1g --rw=write --bs=1M --direct=1 \
+		--ioengine=io_uring --iodepth=4
+	qemu-img convert -q -f raw -O qcow2 -t none -T none "$disk/raw" "$disk/mapped.qcow2"
+	sync
+}
+
+# At the start of a shell of its own, whose end stops what it has started; $1 is a new name.
+# shellcheck disable=SC2034
+begin_apart()
+{
+	cleanups=()
+	trap cleanup_run EXIT
+	set -e
+	work=$work/$1
+	mkdir "$work"
+	cleanup_add "rm -rf '$work'"
+}
+
+# --- contenders --------------------------------------------------------------------------------
+
+# start_NAME IMAGE [QUEUES] sets $target, what the load is put on, and $server, the process that
+# serves it if there is one. stop_NAME ends it all, and fails when that does not go well.
+
+wait_for_end()
+{
+	local status=0
+
+	wait "$1" || status=$?
+	[ "$status" -eq 0 ] || {
+		sed "s/^/$contender: /" "$work/server" >&2
+		fail "$contender ended with status $status"
+	}
+}
+
+start_ours()
+{
+	serve "$1" ${2:+--queues "$2"}
+	target=$device
+	server=$daemon_pid
+}
+
+stop_ours()
+{
+	unserve "$server"
+}
+
+nbd_serves()
+{
+	[ -e /sys/block/nbd0/pid ] && [ "$(</sys/block/nbd0/size)" -gt 0 ]
+}
+
+start_qemu-nbd()
+{
+	modprobe nbd nbds_max=1
+	within 10 test -b /dev/nbd0
+	qemu-nbd -c /dev/nbd0 -n --aio=io_uring -f qcow2 "$1" >"$work/server" 2>&1 &
+	server=$!
+	cleanup_add "! nbd_serves || qemu-nbd -d /dev/nbd0 >/dev/null"
+	within 30 nbd_serves || fail "qemu-nbd does not serve: $(<"$work/server")"
+	target=/dev/nbd0
+}
+
+stop_qemu-nbd()
+{
+	qemu-nbd -d /dev/nbd0 >/dev/null
+	wait_for_end "$server"
+	within 10 test ! -e /sys/block/nbd0/pid || fail "/dev/nbd0 is still connected"
+}
+
+start_qsd()
+{
+	modprobe -a vduse virtio_vdpa virtio_blk
+	qemu-storage-daemon \
+		--blockdev "driver=file,node-name=file,filename=$1,cache.direct=on,aio=io_uring" \
+		--blockdev driver=qcow2,node-name=image,file=file,cache.direct=on \
+		--export type=vduse-blk,id=export,node-name=image,name=bench,writable=on \
+		>"$work/server" 2>&1 &
+	server=$!
+	cleanup_add "kill -TERM $server 2>/dev/null && wait $server"
+	cleanup_add "vdpa dev del bench 2>/dev/null"
+	within 30 test -e /dev/vduse/bench || fail "no vduse device: $(<"$work/server")"
+	vdpa dev add name bench mgmtdev vduse
+	within 10 test -b /dev/vda || fail "no /dev/vda"
+	target=/dev/vda
+}
+
+stop_qsd()
+{
+	vdpa dev del bench
+	within 10 test ! -b /dev/vda || fail "/dev/vda is still there"
+	kill -TERM "$server"
+	wait_for_end "$server"
+}
+
+start_loop()
+{
+	modprobe loop
+	target=$(losetup --direct-io=on --find --show "$disk/raw")
+	server=
+	cleanup_add "losetup -d $target 2>/dev/null"
+}
+
+stop_loop()
+{
+	losetup -d "$target"
+}
+
+start_raw()
+{
+	target=$disk/raw
+	server=
+}
+
+stop_raw()
+{
+	:
+}
+
+# --- cases -------------------------------------------------------------------------------------
+
+# What keeps a disk busy, with few system calls.
+deep=(--iodepth=64 --iodepth_batch_submit=16 --iodepth_batch_complete_min=1
+	--iodepth_batch_complete_max=64)
+# For a while, after a second that is not counted: caches fill, and an emulator translates.
+steady=(--time_based --ramp_time=1)
+# A whole cluster each at worst, these fit on the disk; the run may end early.
+few_4k=(--number_ios=11000)
+few_512k=(--number_ios=1400)
+
+on_mapped()
+{
+	"start_$contender" "$disk/mapped.qcow2" "${1-}"
+}
+
+# Large, so that random writes meet a new cluster nearly always.
+on_empty()
+{
+	cleanup_add "rm -f '$disk/empty.qcow2'; sync"
+	image_create "$disk/empty.qcow2" 8G
+	"start_$contender" "$disk/empty.qcow2"
+}
+
+case_randread-4k()
+{
+	on_mapped
+	load --rw=randread --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_randwrite-4k()
+{
+	on_mapped
+	load --rw=randwrite --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_randrw-4k()
+{
+	on_mapped
+	load --rw=randrw --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_mixed-512k()
+{
+	on_mapped
+	load --rw=randrw --bs=512k "${deep[@]}" "${steady[@]}"
+}
+
+case_jobs4-randread-4k()
+{
+	on_mapped 4
+	load --rw=randread --bs=4k --numjobs=4 "${deep[@]}" "${steady[@]}"
+}
+
+case_jobs4-randwrite-4k()
+{
+	on_mapped 4
+	load --rw=randwrite --bs=4k --numjobs=4 "${deep[@]}" "${steady[@]}"
+}
+
+case_latency-4k()
+{
+	on_mapped
+	load --rw=randread --bs=4k --iodepth=1 "${steady[@]}"
+}
+
+case_fsync-4k()
+{
+	on_mapped
+	load --rw=randwrite --bs=4k --iodepth=1 --fsync=1 "${steady[@]}"
+}
+
+case_write-512k()
+{
+	on_mapped
+	load --rw=write --bs=512k "${deep[@]}" "${steady[@]}"
+}
+
+case_empty-randwrite-4k()
+{
+	on_empty
+	load --rw=randwrite --bs=4k "${deep[@]}" "${few_4k[@]}"
+}
+
+case_empty-write-512k()
+{
+	on_empty
+	load --rw=write --bs=512k "${deep[@]}" "${few_512k[@]}"
+}
+
+case_empty-fsync-4k()
+{
+	on_empty
+	load --rw=randwrite --bs=4k --iodepth=1 --fsync=1 "${few_4k[@]}"
+}
+
+# A raw file has no clusters to allocate.
+suits()
+{
+	[[ $1 != empty-* || $2 = ours || $2 = qemu-nbd || $2 = qsd ]]
+}
+
+wants_populated_disk()
+{
+	[[ " $* " = *" empty-"* ]]
+}
+
+# The load's options that all cases have in common.
+fio_options()
+{
+	echo --name=load --filename="$target" --ioengine=io_uring --direct=1 --norandommap \
+		--randrepeat=0 --group_reporting --runtime="$runtime"
+}
