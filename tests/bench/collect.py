@@ -32,7 +32,7 @@ def sample(path):
     iops = read['iops'] + write['iops']
     if job['error'] or not iops:
         raise ValueError(f'{path}: error {job["error"]}, {iops} IOPS')
-    # fsyncs are counted elsewhere; a case of ours that mixes reads and writes has no latency.
+    # Where both are mixed, the latency of reads; fsyncs are in neither.
     side = read if read['iops'] else write
     mean = side['lat_ns']['mean'] / 1000
     percentile = side['clat_ns'].get('percentile', {})
