@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Starting and stopping many times, or failing to start, leaves nothing behind.
-# vm: timeout 150
+# vm: timeout 600
 
 . "$(dirname "$0")/lib.sh"
 
