@@ -22,6 +22,7 @@ enum io_op {
 
 enum io_flags {
 	IO_DSYNC = 1 << 0, /* a write that is durable when it completes (RWF_DSYNC) */
+	IO_IN_PLACE = 1 << 1, /* a write that most likely needs no space and no metadata */
 };
 
 #define SPAN_MEMORY (-1)

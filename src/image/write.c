@@ -54,11 +54,11 @@ static uint32_t tail_bytes(const struct part *part)
 static void write_in_place(struct part *part)
 {
 	struct image *image = part->image;
-	unsigned flags = 0;
+	unsigned flags = IO_IN_PLACE;
 
 	if (part->req->flags & REQ_FUA) {
 		if (slice_durable(image, guest_slice(&image->geo, part->guest)))
-			flags = IO_DSYNC;
+			flags |= IO_DSYNC;
 		else
 			part->flush_after = true;
 	}

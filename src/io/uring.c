@@ -20,6 +20,9 @@
 /* An SQE has 32 bits for a length; what is left is continued as after a short transfer. */
 #define TRANSFER_MAX (UINT64_C(1) << 30)
 
+/* What uring_keep_pages() keeps of each buffer. */
+#define KEPT_BYTES 4096u
+
 #define NSEC_PER_SEC UINT64_C(1000000000)
 
 enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_MASK = 7 };
@@ -71,6 +74,7 @@ int uring_prepare(struct uring *uring)
 	list_init(&uring->ios);
 	list_init(&uring->commands);
 	list_init(&uring->zeros);
+	list_init(&uring->held);
 	uring->zero_fd = -1;
 	uring->kick_fd = eventfd(0, EFD_CLOEXEC);
 	if (uring->kick_fd < 0)
@@ -116,10 +120,28 @@ int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int 
 		return err;
 	uring->live = true;
 	err = register_files(uring, file, files);
+	if (err >= 0 && sizes->buffers)
+		err = io_uring_register_buffers_sparse(&uring->raw, sizes->buffers);
 	if (err < 0)
 		return err;
 	err = io_uring_register_ring_fd(&uring->raw);
 	return err < 0 ? err : 0;
+}
+
+void uring_keep_pages(struct uring *uring, uint8_t *first, size_t stride, unsigned count)
+{
+	struct iovec *page = calloc(count, sizeof(*page));
+
+	if (!page)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		page[i] = (struct iovec){ .iov_base = first + i * stride, .iov_len = KEPT_BYTES };
+	if (io_uring_register_buffers(&uring->raw, page, count) == 0) {
+		uring->kept = (uintptr_t)first;
+		uring->kept_stride = stride;
+		uring->kept_bytes = count * stride;
+	}
+	free(page);
 }
 
 void uring_stop(struct uring *uring)
@@ -141,6 +163,42 @@ void uring_release(struct uring *uring)
 	uring->zero_fd = -1;
 }
 
+/* --- writes in place ---------------------------------------------------------------------------- */
+
+/*
+ * Once in a tick of its clock a file system changes the file's time, for which a write must be
+ * able to block.  io_uring would then give this and all further writes to its worker threads,
+ * until one of these has got to it: most writes, where a queue submits faster than threads wake.
+ * So writes in place are tried without blocking; the first that cannot goes to a worker as a
+ * scout, and the others are held until it is back, and the file's time has changed.
+ */
+static bool tries_nowait(const struct uring *uring, const struct io *io)
+{
+	return io->flags & IO_IN_PLACE && !uring->no_nowait;
+}
+
+/* True when the io goes on, as a scout, behind one, or without RWF_NOWAIT. */
+static bool nowait_refused(struct uring *uring, struct io *io, int32_t res)
+{
+	bool unknown = res == -EOPNOTSUPP || res == -EINVAL;
+
+	if (!(io->flags & IO_IN_PLACE) || uring->scout == io || (res != -EAGAIN && !unknown))
+		return false;
+	uring->no_nowait |= unknown;
+	if (!unknown && !uring->scout)
+		uring->scout = io;
+	else
+		io->flags &= (uint16_t)~IO_IN_PLACE; /* next time it may block */
+	list_add_tail(uring->scout && uring->scout != io ? &uring->held : &uring->ios, &io->link);
+	return true;
+}
+
+static void scout_ended(struct uring *uring)
+{
+	uring->scout = NULL;
+	list_splice_tail(&uring->ios, &uring->held);
+}
+
 /* --- lists to SQEs ------------------------------------------------------------------------------ */
 
 static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned file,
@@ -158,22 +216,39 @@ static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned fil
 	return sqe;
 }
 
-static void fill_transfer(struct io_uring_sqe *sqe, const struct io *io)
+/* The number of the kept page that has all of it, or -1. */
+static int kept_page(const struct uring *uring, uintptr_t at, uint64_t len)
+{
+	uint64_t distance = at - uring->kept;
+
+	if (!uring->kept || at < uring->kept || distance >= uring->kept_bytes ||
+	    distance % uring->kept_stride + len > KEPT_BYTES)
+		return -1;
+	return (int)(distance / uring->kept_stride);
+}
+
+static void fill_transfer(struct io_uring_sqe *sqe, const struct uring *uring, const struct io *io)
 {
 	struct span span = io_span(io);
 	bool write = io->op == IO_WRITE;
 
-	if (span_is_memory(span)) {
+	sqe->addr = span.at;
+	sqe->off = io_off(io);
+	sqe->len = (uint32_t)min_u64(io_len(io), TRANSFER_MAX);
+	if (span_is_memory(span))
+		span.slot = kept_page(uring, span.at, sqe->len);
+	if (span.slot < 0) {
 		sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
 	} else {
 		sqe->opcode = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
 		sqe->buf_index = (uint16_t)span.slot;
 	}
-	sqe->addr = span.at;
-	sqe->off = io_off(io);
-	sqe->len = (uint32_t)min_u64(io_len(io), TRANSFER_MAX);
 	if (write && io->flags & IO_DSYNC)
 		sqe->rw_flags = RWF_DSYNC;
+	if (uring->scout == io)
+		sqe->flags |= IOSQE_ASYNC;
+	else if (tries_nowait(uring, io))
+		sqe->rw_flags |= RWF_NOWAIT;
 }
 
 static void fill_punch(struct io_uring_sqe *sqe, const struct io *io)
@@ -187,7 +262,7 @@ static void fill_punch(struct io_uring_sqe *sqe, const struct io *io)
 /* Zeros for a registered buffer; those for memory never get here. */
 static void fill_zeros(struct io_uring_sqe *sqe, const struct uring *uring, const struct io *io)
 {
-	fill_transfer(sqe, io);
+	fill_transfer(sqe, uring, io);
 	sqe->fd = (int32_t)uring->files + 1;
 	sqe->off = 0;
 }
@@ -217,7 +292,7 @@ static bool stage_io(struct uring *uring, struct io *io)
 	switch (io->op) {
 	case IO_READ:
 	case IO_WRITE:
-		fill_transfer(sqe, io);
+		fill_transfer(sqe, uring, io);
 		break;
 	case IO_SYNC:
 		sqe->opcode = IORING_OP_FSYNC;
@@ -248,6 +323,7 @@ static bool stage_command(struct uring *uring, const struct uring_command *comma
 	if (!sqe)
 		return false;
 	sqe->cmd_op = command->op;
+	sqe->addr = command->addr;
 	memcpy(sqe->cmd, command->payload, sizeof(command->payload));
 	return true;
 }
@@ -276,6 +352,11 @@ static bool stage(struct uring *uring)
 	while (!list_empty(&uring->ios)) {
 		struct io *io = container_of(uring->ios.next, struct io, link);
 
+		if (uring->scout && uring->scout != io && tries_nowait(uring, io)) {
+			list_del(&io->link);
+			list_add_tail(&uring->held, &io->link);
+			continue;
+		}
 		if (!stage_io(uring, io))
 			return false;
 		list_del(&io->link);
@@ -318,8 +399,12 @@ static bool stage_all(struct uring *uring)
 
 /* --- CQEs ---------------------------------------------------------------------------------------- */
 
-static void complete_io(struct io *io, int32_t res)
+static void complete_io(struct uring *uring, struct io *io, int32_t res)
 {
+	if (nowait_refused(uring, io, res))
+		return;
+	if (uring->scout == io)
+		scout_ended(uring);
 	if (io->op == IO_TIMER && res == -ETIME)
 		res = 0;
 	io_complete(io, res);
@@ -331,7 +416,7 @@ static void complete(struct uring *uring, const struct io_uring_cqe *cqe)
 	uintptr_t object = (uintptr_t)(cqe->user_data - what);
 
 	if (what == USER_IO) {
-		complete_io((struct io *)object, cqe->res);
+		complete_io(uring, (struct io *)object, cqe->res);
 	} else if (what == USER_COMMAND) {
 		struct uring_command *command = (struct uring_command *)object;
 

@@ -24,6 +24,7 @@
 struct uring_command {
 	uint32_t op; /* cmd_op of the SQE */
 	uint16_t file; /* index into the ring's files */
+	uint64_t addr; /* of the SQE */
 	uint8_t payload[16]; /* the SQE's, at offset 48 */
 	/* On the ring's own thread, between steps; may stage the same command again. */
 	void (*done)(struct uring_command *command, int32_t res);
@@ -37,6 +38,12 @@ struct uring {
 	struct list ios; /* staged; own thread, as all below except kick_fd */
 	struct list commands;
 	struct list zeros; /* IO_ZEROS in memory, filled and completed at the end of the turn */
+	struct list held; /* writes in place that wait for the end of the scout */
+	struct io *scout; /* the write that may block for all of them; NULL: none */
+	bool no_nowait; /* the host has no RWF_NOWAIT */
+	uintptr_t kept; /* the first of the buffers whose first page is kept; 0: none */
+	size_t kept_stride;
+	size_t kept_bytes; /* of all buffers */
 	unsigned files; /* that the caller gave; ours follow in the ring's table */
 	int kick_fd; /* eventfd; written by any thread */
 	int zero_fd; /* /dev/zero, the source of zeros for registered buffers */
@@ -49,6 +56,7 @@ struct uring {
 struct uring_sizes {
 	unsigned sq_entries; /* a turn that stages more makes more than one system call */
 	unsigned cq_entries; /* completions that can be pending at a time; at least twice the above */
+	unsigned buffers; /* places in the table of registered buffers, empty at first */
 };
 
 /*
@@ -65,6 +73,14 @@ int uring_prepare(struct uring *uring);
  */
 int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
 		unsigned files);
+
+/*
+ * Let the kernel keep hold of the first page of each of @count buffers, @stride bytes apart from
+ * @first on, so that transfers within one of these pages need not look it up each time.  They are
+ * named by their address as all other memory.  Costs a page each that stays in memory; a no-op
+ * where the limit for that is too low.  Own thread, once, without sizes->buffers.
+ */
+void uring_keep_pages(struct uring *uring, uint8_t *first, size_t stride, unsigned count);
 
 /* Stage a command.  Own thread; cannot fail, makes no system call. */
 void uring_command(struct uring *uring, struct uring_command *command);

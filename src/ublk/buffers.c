@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Copy mode: one arena per queue. */
+/* The modes in which bytes go around. */
 #include "buffers.h"
 
 #include <errno.h>
+#include <linux/ublk_cmd.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+/* User copy is for requests that could not be registered. */
+#define ZERO_COPY_FLAGS (UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_AUTO_BUF_REG | UBLK_F_USER_COPY)
+
+uint64_t buffers_flags(uint64_t features)
+{
+	return (features & ZERO_COPY_FLAGS) == ZERO_COPY_FLAGS ? ZERO_COPY_FLAGS : 0;
+}
+
+enum data_mode buffers_mode(uint64_t flags)
+{
+	return (flags & ZERO_COPY_FLAGS) == ZERO_COPY_FLAGS ? DATA_ZERO_COPY : DATA_COPY;
+}
 
 int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes)
 {
@@ -13,7 +28,9 @@ int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes)
 
 	if (arena == MAP_FAILED)
 		return -errno;
-	*buffers = (struct buffers){ .arena = arena, .bytes = bytes, .tag_bytes = tag_bytes };
+	buffers->arena = arena;
+	buffers->bytes = bytes;
+	buffers->tag_bytes = tag_bytes;
 	return 0;
 }
 
@@ -29,12 +46,43 @@ static uint8_t *tag_buffer(const struct buffers *buffers, unsigned tag)
 	return buffers->arena + (size_t)tag * buffers->tag_bytes;
 }
 
-struct span buffers_span(const struct buffers *buffers, unsigned tag)
+/* Between the tag's buffer and the client's pages; the kernel does it without waiting. */
+static int copy(const struct buffers *buffers, unsigned tag, bool write, uint32_t len)
 {
-	return span_memory(tag_buffer(buffers, tag));
+	off_t pos = (off_t)UBLK_USER_COPY_POS(buffers->queue, tag);
+	uint8_t *buf = tag_buffer(buffers, tag);
+	ssize_t n;
+
+	do
+		n = write ? pread(buffers->fd, buf, len, pos) : pwrite(buffers->fd, buf, len, pos);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)len ? 0 : -EIO;
+}
+
+int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, bool write,
+		 uint32_t len, struct span *span)
+{
+	if (buffers->mode == DATA_ZERO_COPY && registered) {
+		*span = (struct span){ .slot = (int32_t)tag };
+		return 0;
+	}
+	*span = span_memory(tag_buffer(buffers, tag));
+	return buffers->mode == DATA_ZERO_COPY && write ? copy(buffers, tag, true, len) : 0;
+}
+
+int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len)
+{
+	if (buffers->mode == DATA_COPY || !span_is_memory(span))
+		return 0;
+	return copy(buffers, tag, false, len);
 }
 
 uint64_t buffers_addr(const struct buffers *buffers, unsigned tag)
 {
-	return (uintptr_t)tag_buffer(buffers, tag);
+	return buffers->mode == DATA_COPY ? (uintptr_t)tag_buffer(buffers, tag) : 0;
+}
+
+uint64_t buffers_sqe_addr(const struct buffers *buffers, unsigned tag)
+{
+	return buffers->mode == DATA_COPY ? 0 : UBLK_AUTO_BUF_REG_FALLBACK | tag;
 }

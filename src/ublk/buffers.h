@@ -2,9 +2,10 @@
 /*
  * Where the bytes of a queue's requests are.
  *
- * Copy mode: each tag has a buffer in one arena of the queue, and the kernel copies to and from
- * it.  Everybody else names the bytes by buffers_span() and buffers_addr() only, so that other
- * modes (user copy, registered buffers) change nothing but this file.
+ * Copy mode: each tag has a buffer in an arena of the queue, and the kernel copies to and from
+ * it.  Zero copy: the client's pages are in the ring's table of buffers, at the tag's number,
+ * where only io_uring gets at them; when the kernel could not put them there, the tag's buffer
+ * is used and we copy.  Everybody else names the bytes by the span only.
  */
 #ifndef BUFFERS_H
 #define BUFFERS_H
@@ -12,20 +13,45 @@
 #include "base.h"
 #include "io.h"
 
+enum data_mode { DATA_COPY, DATA_ZERO_COPY };
+
 struct buffers {
+	enum data_mode mode;
+	int fd; /* /dev/ublkcN, for our own copies */
+	unsigned queue; /* number of the hardware queue */
 	uint8_t *arena; /* page aligned; the pages of a tag appear when first touched */
 	size_t bytes;
 	uint32_t tag_bytes;
 };
 
-/* Buffers of @tag_bytes (a multiple of the page size) for @tags tags.  0 or -ENOMEM. */
+/* The UBLK_F_* with which a device must be made for the best mode that @features allow. */
+uint64_t buffers_flags(uint64_t features);
+
+/* The mode of a device that was made with @flags. */
+enum data_mode buffers_mode(uint64_t flags);
+
+/*
+ * Fill in the arena: buffers of @tag_bytes (a multiple of the page size) for @tags tags.  The
+ * other fields are the caller's.  0 or -ENOMEM.
+ */
 int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes);
 void buffers_free(struct buffers *buffers);
 
-/* The bytes of the request that @tag carries, for the engine. */
-struct span buffers_span(const struct buffers *buffers, unsigned tag);
+/*
+ * Before a request goes to the engine: *@span are the @len bytes of the read or write that @tag
+ * carries.  @registered: the kernel says that they are in the table.  0, or -EIO when the bytes
+ * of a write cannot be had.
+ */
+int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, bool write,
+		 uint32_t len, struct span *span);
 
-/* The `addr` of FETCH and COMMIT commands (kernel docs: ublk, "Data plane"). */
+/* After a read of @len bytes into @span: let the client have them.  0 or -EIO. */
+int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len);
+
+/* The `addr` in the payload of FETCH and COMMIT commands (kernel docs: ublk, "Data plane"). */
 uint64_t buffers_addr(const struct buffers *buffers, unsigned tag);
+
+/* And the one in their SQE (the same, "Auto Buffer Registration"). */
+uint64_t buffers_sqe_addr(const struct buffers *buffers, unsigned tag);
 
 #endif

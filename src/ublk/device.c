@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The life of a device, as seen by the thread that owns it. */
 #include "device.h"
+#include "affinity.h"
 #include "state.h"
 
 #include <errno.h>
@@ -19,29 +20,16 @@
 
 /* --- prepare ------------------------------------------------------------------------------------ */
 
-/* The highest number in a list like "0-3,8", plus 1. */
-unsigned possible_cpus(void)
-{
-	FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
-	unsigned cpu, most = 0;
-	char separator;
-
-	while (file && fscanf(file, "%u%c", &cpu, &separator) >= 1)
-		most = cpu;
-	if (file)
-		fclose(file);
-	return most + 1;
-}
-
 static int make_lanes(struct device *device)
 {
 	unsigned queues = (unsigned)min_u64(device->options.queues, possible_cpus());
 
 	if (queues < device->options.queues)
 		log_info("%u queues: one for each CPU", queues);
-	device->queue = calloc(queues, sizeof(*device->queue));
+	device->queue = aligned_alloc(QUEUE_ALIGN, queues * sizeof(*device->queue));
 	if (!device->queue)
 		return -ENOMEM;
+	memset(device->queue, 0, queues * sizeof(*device->queue));
 	for (; device->lanes < queues; device->lanes++) {
 		struct queue *queue = &device->queue[device->lanes];
 		int err = worker_prepare(&queue->worker, device->lanes);

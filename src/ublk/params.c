@@ -42,15 +42,22 @@ static void fill_discard(struct ublk_param_discard *discard, const struct image_
 	};
 }
 
-void params_fill(struct ublk_params *params, const struct image_info *info, uint32_t max_io_bytes)
+void params_fill(struct ublk_params *params, const struct image_info *info, uint32_t max_io_bytes,
+		 enum data_mode mode)
 {
 	*params = (struct ublk_params){
-		.len = UBLK_PARAMS_BYTES,
+		.len = UBLK_PARAMS_BYTES(discard),
 		.types = UBLK_PARAM_TYPE_BASIC,
 	};
 	fill_basic(&params->basic, info, max_io_bytes);
 	if (!info->read_only) {
 		fill_discard(&params->discard, info);
 		params->types |= UBLK_PARAM_TYPE_DISCARD;
+	}
+	/* The clients' own memory goes to the host file, which may want it aligned to sectors. */
+	if (mode == DATA_ZERO_COPY) {
+		params->len = UBLK_PARAMS_BYTES(dma_align);
+		params->dma_align.alignment = SECTOR_SIZE - 1;
+		params->types |= UBLK_PARAM_TYPE_DMA_ALIGN;
 	}
 }

@@ -4,6 +4,7 @@
 #define PARAMS_H
 
 #include "base.h"
+#include "buffers.h"
 #include "image.h"
 
 #include <linux/ublk_cmd.h>
@@ -13,8 +14,10 @@
 
 /*
  * Parameters of a disk that shows @info, with read and write requests of up to @max_io_bytes (a
- * multiple of 4096, as granted by ADD_DEV); kernel docs: ublk, "UBLK_CMD_SET_PARAMS".
+ * multiple of 4096, as granted by ADD_DEV) whose bytes go around by @mode; kernel docs: ublk,
+ * "UBLK_CMD_SET_PARAMS".
  */
-void params_fill(struct ublk_params *params, const struct image_info *info, uint32_t max_io_bytes);
+void params_fill(struct ublk_params *params, const struct image_info *info, uint32_t max_io_bytes,
+		 enum data_mode mode);
 
 #endif

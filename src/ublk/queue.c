@@ -27,6 +27,7 @@ static void tag_command(struct tag *tag, uint32_t op, int32_t result)
 	};
 
 	tag->command.op = op;
+	tag->command.addr = buffers_sqe_addr(&queue->buffers, tag->number);
 	_Static_assert(sizeof(payload) == sizeof(tag->command.payload), "payload of a command");
 	memcpy(tag->command.payload, &payload, sizeof(payload));
 	uring_command(&queue->worker.uring, &tag->command);
@@ -43,7 +44,13 @@ static void tag_answer(struct tag *tag, int err)
 
 static void req_done(struct req *req)
 {
-	tag_answer(container_of(req, struct tag, req), req->result);
+	struct tag *tag = container_of(req, struct tag, req);
+	int err = req->result;
+
+	if (!err && req->op == REQ_READ)
+		err = buffers_give(&tag->queue->buffers, tag->number, req->span,
+				   (uint32_t)req->len);
+	tag_answer(tag, err);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -62,6 +69,7 @@ static void tag_serve(struct tag *tag)
 {
 	struct queue *queue = tag->queue;
 	struct ublksrv_io_desc desc;
+	int err = 0;
 
 	memcpy(&desc, queue->desc + (size_t)tag->number * sizeof(desc), sizeof(desc));
 	if (!request_decode(&tag->req, &desc, &queue->disk->limits)) {
@@ -69,7 +77,15 @@ static void tag_serve(struct tag *tag)
 		tag_answer(tag, -EIO);
 		return;
 	}
-	tag->req.span = buffers_span(&queue->buffers, tag->number);
+	if (tag->req.op == REQ_READ || tag->req.op == REQ_WRITE)
+		err = buffers_take(&queue->buffers, tag->number,
+				   !(desc.op_flags & UBLK_IO_F_NEED_REG_BUF),
+				   tag->req.op == REQ_WRITE, (uint32_t)tag->req.len,
+				   &tag->req.span);
+	if (err) {
+		tag_answer(tag, err);
+		return;
+	}
 	image_submit(queue->disk->image, &queue->worker.lane, &tag->req);
 }
 
@@ -121,8 +137,12 @@ static int map_descriptors(struct queue *queue)
 static int make_tags(struct queue *queue)
 {
 	const struct disk *disk = queue->disk;
-	int err = buffers_make(&queue->buffers, disk->depth, disk->limits.max_io_bytes);
+	int err;
 
+	queue->buffers.mode = disk->data_mode;
+	queue->buffers.fd = disk->fd;
+	queue->buffers.queue = queue->number;
+	err = buffers_make(&queue->buffers, disk->depth, disk->limits.max_io_bytes);
 	queue->tag = calloc(disk->depth, sizeof(*queue->tag));
 	if (err || !queue->tag)
 		return why_set(&queue->why, -ENOMEM,
@@ -173,6 +193,9 @@ static int queue_begin(struct worker *worker)
 	err = map_descriptors(queue);
 	if (!err)
 		err = make_tags(queue);
+	if (!err && queue->disk->data_mode == DATA_COPY)
+		uring_keep_pages(&worker->uring, queue->buffers.arena, queue->buffers.tag_bytes,
+				 queue->disk->depth);
 	if (!err)
 		err = fetch_tags(queue);
 	return err;
@@ -207,20 +230,24 @@ static int queue_run(struct queue *queue, struct worker_options *options, struct
 }
 
 /* A turn takes a commit and an I/O or two per tag; clusters and metadata make it more. */
-static struct uring_sizes ring_sizes(unsigned depth)
+static struct uring_sizes ring_sizes(unsigned depth, enum data_mode mode)
 {
 	unsigned entries = 64;
 
 	while (entries < 4 * depth && entries < 4096)
 		entries *= 2;
-	return (struct uring_sizes){ .sq_entries = entries, .cq_entries = 4 * entries };
+	return (struct uring_sizes){
+		.sq_entries = entries,
+		.cq_entries = 4 * entries,
+		.buffers = mode == DATA_ZERO_COPY ? depth : 0,
+	};
 }
 
 int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
 		size_t cpus_bytes, struct why *why)
 {
 	struct worker_options options = {
-		.sizes = ring_sizes(disk->depth),
+		.sizes = ring_sizes(disk->depth, disk->data_mode),
 		.start = queue_begin,
 		.end = queue_end,
 	};
@@ -233,7 +260,7 @@ int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *c
 
 int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why)
 {
-	struct worker_options options = { .sizes = ring_sizes(0) };
+	struct worker_options options = { .sizes = ring_sizes(0, DATA_COPY) };
 
 	queue->disk = disk;
 	return queue_run(queue, &options, why);

@@ -34,11 +34,15 @@ struct disk {
 	const char *name; /* /dev/ublkbN, for messages */
 	struct request_limits limits;
 	unsigned depth; /* tags per queue */
+	enum data_mode data_mode;
 	int fd; /* /dev/ublkcN */
 	const int *file; /* the rings' table: the engine's files, then fd */
 	unsigned files;
 	int drained_fd; /* eventfd; each queue adds 1 when it has no tags any more */
 };
+
+/* Two cache lines, as processors fetch them in pairs: queues must not share any. */
+#define QUEUE_ALIGN 128
 
 struct queue {
 	struct worker worker; /* worker.lane is the queue's lane */
@@ -55,7 +59,7 @@ struct queue {
 	int refused; /* by a FETCH during the start */
 	struct why why; /* of a failed start */
 	_Atomic uint64_t served; /* requests answered; any thread reads it */
-};
+} __attribute__((aligned(QUEUE_ALIGN)));
 
 /*
  * Start the queue's thread on @cpus, with every tag fetched: START_DEV will be answered.  Its

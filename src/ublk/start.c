@@ -3,6 +3,7 @@
  * The start of a device, in the only order that works on all kernels: add, set parameters, open
  * the other end, fetch every tag, start, and see the node appear.
  */
+#include "affinity.h"
 #include "params.h"
 #include "state.h"
 
@@ -18,11 +19,11 @@
 #define OPEN_SECONDS 10
 #define NODE_SECONDS 10
 
-/* Copy mode on an ordinary device needs nothing but this, which 6.12 and later always have. */
+/* An ordinary device needs nothing but this, which 6.12 and later always have. */
 #define FEATURES_NEEDED UBLK_F_CMD_IOCTL_ENCODE
 
-/* Each of these hands the bytes of requests around in another way than we do. */
-#define FLAGS_FOREIGN \
+/* Each of these hands requests or their bytes around in another way; as asked for, or not at all. */
+#define FLAGS_OF_MODE \
 	(UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_NEED_GET_DATA | UBLK_F_USER_COPY | \
 	 UBLK_F_AUTO_BUF_REG | UBLK_F_BATCH_IO | UBLK_F_UNPRIVILEGED_DEV)
 
@@ -44,6 +45,7 @@ static int add(struct device *device, struct why *why)
 		.queue_depth = (uint16_t)options->depth,
 		.max_io_buf_bytes = options->max_io_bytes,
 		.dev_id = options->id,
+		.flags = buffers_flags(features),
 		.ublksrv_pid = -1,
 	};
 	err = ctrl_add(&device->ctrl, info, why);
@@ -51,8 +53,9 @@ static int add(struct device *device, struct why *why)
 		return err;
 	device->added = true;
 	snprintf(device->name, sizeof(device->name), "/dev/ublkb%d", info->dev_id);
-	if (info->flags & FLAGS_FOREIGN || info->nr_hw_queues > device->lanes ||
-	    info->queue_depth != options->depth || info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
+	if ((info->flags & FLAGS_OF_MODE) != buffers_flags(features) ||
+	    info->nr_hw_queues > device->lanes || info->queue_depth != options->depth ||
+	    info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
 		return why_set(why, -EPROTO, "%s: the driver made another device than asked for",
 			       device->name);
 	return 0;
@@ -65,6 +68,7 @@ static void fill_disk(struct device *device, struct image *image, const struct i
 	disk->image = image;
 	disk->name = device->name;
 	disk->depth = device->info.queue_depth;
+	disk->data_mode = buffers_mode(device->info.flags);
 	disk->limits = (struct request_limits){
 		.sectors = facts->size_bytes >> SECTOR_SHIFT,
 		.max_io_bytes = device->info.max_io_buf_bytes,
@@ -78,7 +82,7 @@ static int set_params(struct device *device, struct image *image, struct why *wh
 	struct ublk_params params;
 
 	fill_disk(device, image, &facts);
-	params_fill(&params, &facts, device->disk.limits.max_io_bytes);
+	params_fill(&params, &facts, device->disk.limits.max_io_bytes, device->disk.data_mode);
 	return ctrl_set_params(&device->ctrl, device->info.dev_id, &params, why);
 }
 
@@ -135,6 +139,7 @@ static int start_queues(struct device *device, struct why *why)
 		} else {
 			err = ctrl_affinity(&device->ctrl, device->info.dev_id, i, device->cpus,
 					    device->cpus_bytes, why);
+			affinity_widen(device->cpus, device->cpus_bytes);
 			if (!err)
 				err = queue_start(queue, &device->disk, device->cpus,
 						  device->cpus_bytes, why);

@@ -24,7 +24,4 @@ struct device {
 	size_t cpus_bytes;
 };
 
-/* CPUs that the kernel has made room for. */
-unsigned possible_cpus(void);
-
 #endif

@@ -104,22 +104,31 @@ struct ublk_param_discard {
 	__u16 reserved0;
 };
 
+struct ublk_param_dma_align {
+	__u32 alignment; /* a mask, for the memory of requests */
+	__u8 pad[4];
+};
+
 #define UBLK_PARAM_TYPE_BASIC (1 << 0)
 #define UBLK_PARAM_TYPE_DISCARD (1 << 1)
+#define UBLK_PARAM_TYPE_DMA_ALIGN (1 << 4)
 
 /*
- * The head of the kernel's structure.  What follows (zoned, DMA alignment, segments, integrity)
- * we do not set, and the kernel takes the length that it is told.
+ * The head of the kernel's structure.  What follows (segments, integrity) we do not set, and the
+ * kernel takes the length that it is told.
  */
 struct ublk_params {
 	__u32 len; /* of this structure */
 	__u32 types; /* UBLK_PARAM_TYPE_* that are filled in */
 	struct ublk_param_basic basic;
 	struct ublk_param_discard discard;
+	__u8 devt_and_zoned[48]; /* that of the device, and of zoned ones: not set by us */
+	struct ublk_param_dma_align dma_align;
 };
 
-#define UBLK_PARAMS_BYTES \
-	(offsetof(struct ublk_params, discard) + sizeof(struct ublk_param_discard))
+/* Up to and with a member. */
+#define UBLK_PARAMS_BYTES(member) \
+	(offsetof(struct ublk_params, member) + sizeof(((struct ublk_params *)0)->member))
 
 /* --- requests, through /dev/ublkcN -------------------------------------------------------------- */
 
@@ -140,13 +149,24 @@ struct ublksrv_io_desc {
 
 #define UBLK_IO_F_FUA (1u << 13)
 #define UBLK_IO_F_NOUNMAP (1u << 15)
+#define UBLK_IO_F_NEED_REG_BUF (1u << 17) /* the buffer could not be registered */
+
+/*
+ * UBLK_F_AUTO_BUF_REG: goes into `addr` of the SQE of a request command, and names the place in
+ * the ring's table of buffers for the next request of the tag.
+ */
+#define UBLK_AUTO_BUF_REG_FALLBACK (1u << 16) /* deliver requests that cannot be registered */
+
+/* UBLK_F_USER_COPY: where the bytes of a request are in /dev/ublkcN, for pread() and pwrite(). */
+#define UBLK_USER_COPY_POS(q, tag) \
+	(UINT64_C(0x80000000) + ((__u64)(q) << 41) + ((__u64)(tag) << 25))
 
 /* Payload of a request command, at offset 48 of an ordinary SQE. */
 struct ublksrv_io_cmd {
 	__u16 q_id;
 	__u16 tag;
 	__s32 result; /* COMMIT: bytes or -errno */
-	__u64 addr; /* copy mode: the buffer for the next request of this tag */
+	__u64 addr; /* copy mode: the buffer for the next request of this tag; else 0 */
 };
 
 #define UBLK_U_IO_FETCH_REQ _IOWR('u', 0x20, struct ublksrv_io_cmd)
@@ -202,7 +222,9 @@ _Static_assert(sizeof(struct ublk_param_discard) == 20, "ublk_param_discard");
 
 UBLK_AT(ublk_params, basic, 8);
 UBLK_AT(ublk_params, discard, 40);
-_Static_assert(UBLK_PARAMS_BYTES == 60, "ublk_params");
+UBLK_AT(ublk_params, dma_align, 108);
+_Static_assert(UBLK_PARAMS_BYTES(discard) == 60 && UBLK_PARAMS_BYTES(dma_align) == 116,
+	       "ublk_params");
 
 UBLK_AT(ublksrv_io_desc, nr_sectors, 4);
 UBLK_AT(ublksrv_io_desc, start_sector, 8);
