@@ -35,16 +35,17 @@
  *	SIZE        -> PUNCH~
  *	PUNCH       -> FAIL PUNCHED~
  *	PUNCHED     -> WRITE
- *	WRITE       -> SYNC~
+ *	WRITE       -> FAIL SYNC~
  *	SYNC        -> FAIL GIVE SYNCED~
  *	SYNCED      -> FAIL BELIEVE
  *	BELIEVE     -> FAIL BELIEVE* GIVE
  *	GIVE        -> LOOK
  *	FAIL        -> LOOK
  *	RETURN      -> DROP CLOSE_WRITE
- *	CLOSE_WRITE -> CLOSE_SYNC~
+ *	CLOSE_WRITE -> CLOSED CLOSE_SYNC~
  *	CLOSE_SYNC  -> CLOSED CLOSE_SYNCED~
- *	CLOSE_SYNCED -> TRIM
+ *	CLOSE_SYNCED -> CLOSED CLOSE_BELIEVE
+ *	CLOSE_BELIEVE -> CLOSED CLOSE_BELIEVE* TRIM
  *	TRIM        -> CLOSED TRIM TRIM~ TRUNCATE
  *	TRUNCATE    -> CLOSED~
  *	CLOSED      -> DONE
@@ -52,8 +53,8 @@
 #define ALLOC_LIST(s) \
 	s(A_LOOK) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) s(A_PUNCHED) s(A_WRITE) \
 		s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) s(A_RETURN) \
-			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_TRIM) s(A_TRUNCATE) \
-				s(A_CLOSED)
+			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_CLOSE_BELIEVE) \
+				s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -182,7 +183,7 @@ static enum step drop(struct task *t, struct image *image)
 	}
 
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
-	if (release->count)
+	if (release->count && !image_broken(image))
 		log_error("%s: cannot drop references to %u clusters from %llu; they leak",
 			  image->file->name, release->count, (unsigned long long)release->cluster);
 	t->err = 0;
@@ -481,6 +482,8 @@ static enum step alloc_step(struct task *t)
 		return go(t, A_WRITE);
 
 	case A_WRITE:
+		if (image_broken(image))
+			return fail(t, -EIO, A_FAIL);
 		pieces_write(image);
 		return await_io(t, A_SYNC);
 
@@ -522,6 +525,8 @@ static enum step alloc_step(struct task *t)
 		return go(t, next_returned(image) ? A_DROP : A_CLOSE_WRITE);
 
 	case A_CLOSE_WRITE:
+		if (image_broken(image))
+			return fail(t, -EIO, A_CLOSED);
 		pieces_write(image);
 		return await_io(t, A_CLOSE_SYNC);
 
@@ -535,7 +540,16 @@ static enum step alloc_step(struct task *t)
 
 	case A_CLOSE_SYNCED:
 		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? A_CLOSED : A_CLOSE_BELIEVE);
+
+	case A_CLOSE_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, A_CLOSE_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, A_CLOSED);
 		return go(t, A_TRIM);
+	}
 
 	case A_TRIM:
 		return trim(t, image);

@@ -92,14 +92,6 @@ static void starved_look(struct flush *flush)
 	waitq_wake(&flush->starved);
 }
 
-void flush_room_give(struct image *image)
-{
-	CRITICAL(&image->flush.lock);
-	image->flush.dirty_count--;
-	image->flush.releases_free++;
-	starved_look(&image->flush);
-}
-
 /* A promised release takes shape.  Under flush->lock. */
 static void release_add(struct image *image, uint64_t cluster, uint32_t clusters)
 {

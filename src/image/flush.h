@@ -14,9 +14,6 @@ void flush_free(struct image *image);
  */
 bool flush_room_take(struct image *image);
 
-/* Give room back that was not used.  Takes flush->lock. */
-void flush_room_give(struct image *image);
-
 /*
  * A change was made to @slice, for which room had been taken: @count references to host clusters
  * from @cluster on were dropped (0: none).  @data_first: it may be durable only after all data

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 /*
- *	EVICT -> READ~
+ *	EVICT -> DONE READ~
  *	READ  -> DONE READY~
  *	READY -> DONE
  */
@@ -55,6 +55,8 @@ static enum step piece_step(struct task *t)
 
 	switch (t->state) {
 	case P_EVICT:
+		if (image_broken(image))
+			return fail(t, -EIO, P_DONE);
 		if (piece->dirty)
 			piece_io(image, t, piece, IO_WRITE);
 		return await_io(t, P_READ);
