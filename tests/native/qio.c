@@ -267,15 +267,21 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: qio IMAGE [--lanes N] [--l2-cache BYTES] [--reserve BYTES] [--direct]\n"
-		"           [--read-only] [-c COMMAND]...\n"
+		"           [--read-only] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
+		"           [-c COMMAND]...\n"
 		"Without -c, commands are lines of standard input.\n");
 	exit(2);
 }
 
 static const struct option options[] = {
-	{ "lanes", required_argument, NULL, 'l' },   { "l2-cache", required_argument, NULL, 'C' },
-	{ "reserve", required_argument, NULL, 'R' }, { "direct", no_argument, NULL, 'd' },
-	{ "read-only", no_argument, NULL, 'r' },     { 0 },
+	{ "lanes", required_argument, NULL, 'l' },
+	{ "l2-cache", required_argument, NULL, 'C' },
+	{ "reserve", required_argument, NULL, 'R' },
+	{ "direct", no_argument, NULL, 'd' },
+	{ "read-only", no_argument, NULL, 'r' },
+	{ "backing-format", required_argument, NULL, 'F' },
+	{ "allow-path", required_argument, NULL, 'A' },
+	{ 0 },
 };
 
 /* The number of commands on the command line, which are moved to its front. */
@@ -299,6 +305,13 @@ static int parse(int argc, char **argv)
 			break;
 		case 'r':
 			qio.options.read_only = true;
+			break;
+		case 'F':
+			qio.options.backing_format = optarg;
+			break;
+		case 'A':
+			must(qio.options.allow.count < ALLOW_PATHS_MAX);
+			qio.options.allow.path[qio.options.allow.count++] = optarg;
 			break;
 		case 'c':
 			argv[commands++] = optarg;

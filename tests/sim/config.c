@@ -115,6 +115,10 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	config->hot_percent = 95;
 	config->held = rng_one_in(rng, 2) ? 1u << IO_READ : 1u << IO_WRITE;
 	config->early_percent = 0;
+	if (rng_one_in(rng, 2)) {
+		config->shape.packed_percent = 100;
+		config->by_slot = false;
+	}
 }
 
 /* Enough new clusters to outgrow the refcount table, and trouble on the way. */
