@@ -56,6 +56,7 @@ struct image_stats {
 	uint64_t slice_writes;
 	uint64_t clusters_allocated; /* linked or given back, by requests */
 	uint64_t clusters_released; /* references dropped */
+	uint64_t clusters_unpacked; /* decompressed */
 };
 
 /*

@@ -247,9 +247,10 @@ static void log_stats(const struct daemon *daemon)
 	struct image_stats stats = image_stats(daemon->image);
 
 	log_debug(
-		"%s: %llu clusters allocated, %llu released, %llu slices read, %llu written, %llu syncs",
+		"%s: %llu clusters allocated, %llu released, %llu decompressed, %llu slices read, %llu written, %llu syncs",
 		daemon->options.image, (unsigned long long)stats.clusters_allocated,
-		(unsigned long long)stats.clusters_released, (unsigned long long)stats.slice_loads,
+		(unsigned long long)stats.clusters_released,
+		(unsigned long long)stats.clusters_unpacked, (unsigned long long)stats.slice_loads,
 		(unsigned long long)stats.slice_writes, (unsigned long long)stats.syncs);
 }
 

@@ -390,6 +390,7 @@ struct counters {
 	_Atomic uint64_t slice_writes;
 	_Atomic uint64_t clusters_allocated;
 	_Atomic uint64_t clusters_released;
+	_Atomic uint64_t clusters_unpacked;
 };
 
 struct closer {

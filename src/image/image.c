@@ -103,5 +103,6 @@ struct image_stats image_stats(const struct image *image)
 		.slice_writes = counted(&counters->slice_writes),
 		.clusters_allocated = counted(&counters->clusters_allocated),
 		.clusters_released = counted(&counters->clusters_released),
+		.clusters_unpacked = counted(&counters->clusters_unpacked),
 	};
 }

@@ -123,6 +123,7 @@ static void start_load(struct unpacked *slot, const struct part *part)
 {
 	struct image_lane *lane = image_lane(part->image, part->task.lane);
 
+	count(&part->image->counters.clusters_unpacked, 1);
 	slot->state = UNPACKED_LOADING;
 	slot->node = part->node;
 	slot->entry = part->extent.entry;

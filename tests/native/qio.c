@@ -5,6 +5,7 @@
  *	write OFF LEN PATTERN [fua]	discard OFF LEN
  *	read OFF LEN [PATTERN]		flush
  *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN]]
+ *	unpacked N			(no more clusters than that were decompressed)
  *
  * Numbers may end with k, M or G.  In front of a command, `aio` does not wait for its end; `wait`
  * waits for all.  Takes no locks: nobody else may have the image open.
@@ -231,12 +232,25 @@ static void transfer(const char *line, char *const *word, unsigned words)
 	start(command);
 }
 
+static void expect_unpacked(const char *line, uint64_t most)
+{
+	uint64_t unpacked = image_stats(qio.rig.image).clusters_unpacked;
+	char text[64];
+
+	if (unpacked <= most)
+		return;
+	snprintf(text, sizeof(text), "it was %llu", (unsigned long long)unpacked);
+	complain(line, text);
+}
+
 static void obey(const char *line, char *const *word, unsigned words)
 {
 	if (strcmp(word[0], "wait") == 0)
 		wait_until(0);
 	else if (strcmp(word[0], "flush") == 0)
 		start(command_make(line, REQ_FLUSH));
+	else if (strcmp(word[0], "unpacked") == 0 && words > 1)
+		expect_unpacked(line, rig_number(word[1]));
 	else if (strcmp(word[0], "compare") == 0 && words > 1)
 		compare(line, word[1], words > 2 ? rig_number(word[2]) : 0,
 			words > 3 ? rig_number(word[3]) : qio.info.size_bytes);

@@ -61,7 +61,8 @@ static void check_info(const struct stage *stage)
 	const struct shape *shape = &stage->config.shape;
 
 	if (info.size_bytes != shape->size_bytes || info.version != shape->version ||
-	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only)
+	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only ||
+	    info.layers != 1 + shape->layers)
 		sim_fail("image_info() says something else");
 }
 
