@@ -242,11 +242,13 @@ void options_help(void)
 	printf("Usage: qcow2-ublkd --image PATH [OPTION...]\n"
 	       "Serve a qcow2 image as the block device /dev/ublkbN until SIGTERM or SIGINT.\n\n");
 	for (size_t r = 0; r < ROWS; r++) {
-		char left[32];
+		char left[64];
 
 		snprintf(left, sizeof(left), "--%s%s%s", rows[r].name, rows[r].argument ? " " : "",
 			 rows[r].argument ? rows[r].argument : "");
 		printf("  %-22s  ", left);
+		if (strlen(left) > 22)
+			printf("\n%26s", "");
 		for (const char *c = rows[r].help; *c; c++) {
 			putchar(*c);
 			if (*c == '\n')
