@@ -246,9 +246,10 @@ void options_help(void)
 
 		snprintf(left, sizeof(left), "--%s%s%s", rows[r].name, rows[r].argument ? " " : "",
 			 rows[r].argument ? rows[r].argument : "");
-		printf("  %-22s  ", left);
 		if (strlen(left) > 22)
-			printf("\n%26s", "");
+			printf("  %s\n%26s", left, "");
+		else
+			printf("  %-22s  ", left);
 		for (const char *c = rows[r].help; *c; c++) {
 			putchar(*c);
 			if (*c == '\n')
