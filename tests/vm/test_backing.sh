@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
+# vm: timeout 600
+#
 # Chains: a file system on a base, an overlay over its compressed copy, over a raw file, over
 # both; what the base holds is there, what is written stays, and the base is not touched.
 
