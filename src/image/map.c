@@ -132,6 +132,7 @@ int map_chain(struct part *part)
 		part->node = &part->image->top;
 		part->reach = part->len;
 	}
+	must(part->reach <= part->len);
 	for (;;) {
 		const struct node *node = part->node;
 		uint64_t size = node->geo.size_bytes;

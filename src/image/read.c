@@ -75,6 +75,8 @@ static enum step read_step(struct task *t)
 		part_leave(part);
 		if (part->unpacked)
 			return park(t, wait, R_UNPACKED);
+		/* From the top: the part may have become shorter since the walk began. */
+		part->node = NULL;
 		return park(t, wait, R_MAP);
 	}
 	case R_UNPACKED: {
