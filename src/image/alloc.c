@@ -44,7 +44,8 @@
  *	RETURN      -> DROP CLOSE_WRITE
  *	CLOSE_WRITE -> CLOSE_SYNC~
  *	CLOSE_SYNC  -> CLOSED CLOSE_SYNCED~
- *	CLOSE_SYNCED -> TRIM
+ *	CLOSE_SYNCED -> CLOSED CLOSE_BELIEVE
+ *	CLOSE_BELIEVE -> CLOSED CLOSE_BELIEVE* TRIM
  *	TRIM        -> CLOSED TRIM TRIM~ TRUNCATE
  *	TRUNCATE    -> CLOSED~
  *	CLOSED      -> DONE
@@ -52,8 +53,8 @@
 #define ALLOC_LIST(s) \
 	s(A_LOOK) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) s(A_PUNCHED) s(A_WRITE) \
 		s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) s(A_RETURN) \
-			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_TRIM) s(A_TRUNCATE) \
-				s(A_CLOSED)
+			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_CLOSE_BELIEVE) \
+				s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -537,7 +538,17 @@ static enum step alloc_step(struct task *t)
 
 	case A_CLOSE_SYNCED:
 		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? A_CLOSED : A_CLOSE_BELIEVE);
+
+	case A_CLOSE_BELIEVE: {
+		/* A flush that nobody asked for may still be under way. */
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, A_CLOSE_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, A_CLOSED);
 		return go(t, A_TRIM);
+	}
 
 	case A_TRIM:
 		return trim(t, image);
