@@ -19,6 +19,7 @@
 #define LIMIT_SNAPSHOTS 65536u
 #define LIMIT_BACKING_NAME 1023u
 #define LIMIT_BACKING_FORMAT 15u
+#define LIMIT_CHAIN 64u /* an image and all that lies below it */
 #define LIMIT_HOST_OFFSET (UINT64_C(1) << 56) /* bits 9..55 of a table entry */
 #define LIMIT_SLICE_BYTES 4096u
 #define LIMIT_L2_CACHE_DEFAULT (32 * MIB)

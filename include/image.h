@@ -15,13 +15,26 @@
 
 struct image;
 
+/* How a chain of backing files is opened; the engine knows no paths. */
+struct image_files {
+	/*
+	 * Open the file that the header of @above names @name, for reading only; it outlives the
+	 * image.  -errno with the sentence in @why.
+	 */
+	int (*open_below)(void *arg, const struct host_file *above, const char *name,
+			  struct host_file **file, struct why *why);
+	void *arg;
+	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
+};
+
 struct image_options {
 	bool read_only;
-	uint64_t l2_cache_bytes; /* 0: as much as maps the whole disk, within LIMIT_L2_CACHE_DEFAULT */
+	uint64_t l2_cache_bytes; /* of each layer; 0: as much as maps the whole disk, within LIMIT_L2_CACHE_DEFAULT */
 	unsigned reqs_per_lane; /* requests that one lane may have in the engine at a time */
 	unsigned lanes; /* how many; the last one also runs the background jobs */
 	struct lane *const *lane; /* by id; initialised, outlive the image */
 	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
+	struct image_files files;
 };
 
 /* Facts for whoever presents the image. */
@@ -31,6 +44,7 @@ struct image_info {
 	unsigned version;
 	bool read_only;
 	bool discards; /* a discarded range may be given back to the host */
+	unsigned layers; /* 1: no backing file */
 };
 
 /* Counters since open; a snapshot, each exact. */
@@ -42,11 +56,12 @@ struct image_stats {
 	uint64_t slice_writes;
 	uint64_t clusters_allocated; /* linked or given back, by requests */
 	uint64_t clusters_released; /* references dropped */
+	uint64_t clusters_unpacked; /* decompressed */
 };
 
 /*
  * Read header and tables, validate all of it (qcow2 specification: header, L1, refcount table),
- * and make an image.  Blocking; before lanes run; writes nothing.  @file outlives the image.
+ * of the whole chain, and make an image.  Blocking; before lanes run; writes nothing.  @file outlives the image.
  * Errors: -EINVAL malformed, -ENOTSUP a feature that is not supported, -EIO, -ENOMEM; the
  * sentence is in @why.
  */
@@ -98,7 +113,12 @@ struct image_stats image_stats(const struct image *image);
 	m(SYNC_ERROR_IGNORED) /* a failed fsync does not latch */ \
 	m(FLUSH_JOINS_RUNNING) /* a flush is content with the run under way */ \
 	m(NO_REFBLOCK_SYNC) /* refcount table points at a block that is not durable */ \
-	m(NO_COPY) /* copy on write without the copy */
+	m(NO_COPY) /* copy on write without the copy */ \
+	m(NO_BACKING_COPY) /* the rest of a new cluster is not copied from the backing file */ \
+	m(ONE_PACKED_REFERENCE) /* a compressed cluster gives up its first host cluster only */ \
+	m(NO_UNPACK_WAKE) /* a decompressed cluster does not wake who waits for it */ \
+	m(NO_UNPACK_EPOCH) /* a compressed stream may be replaced while it is read */ \
+	m(DISCARD_UNCOVERS) /* discard leaves an absent entry over a backing file */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

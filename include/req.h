@@ -8,7 +8,9 @@
 #include "task.h"
 
 struct image;
+struct node;
 struct slice;
+struct unpacked;
 
 enum req_op { REQ_READ, REQ_WRITE, REQ_FLUSH, REQ_DISCARD, REQ_WRITE_ZEROES };
 
@@ -36,13 +38,16 @@ enum extent_kind {
 	EXTENT_DATA, /* bytes at host */
 	EXTENT_ZERO, /* reads as zeros, explicitly; host is set when the space is preallocated */
 	EXTENT_ABSENT, /* nothing in this file: backing, or zeros */
+	EXTENT_PACKED, /* a compressed cluster, or a piece of one */
 };
 
 struct extent {
 	enum extent_kind kind;
 	bool in_place; /* DATA or preallocated ZERO whose clusters are ours alone (COPIED) */
-	struct host host; /* of the first byte; meaningful for DATA and preallocated ZERO */
 	bool preallocated; /* ZERO with host clusters */
+	bool backed; /* there is a layer below: what is absent here may be there */
+	struct host host; /* of the first byte; meaningful for DATA and preallocated ZERO */
+	uint64_t entry; /* PACKED: the entry of the L2 table */
 	uint64_t len; /* bytes, from the guest offset that was asked for */
 };
 
@@ -60,6 +65,9 @@ struct part {
 	uint64_t len; /* ... and how many */
 	struct span span; /* of the first byte; zeros for a write of zeros */
 	struct extent extent; /* the decision at hand; extent.len bytes of the above */
+	struct node *node; /* the layer that the look-up has come to; NULL: none yet */
+	uint64_t reach; /* bytes that are absent in all layers above it */
+	struct unpacked *unpacked; /* a decompressed cluster that is waited for */
 	struct slice *held; /* a slice that was loaded for this part, until it has looked */
 	struct slice *slice; /* pinned while claimed */
 	uint64_t host_cluster; /* newly allocated, first of extent.len's clusters; 0: none */
@@ -90,7 +98,8 @@ struct req {
 	unsigned flags; /* enum req_flags */
 	struct guest guest; /* first byte; a multiple of SECTOR_SIZE */
 	uint64_t len; /* bytes; a multiple of SECTOR_SIZE; 0 for REQ_FLUSH only */
-	struct span span; /* READ: destination, WRITE: source; else unused */
+	/* READ: destination, WRITE: source; else unused.  Compressed clusters need memory to go to. */
+	struct span span;
 	/* On the lane that submitted it, exactly once; may submit again. */
 	void (*done)(struct req *req);
 

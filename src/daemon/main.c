@@ -6,6 +6,7 @@
  * are taken before the image is read, the image is known to be good before a device is made, and
  * privileges go when the device is there.
  */
+#include "backing.h"
 #include "device.h"
 #include "file.h"
 #include "image.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct run run;
 	struct file file;
 	bool file_is_open;
+	struct backing backing;
 	struct device *device; /* NULL until it is prepared */
 	struct service service;
 	bool service_is_made;
@@ -158,8 +160,14 @@ static int open_image(struct daemon *daemon, struct why *why)
 		.reqs_per_lane = (unsigned)options->depth,
 		.lanes = device_lanes(daemon->device) + 1,
 		.lane = daemon->lane,
+		.files = {
+			.open_below = backing_open,
+			.arg = &daemon->backing,
+			.backing_format = options->backing_format,
+		},
 	};
 
+	backing_init(&daemon->backing, &daemon->file, &options->allow, true);
 	return image_open(&daemon->image, &daemon->file.host, &how, why);
 }
 
@@ -172,6 +180,8 @@ static void drop_on_thread(void *arg)
 static int start(struct daemon *daemon, struct why *why)
 {
 	int err = make_lanes(daemon, why);
+	const int *fd;
+	unsigned files;
 
 	if (!err)
 		err = open_file(daemon, why);
@@ -182,9 +192,10 @@ static int start(struct daemon *daemon, struct why *why)
 	if (err)
 		return err;
 	process_isolate();
-	err = service_start(&daemon->service, &daemon->file.fd, 1, why);
+	fd = backing_fds(&daemon->backing, &files);
+	err = service_start(&daemon->service, fd, files, why);
 	if (!err)
-		err = device_start(daemon->device, daemon->image, &daemon->file.fd, 1, why);
+		err = device_start(daemon->device, daemon->image, fd, files, why);
 	if (err)
 		return err;
 	device_on_each_thread(daemon->device, drop_on_thread, NULL);
@@ -236,9 +247,10 @@ static void log_stats(const struct daemon *daemon)
 	struct image_stats stats = image_stats(daemon->image);
 
 	log_debug(
-		"%s: %llu clusters allocated, %llu released, %llu slices read, %llu written, %llu syncs",
+		"%s: %llu clusters allocated, %llu released, %llu decompressed, %llu slices read, %llu written, %llu syncs",
 		daemon->options.image, (unsigned long long)stats.clusters_allocated,
-		(unsigned long long)stats.clusters_released, (unsigned long long)stats.slice_loads,
+		(unsigned long long)stats.clusters_released,
+		(unsigned long long)stats.clusters_unpacked, (unsigned long long)stats.slice_loads,
 		(unsigned long long)stats.slice_writes, (unsigned long long)stats.syncs);
 }
 
@@ -289,6 +301,7 @@ static void release(struct daemon *daemon)
 		device_free(daemon->device);
 	if (daemon->service_is_made)
 		service_release(&daemon->service);
+	backing_close(&daemon->backing);
 	if (daemon->file_is_open)
 		file_close(&daemon->file);
 	free(daemon->lane);

@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@
 #define L2_CACHE_LEAST (64 * KIB)
 #define L2_CACHE_MOST (64 * GIB)
 
-enum kind { FLAG, TEXT, NUMBER, SIZE, CACHE };
+enum kind { FLAG, TEXT, NUMBER, SIZE, CACHE, FORMAT, FOLDER };
 
 struct option_row {
 	const char *name;
@@ -41,6 +42,14 @@ static const struct option_row rows[] = {
 	{ "cache", "none|writeback",
 	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)",
 	  CACHE, AT(cache), 0, 0, 0 },
+	{ "backing-format", "raw|qcow2",
+	  "what backing files are whose format the image does not record\n"
+	  "(default: refuse such images)",
+	  FORMAT, AT(backing_format), 0, 0, 0 },
+	{ "allow-path", "DIR",
+	  "refuse backing files that are not below DIR; may be given more than\n"
+	  "once (default: allow all)",
+	  FOLDER, AT(allow), 0, 0, 0 },
 	{ "max-io", "SIZE", "largest read or write request (default: 1M, at most 32M)", SIZE,
 	  AT(max_io), DEVICE_MAX_IO_LEAST, DEVICE_MAX_IO_MOST, 4 * KIB },
 	{ "l2-cache", "SIZE",
@@ -120,6 +129,26 @@ static int parse_cache(const char *text, enum cache *cache, struct why *why)
 	return 0;
 }
 
+static int parse_format(const char *text, const char **format, struct why *why)
+{
+	if (strcmp(text, "raw") != 0 && strcmp(text, "qcow2") != 0)
+		return why_set(why, -EINVAL, "--backing-format %s: must be raw or qcow2", text);
+	*format = text;
+	return 0;
+}
+
+static int parse_folder(const char *text, struct allow_paths *allow, struct why *why)
+{
+	char resolved[PATH_MAX];
+
+	if (allow->count == ALLOW_PATHS_MAX)
+		return why_set(why, -EINVAL, "--allow-path: more than %d times", ALLOW_PATHS_MAX);
+	if (!realpath(text, resolved))
+		return why_set(why, -EINVAL, "--allow-path %s: %m", text);
+	allow->path[allow->count++] = text;
+	return 0;
+}
+
 static int parse_row(struct options *options, const struct option_row *row, const char *text,
 		     struct why *why)
 {
@@ -137,6 +166,10 @@ static int parse_row(struct options *options, const struct option_row *row, cons
 		return parse_limited(row, text, field, why);
 	case CACHE:
 		return parse_cache(text, field, why);
+	case FORMAT:
+		return parse_format(text, field, why);
+	case FOLDER:
+		return parse_folder(text, field, why);
 	}
 	return 0;
 }
@@ -209,11 +242,14 @@ void options_help(void)
 	printf("Usage: qcow2-ublkd --image PATH [OPTION...]\n"
 	       "Serve a qcow2 image as the block device /dev/ublkbN until SIGTERM or SIGINT.\n\n");
 	for (size_t r = 0; r < ROWS; r++) {
-		char left[32];
+		char left[64];
 
 		snprintf(left, sizeof(left), "--%s%s%s", rows[r].name, rows[r].argument ? " " : "",
 			 rows[r].argument ? rows[r].argument : "");
-		printf("  %-22s  ", left);
+		if (strlen(left) > 22)
+			printf("  %s\n%26s", left, "");
+		else
+			printf("  %-22s  ", left);
 		for (const char *c = rows[r].help; *c; c++) {
 			putchar(*c);
 			if (*c == '\n')

@@ -3,12 +3,15 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include "backing.h"
 #include "base.h"
 
 enum cache { CACHE_NONE, CACHE_WRITEBACK };
 
 struct options {
 	const char *image;
+	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
+	struct allow_paths allow;
 	const char *run; /* NULL: none */
 	uint64_t queues;
 	uint64_t depth;

@@ -61,14 +61,15 @@ bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
 {
 	uint64_t end = cluster + clusters;
 
-	if (end > LIMIT_HOST_OFFSET >> image->geo.cluster_bits)
+	if (end > LIMIT_HOST_OFFSET >> image->top.geo.cluster_bits)
 		return false;
-	return !image->file->fixed_size || end << image->geo.cluster_bits <= image->file->size;
+	return !image->top.file->fixed_size ||
+	       end << image->top.geo.cluster_bits <= image->top.file->size;
 }
 
 bool alloc_never_written(const struct image *image, uint64_t cluster)
 {
-	return cluster >= image->alloc.tail && !image->file->fixed_size;
+	return cluster >= image->alloc.tail && !image->top.file->fixed_size;
 }
 
 static struct alloc *alloc_of(struct task *t)
@@ -102,7 +103,7 @@ static bool take_order(struct image *image)
 		unsigned id = (alloc->lane + i) % image->lanes;
 		struct reserve *reserve = &image->lane[id].reserve;
 		uint64_t first =
-			max_u64(BATCH_FIRST_BYTES >> image->geo.cluster_bits, BATCH_FIRST_MIN);
+			max_u64(BATCH_FIRST_BYTES >> image->top.geo.cluster_bits, BATCH_FIRST_MIN);
 
 		if (!reserve->wanted)
 			continue;
@@ -120,8 +121,8 @@ static bool take_order(struct image *image)
 
 static void punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters)
 {
-	io_start(&image->alloc.task, io, IO_PUNCH, image->file->index, span_memory(NULL),
-		 cluster_host(&image->geo, cluster), clusters << image->geo.cluster_bits);
+	io_start(&image->alloc.task, io, IO_PUNCH, image->top.file->index, span_memory(NULL),
+		 cluster_host(&image->top.geo, cluster), clusters << image->top.geo.cluster_bits);
 }
 
 /* One reference to @cluster less; true when it was the last. */
@@ -131,7 +132,7 @@ static bool drop_reference(struct image *image, struct ref_piece *piece, uint64_
 
 	if (refcount == 0) {
 		log_error("%s: refcount of cluster %llu is too low; run qemu-img check",
-			  image->file->name, (unsigned long long)cluster);
+			  image->top.file->name, (unsigned long long)cluster);
 		return false;
 	}
 	piece_set(image, piece, cluster, refcount - 1);
@@ -144,7 +145,7 @@ static void drop_in_piece(struct image *image, struct ref_piece *piece, struct r
 {
 	struct alloc *alloc = &image->alloc;
 	uint64_t end = min_u64(release->cluster + release->count,
-			       piece_end(&image->geo, release->cluster));
+			       piece_end(&image->top.geo, release->cluster));
 	uint64_t freed_first = 0, freed = 0, at = release->cluster;
 	unsigned punches = 0;
 
@@ -185,7 +186,8 @@ static enum step drop(struct task *t, struct image *image)
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
 	if (release->count && !image_broken(image))
 		log_error("%s: cannot drop references to %u clusters from %llu; they leak",
-			  image->file->name, release->count, (unsigned long long)release->cluster);
+			  image->top.file->name, release->count,
+			  (unsigned long long)release->cluster);
 	t->err = 0;
 	list_del(&release->link);
 	if (release != &alloc->old_table && release != &alloc->returned)
@@ -200,7 +202,7 @@ static void punched(struct task *t, struct image *image)
 
 	if (t->err && !alloc->no_punch)
 		log_info("%s: cannot punch holes (error %d); freed space stays with the file",
-			 image->file->name, -t->err);
+			 image->top.file->name, -t->err);
 	if (t->err)
 		alloc->no_punch = true;
 	t->err = 0;
@@ -216,12 +218,12 @@ static bool overlaps(uint64_t a, uint64_t a_count, uint64_t b, uint64_t b_count)
 /* What is always in use, whatever its refcount says. */
 static bool holds_metadata(const struct image *image, uint64_t cluster, uint64_t clusters)
 {
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	const struct alloc *alloc = &image->alloc;
 
 	return overlaps(cluster, clusters, 0, 1) ||
-	       overlaps(cluster, clusters, host_cluster(geo, image->header.l1),
-			div_round_up(image->l1_bytes, geo->cluster_bytes)) ||
+	       overlaps(cluster, clusters, host_cluster(geo, image->top.header.l1),
+			div_round_up(image->top.l1_bytes, geo->cluster_bytes)) ||
 	       overlaps(cluster, clusters, host_cluster(geo, alloc->table_host),
 			alloc->table_clusters);
 }
@@ -267,7 +269,7 @@ static int search_piece(struct image *image, struct ref_piece *piece, uint64_t *
 		if (holds_metadata(image, first, last - first)) {
 			log_error("%s: metadata in clusters %llu to %llu has no refcount; "
 				  "run qemu-img check -r all",
-				  image->file->name, (unsigned long long)first,
+				  image->top.file->name, (unsigned long long)first,
 				  (unsigned long long)last - 1);
 			return -EIO;
 		}
@@ -285,15 +287,15 @@ static enum step find(struct task *t, struct image *image)
 	struct alloc *alloc = &image->alloc;
 	bool below = alloc->scan < alloc->tail && alloc->budget > 0;
 	uint64_t at = below ? alloc->scan : alloc->tail;
-	uint64_t end = piece_end(&image->geo, at);
+	uint64_t end = piece_end(&image->top.geo, at);
 	struct ref_piece *piece;
 
 	if (alloc->got >= alloc->want || alloc->founds == RESERVE_RUNS)
 		return go(t, A_SIZE);
 	if (!alloc_fits(image, at, 1))
 		return alloc->got ? go(t, A_SIZE) : fail(t, -ENOSPC, A_FAIL);
-	if (image->file->fixed_size)
-		end = min_u64(end, image->file->size >> image->geo.cluster_bits);
+	if (image->top.file->fixed_size)
+		end = min_u64(end, image->top.file->size >> image->top.geo.cluster_bits);
 	if (below)
 		end = min_u64(end, alloc->tail);
 
@@ -330,7 +332,7 @@ static uint64_t found_end_bytes(const struct image *image)
 
 	for (uint32_t i = 0; i < alloc->founds; i++)
 		end = max_u64(end, alloc->found[i].cluster + alloc->found[i].count);
-	return end << image->geo.cluster_bits;
+	return end << image->top.geo.cluster_bits;
 }
 
 static void punch_found(struct image *image)
@@ -398,7 +400,7 @@ static bool next_returned(struct image *image)
 static enum step trim(struct task *t, struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t floor = div_round_up(alloc->opened_bytes, image->geo.cluster_bytes);
+	uint64_t floor = div_round_up(alloc->opened_bytes, image->top.geo.cluster_bytes);
 	struct ref_piece *piece;
 
 	if (alloc->trim <= floor || t->err)
@@ -424,10 +426,10 @@ static void start_truncate(struct task *t, struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
 	uint64_t end = max_u64(alloc->trim, alloc->grow.unlinked + 1);
-	uint64_t bytes = max_u64(end << image->geo.cluster_bits, alloc->opened_bytes);
+	uint64_t bytes = max_u64(end << image->top.geo.cluster_bits, alloc->opened_bytes);
 
-	if (bytes < alloc->file_bytes && !image->file->fixed_size)
-		io_start(t, &alloc->io[0], IO_TRUNCATE, image->file->index, span_memory(NULL),
+	if (bytes < alloc->file_bytes && !image->top.file->fixed_size)
+		io_start(t, &alloc->io[0], IO_TRUNCATE, image->top.file->index, span_memory(NULL),
 			 (struct host){ bytes }, 0);
 }
 
@@ -465,7 +467,7 @@ static enum step alloc_step(struct task *t)
 
 	case A_SIZE:
 		if (found_end_bytes(image) > alloc->file_bytes)
-			io_start(t, &alloc->io[0], IO_TRUNCATE, image->file->index,
+			io_start(t, &alloc->io[0], IO_TRUNCATE, image->top.file->index,
 				 span_memory(NULL), (struct host){ found_end_bytes(image) }, 0);
 		return await_io(t, A_PUNCH);
 
@@ -534,7 +536,7 @@ static enum step alloc_step(struct task *t)
 		if (t->err)
 			return go(t, A_CLOSED);
 		pieces_written(image);
-		alloc->trim = div_round_up(alloc->file_bytes, image->geo.cluster_bytes);
+		alloc->trim = div_round_up(alloc->file_bytes, image->top.geo.cluster_bytes);
 		sync_start(image, t, &alloc->io[0], SYNC_ALLOC);
 		return await_io(t, A_CLOSE_SYNCED);
 
@@ -543,6 +545,7 @@ static enum step alloc_step(struct task *t)
 		return go(t, t->err ? A_CLOSED : A_CLOSE_BELIEVE);
 
 	case A_CLOSE_BELIEVE: {
+		/* A flush that nobody asked for may still be under way. */
 		CRITICAL(&image->flush.lock);
 		if (!sync_believable(image, &alloc->sync_wait))
 			return park(t, &image->syncs.waiters, A_CLOSE_BELIEVE);
@@ -583,21 +586,22 @@ void alloc_close_start(struct image *image)
 static int read_table(struct image *image, struct why *why)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t bytes = (uint64_t)alloc->table_clusters << image->geo.cluster_bits;
+	uint64_t bytes = (uint64_t)alloc->table_clusters << image->top.geo.cluster_bits;
 
 	alloc->table = mmap(NULL, LIMIT_REFCOUNT_TABLE_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (alloc->table == MAP_FAILED) {
 		alloc->table = NULL;
 		return why_set(why, -ENOMEM, "%s: not enough memory for the refcount table",
-			       image->file->name);
+			       image->top.file->name);
 	}
 
-	int64_t got = image->file->read(image->file, alloc->table, bytes, alloc->table_host.byte);
+	int64_t got =
+		image->top.file->read(image->top.file, alloc->table, bytes, alloc->table_host.byte);
 
 	if (got < 0)
 		return why_set(why, (int)got, "%s: cannot read the refcount table: %s",
-			       image->file->name, strerror((int)-got));
+			       image->top.file->name, strerror((int)-got));
 	return 0;
 }
 
@@ -613,15 +617,15 @@ static void alloc_init(struct image *image)
 	waitq_init(&alloc->idle);
 	waitq_init(&alloc->closed);
 	alloc->image = image;
-	alloc->table_host = image->header.refcount_table;
-	alloc->table_clusters = image->header.refcount_table_clusters;
-	alloc->table_entries = ((uint64_t)alloc->table_clusters << image->geo.cluster_bits) /
+	alloc->table_host = image->top.header.refcount_table;
+	alloc->table_clusters = image->top.header.refcount_table_clusters;
+	alloc->table_entries = ((uint64_t)alloc->table_clusters << image->top.geo.cluster_bits) /
 			       sizeof(*alloc->table);
-	alloc->file_bytes = image->file->size;
-	alloc->opened_bytes = image->file->size;
-	alloc->tail = image->file->fixed_size ?
+	alloc->file_bytes = image->top.file->size;
+	alloc->opened_bytes = image->top.file->size;
+	alloc->tail = image->top.file->fixed_size ?
 			      0 :
-			      div_round_up(image->file->size, image->geo.cluster_bytes);
+			      div_round_up(image->top.file->size, image->top.geo.cluster_bytes);
 	task_init(&alloc->task, service_lane(image), &alloc_machine, A_LOOK);
 	/* Parked from the start: the service lane need not run before there is something to do. */
 	list_add_tail(&alloc->idle.tasks, &alloc->task.link);
@@ -635,7 +639,7 @@ int alloc_open(struct image *image, struct why *why)
 
 	if (!err && refblock_open(image))
 		err = why_set(why, -ENOMEM, "%s: not enough memory for refcounts",
-			      image->file->name);
+			      image->top.file->name);
 	return err;
 }
 

@@ -26,15 +26,15 @@
 #define LOAD_LIST(s) s(L_READ) s(L_LOADED)
 MACHINE_STATES(load, LOAD_LIST);
 
-static struct host slice_host(const struct image *image, uint64_t index)
+static struct host slice_host(const struct node *node, uint64_t index)
 {
-	unsigned slices_bits = image->geo.cluster_bits - image->geo.slice_bits;
-	struct l1_entry table = l1_decode(&image->geo, be64_load(&image->l1[index >> slices_bits]));
+	unsigned slices_bits = node->geo.cluster_bits - node->geo.slice_bits;
+	struct l1_entry table = l1_decode(&node->geo, be64_load(&node->l1[index >> slices_bits]));
 	uint64_t slice = index & ((UINT64_C(1) << slices_bits) - 1);
 
 	if (table.kind != L1_TABLE)
 		return (struct host){ 0 };
-	return (struct host){ table.host.byte + (slice << image->geo.slice_bits) };
+	return (struct host){ table.host.byte + (slice << node->geo.slice_bits) };
 }
 
 /* Pin it for each of the parts that wait for it; they are parked, so they are ours to touch. */
@@ -60,7 +60,7 @@ void slice_looked_locked(struct part *part)
 /* What was loaded is there for all, or it is not and they hear why. */
 static void slice_loaded(struct slice *slice, int err)
 {
-	_Atomic uintptr_t *cell = &slice->image->cache.directory[slice->index];
+	_Atomic uintptr_t *cell = &slice->node->cache.directory[slice->index];
 
 	if (err) {
 		atomic_store_explicit(cell, 0, memory_order_release);
@@ -80,18 +80,19 @@ static void slice_loaded(struct slice *slice, int err)
 static enum step load_step(struct task *t)
 {
 	struct slice *slice = container_of(t, struct slice, load);
-	struct image *image = slice->image;
+	struct node *node = slice->node;
+	struct image *image = node->image;
 
 	switch (t->state) {
 	case L_READ: {
 		/* A table that is being replaced by an own copy must not go while it is read. */
 		slice->epoch = epoch_enter(image, &image_lane(image, t->lane)->epoch);
-		struct host host = slice_host(image, slice->index);
+		struct host host = slice_host(node, slice->index);
 		count(&image->counters.slice_loads, 1);
 		if (!host.byte)
 			return fail(t, -EIO, L_LOADED);
-		io_start(t, &slice->io, IO_READ, image->file->index, span_memory(slice->entries),
-			 host, image->geo.slice_bytes);
+		io_start(t, &slice->io, IO_READ, node->file->index, span_memory(slice->entries),
+			 host, node->geo.slice_bytes);
 		return await_io(t, L_LOADED);
 	}
 	case L_LOADED: {
@@ -124,10 +125,9 @@ static struct slice *shard_evict(struct shard *shard)
 	return NULL;
 }
 
-static void slice_replace(struct image *image, struct slice *slice, uint64_t index,
-			  struct lane *lane)
+static void slice_replace(struct node *node, struct slice *slice, uint64_t index, struct lane *lane)
 {
-	_Atomic uintptr_t *directory = image->cache.directory;
+	_Atomic uintptr_t *directory = node->cache.directory;
 
 	if (slice->index != SLICE_NONE)
 		atomic_store(&directory[slice->index], 0);
@@ -140,10 +140,22 @@ static void slice_replace(struct image *image, struct slice *slice, uint64_t ind
 	task_wake(&slice->load);
 }
 
-struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane, struct waitq **wait)
+/*
+ * What to wait for when nothing can be evicted.  Below the top nothing is ever dirty: who keeps a
+ * slice there is about to look at it, or loads it.
+ */
+static struct waitq *starved(struct node *node, struct shard *shard)
 {
-	struct shard *shard = cache_shard(image, index);
-	uintptr_t seen = atomic_load_explicit(&image->cache.directory[index], memory_order_relaxed);
+	if (node != &node->image->top)
+		return &shard->starved;
+	writeback_want(node->image);
+	return image_broken(node->image) ? NULL : &shard->starved;
+}
+
+struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait)
+{
+	struct shard *shard = cache_shard(node, index);
+	uintptr_t seen = atomic_load_explicit(&node->cache.directory[index], memory_order_relaxed);
 	struct slice *slice = (struct slice *)(seen & ~SLICE_IS_LOADING);
 
 	if (slice && slice->state == SLICE_VALID) {
@@ -153,11 +165,10 @@ struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane, 
 	if (!slice) {
 		slice = shard_evict(shard);
 		if (!slice) {
-			writeback_want(image);
-			*wait = image_broken(image) ? NULL : &shard->starved;
+			*wait = starved(node, shard);
 			return NULL;
 		}
-		slice_replace(image, slice, index, lane);
+		slice_replace(node, slice, index, lane);
 	}
 	*wait = &slice->loaded;
 	return NULL;
@@ -192,19 +203,19 @@ static void *map_memory(size_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void slice_init(struct image *image, struct shard *shard, struct slice *slice, uint64_t nth)
+static void slice_init(struct node *node, struct shard *shard, struct slice *slice, uint64_t nth)
 {
-	slice->entries = (void *)((uint8_t *)image->cache.memory + nth * image->geo.slice_bytes);
+	slice->entries = (void *)((uint8_t *)node->cache.memory + nth * node->geo.slice_bytes);
 	slice->index = SLICE_NONE;
 	slice->shard = shard;
-	slice->image = image;
+	slice->node = node;
 	waitq_init(&slice->loaded);
 	list_init(&slice->dirty_link);
 }
 
-static void shards_init(struct image *image)
+static void shards_init(struct node *node)
 {
-	struct cache *cache = &image->cache;
+	struct cache *cache = &node->cache;
 	uint64_t nth = 0;
 
 	for (uint32_t i = 0; i < cache->nshards; i++) {
@@ -217,14 +228,14 @@ static void shards_init(struct image *image)
 		shard->count =
 			cache->nslices / cache->nshards + (i < cache->nslices % cache->nshards);
 		for (uint32_t j = 0; j < shard->count; j++)
-			slice_init(image, shard, &shard->slices[j], nth++);
+			slice_init(node, shard, &shard->slices[j], nth++);
 	}
 }
 
-int cache_open(struct image *image, uint64_t bytes)
+int cache_open(struct node *node, uint64_t bytes)
 {
-	const struct geometry *geo = &image->geo;
-	struct cache *cache = &image->cache;
+	const struct geometry *geo = &node->geo;
+	struct cache *cache = &node->cache;
 	uint64_t covered = (uint64_t)1 << (geo->cluster_bits + geo->slice_entries_bits);
 	uint64_t all = max_u64(div_round_up(geo->size_bytes, covered), 1);
 
@@ -246,13 +257,13 @@ int cache_open(struct image *image, uint64_t bytes)
 	if (!cache->directory || !cache->memory || !cache->slices || !cache->shards)
 		return -ENOMEM;
 	memset(cache->shards, 0, cache->nshards * sizeof(*cache->shards));
-	shards_init(image);
+	shards_init(node);
 	return 0;
 }
 
-void cache_free(struct image *image)
+void cache_free(struct node *node)
 {
-	struct cache *cache = &image->cache;
+	struct cache *cache = &node->cache;
 
 	if (cache->directory)
 		munmap((void *)cache->directory,

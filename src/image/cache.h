@@ -6,12 +6,12 @@
 #include "engine.h"
 
 /* @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT.  -ENOMEM. */
-int cache_open(struct image *image, uint64_t bytes);
-void cache_free(struct image *image);
+int cache_open(struct node *node, uint64_t bytes);
+void cache_free(struct node *node);
 
-static inline struct shard *cache_shard(struct image *image, uint64_t slice_index)
+static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
 {
-	return &image->cache.shards[slice_index & (image->cache.nshards - 1)];
+	return &node->cache.shards[slice_index & (node->cache.nshards - 1)];
 }
 
 /*
@@ -19,8 +19,7 @@ static inline struct shard *cache_shard(struct image *image, uint64_t slice_inde
  * load has been started on @lane if need be), or NULL when the image is broken and nothing can
  * be evicted.  The L2 table exists.  Under the shard's lock.
  */
-struct slice *slice_get(struct image *image, uint64_t index, struct lane *lane,
-			struct waitq **wait);
+struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
 
 /* Keep a valid slice from being evicted.  Under the shard's lock. */
 void slice_pin(struct slice *slice);
@@ -48,10 +47,10 @@ void shard_relieve(struct shard *shard);
  * One entry without the lock: false when the slice is not there, or was just being replaced.
  * A slice's memory is never given back, so a stale look is harmless; the generation tells.
  */
-static inline bool slice_peek(const struct image *image, uint64_t index, uint32_t entry,
+static inline bool slice_peek(const struct node *node, uint64_t index, uint32_t entry,
 			      uint64_t *word)
 {
-	const _Atomic uintptr_t *cell = &image->cache.directory[index];
+	const _Atomic uintptr_t *cell = &node->cache.directory[index];
 	uintptr_t seen = atomic_load_explicit(cell, memory_order_acquire);
 
 	if (!seen || (seen & SLICE_IS_LOADING))
@@ -74,9 +73,9 @@ static inline bool slice_peek(const struct image *image, uint64_t index, uint32_
  * May a FUA write to a mapped cluster of this slice end with the data alone?  So when the slice
  * has no change that is not durable; without the lock, a stale "no" is only slower.
  */
-static inline bool slice_durable(const struct image *image, uint64_t index)
+static inline bool slice_durable(const struct node *node, uint64_t index)
 {
-	uintptr_t seen = atomic_load_explicit(&image->cache.directory[index], memory_order_acquire);
+	uintptr_t seen = atomic_load_explicit(&node->cache.directory[index], memory_order_acquire);
 
 	return seen && !(seen & SLICE_IS_LOADING) &&
 	       !atomic_load_explicit(&((struct slice *)seen)->unsynced, memory_order_acquire);

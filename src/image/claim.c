@@ -6,7 +6,7 @@
 
 struct claim *claim_in_the_way(struct shard *shard, struct part *part)
 {
-	const struct geometry *geo = &part->image->geo;
+	const struct geometry *geo = &part->image->top.geo;
 	uint64_t first = guest_cluster(geo, part->guest);
 
 	list_for_each(node, &shard->claims) {
@@ -24,7 +24,7 @@ struct claim *claim_in_the_way(struct shard *shard, struct part *part)
 
 void claim_begin(struct shard *shard, struct part *part, struct slice *slice)
 {
-	const struct geometry *geo = &part->image->geo;
+	const struct geometry *geo = &part->image->top.geo;
 	struct claim *claim = &part->claim;
 
 	must(!part->claimed);

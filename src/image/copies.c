@@ -2,13 +2,15 @@
 /* Buffers for copy on write; address space reserved at open, touched when used. */
 #include "copies.h"
 
+#include "part.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 
 int copies_open(struct image *image)
 {
 	struct copies *copies = &image->copies;
-	size_t bytes = (size_t)COPY_BUFFERS * 2 * image->geo.cluster_bytes;
+	size_t bytes = (size_t)COPY_BUFFERS * 2 * image->top.geo.cluster_bytes;
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -49,10 +51,52 @@ void copies_put(struct copies *copies, int buffer)
 
 void *copies_head(struct image *image, int buffer)
 {
-	return image->copies.memory + (size_t)buffer * 2 * image->geo.cluster_bytes;
+	return image->copies.memory + (size_t)buffer * 2 * image->top.geo.cluster_bytes;
 }
 
 void *copies_tail(struct image *image, int buffer)
 {
-	return (uint8_t *)copies_head(image, buffer) + image->geo.cluster_bytes;
+	return (uint8_t *)copies_head(image, buffer) + image->top.geo.cluster_bytes;
+}
+
+/* --- filling them ------------------------------------------------------------------------------------ */
+
+static void head_done(struct req *req)
+{
+	task_child_done(container_of(req, struct copy, head)->parent, req->result);
+}
+
+static void tail_done(struct req *req)
+{
+	task_child_done(container_of(req, struct copy, tail)->parent, req->result);
+}
+
+/* The ordinary way of a read, as a child of @part. */
+static void start_read(struct part *part, struct req *req, uint64_t guest, uint64_t len)
+{
+	req->op = REQ_READ;
+	req->guest.byte = guest;
+	req->len = len;
+	part->task.inflight++;
+	part_queue(part->image, part->task.lane, req);
+}
+
+void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes)
+{
+	struct image *image = part->image;
+	struct copy *copy = &image->copies.copy[part->copy_buffer];
+	uint8_t *tail = copies_tail(image, part->copy_buffer);
+	uint64_t end = part->guest.byte + part->extent.len;
+	uint64_t there = min_u64(tail_bytes, image->top.geo.size_bytes - end);
+
+	*copy = (struct copy){ .parent = &part->task };
+	copy->head.done = head_done;
+	copy->head.span = span_memory(copies_head(image, part->copy_buffer));
+	copy->tail.done = tail_done;
+	copy->tail.span = span_memory(tail);
+	memset(tail + there, 0, tail_bytes - there);
+	if (head_bytes)
+		start_read(part, &copy->head, part->guest.byte - head_bytes, head_bytes);
+	if (there)
+		start_read(part, &copy->tail, end, there);
 }

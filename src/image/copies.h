@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Buffers for copy on write: a head and a tail of up to a cluster each. */
+/* Copy on write: buffers for a head and a tail of up to a cluster each, and what fills them. */
 #ifndef COPIES_H
 #define COPIES_H
 
@@ -13,6 +13,13 @@ int copies_take(struct copies *copies);
 
 /* Takes copies->lock. */
 void copies_put(struct copies *copies, int buffer);
+
+/*
+ * Fill part->copy_buffer with what the guest reads in front of and behind part->extent, as children
+ * of the part; zeros behind the end of the disk.  The part has claimed the clusters, so the mapping
+ * stays as it is.
+ */
+void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes);
 
 /* What belongs in front of, and behind, the guest's bytes. */
 void *copies_head(struct image *image, int buffer);

@@ -11,6 +11,9 @@
  *	flush->lock (leaf)	dirty lists, releases, who flushes
  *	copies->lock (leaf)	the pool of copy buffers
  *	lane->post_lock (leaf)	inboxes
+ *
+ * Nodes below the top have shards too, whose locks rank as the top's.  unpack->lock is one lane's
+ * own and ranks as a shard's.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -55,7 +58,7 @@ struct slice {
 	uint32_t pins; /* may not be evicted */
 	uint64_t index; /* which slice of the disk */
 	struct shard *shard;
-	struct image *image;
+	struct node *node;
 	struct waitq loaded; /* while LOADING */
 	struct list dirty_link; /* flush->dirty, under flush->lock */
 	uint8_t epoch; /* entered for the load */
@@ -86,6 +89,33 @@ struct cache {
 };
 
 #define SLICE_IS_LOADING ((uintptr_t)1)
+
+/* --- nodes (node.c, chain.c): the layers of the chain ------------------------------------------- */
+
+/*
+ * One image file.  The top one is what the guest writes to; those below it never change, and say
+ * what is where the ones above them have nothing.
+ */
+struct node {
+	struct image *image;
+	struct host_file *file;
+	bool raw; /* guest bytes are host bytes; of the rest only geo.size_bytes is set */
+	struct geometry geo;
+	struct qcow2_header header;
+	uint8_t *header_sector; /* the first sector of the file as it is on disk */
+
+	struct be64_atomic
+		*l1; /* as on disk; the top's is changed under tables.lock and flush.lock */
+	uint32_t l1_entries;
+	size_t l1_bytes; /* of the allocation */
+	struct cache cache;
+
+	char *below_name; /* as the header has it; NULL: none */
+	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
+	struct node *below; /* NULL: what is absent here is zeros */
+	/* The guest's bytes from here on have nothing below them; a multiple of the cluster size. */
+	uint64_t backed_bytes;
+};
 
 /* --- making L2 tables (table.c) ------------------------------------------------------------------ */
 
@@ -288,12 +318,53 @@ struct alloc {
 	struct io io[RESERVE_RUNS];
 };
 
+/* --- compressed clusters (unpack.c) --------------------------------------------------------------------- */
+
+#define UNPACK_SLOTS 8
+
+enum unpacked_state { UNPACKED_FREE, UNPACKED_LOADING, UNPACKED_VALID };
+
+/* A compressed cluster, decompressed.  Guarded by unpack->lock. */
+struct unpacked {
+	enum unpacked_state state;
+	struct node *node;
+	uint64_t entry; /* of the L2 table: what is there never changes */
+	uint32_t users; /* parts that wait for it, or are about to look */
+	uint64_t used; /* when; for eviction */
+	uint8_t *bytes; /* a cluster */
+	uint8_t *stream; /* what is read from the file */
+	struct unpack *unpack;
+	struct waitq waiters; /* while LOADING */
+	struct task task;
+	struct io io;
+	uint8_t epoch; /* shared with the part that began; until the stream has been read */
+};
+
+/* A lane's own: the lock is never contended. */
+struct unpack {
+	pthread_mutex_t lock;
+	struct unpacked slot[UNPACK_SLOTS];
+	struct inflater *inflater;
+	uint8_t *memory;
+	size_t memory_bytes;
+	uint64_t clock;
+	struct waitq starved; /* for a slot that nobody uses */
+};
+
 /* --- copy on write --------------------------------------------------------------------------------------- */
 
 #define COPY_BUFFERS 16
 
+/* What a part that copies on write reads from the old mapping. */
+struct copy {
+	struct req head;
+	struct req tail;
+	struct task *parent;
+};
+
 struct copies {
 	pthread_mutex_t lock;
+	struct copy copy[COPY_BUFFERS];
 	uint8_t *memory; /* COPY_BUFFERS pairs of clusters: head and tail */
 	size_t memory_bytes;
 	bool busy[COPY_BUFFERS];
@@ -308,6 +379,7 @@ struct image_lane {
 	struct reserve reserve;
 	struct list free_parts;
 	struct part *parts;
+	struct unpack unpack;
 } __attribute__((aligned(CACHE_LINE)));
 
 struct counters {
@@ -318,6 +390,7 @@ struct counters {
 	_Atomic uint64_t slice_writes;
 	_Atomic uint64_t clusters_allocated;
 	_Atomic uint64_t clusters_released;
+	_Atomic uint64_t clusters_unpacked;
 };
 
 struct closer {
@@ -328,18 +401,11 @@ struct closer {
 };
 
 struct image {
-	struct host_file *file;
-	struct geometry geo;
-	struct qcow2_header header;
-	uint8_t *header_sector; /* the first sector of the file as it is on disk */
+	struct node top;
 	bool read_only;
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
 
-	struct be64_atomic *l1; /* as on disk; changed under tables.lock and flush.lock */
-	uint32_t l1_entries;
-	size_t l1_bytes; /* of the allocation */
-
-	void *zeros; /* a cluster of them, never written */
+	void *zeros; /* a cluster of the top node of them, never written */
 
 	unsigned lanes;
 	struct image_lane *lane; /* by id */

@@ -36,6 +36,18 @@ static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
 	}
 }
 
+/*
+ * Somebody of the same lane goes on with what was looked up inside @bucket: stays in until it
+ * leaves, too.  While who entered is still inside.
+ */
+static inline void epoch_share(struct epoch_lane *lane, uint8_t bucket)
+{
+	uint32_t live = atomic_load_explicit(&lane->live[bucket], memory_order_relaxed);
+
+	must(live > 0);
+	atomic_store_explicit(&lane->live[bucket], live + 1, memory_order_relaxed);
+}
+
 /* Out of line part of epoch_leave(): tell the allocator. */
 void epoch_ended(struct image *image);
 

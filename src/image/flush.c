@@ -143,7 +143,7 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 		      bool data_first)
 {
 	struct flush *flush = &image->flush;
-	uint64_t block = l1_index * sizeof(*image->l1) / L1_BLOCK_BYTES;
+	uint64_t block = l1_index * sizeof(*image->top.l1) / L1_BLOCK_BYTES;
 
 	if ((old_cluster && !flush->releases_free) ||
 	    (!flush->l1_dirty[block] && flush->l1_dirty_count >= FLUSH_L1_BLOCKS)) {
@@ -155,7 +155,7 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 		flush->l1_dirty_count++;
 	}
 	flush->data_first |= data_first;
-	be64_store(&image->l1[l1_index], entry);
+	be64_store(&image->top.l1[l1_index], entry);
 	if (old_cluster) {
 		flush->releases_free--;
 		release_add(image, old_cluster, 1);
@@ -167,7 +167,7 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 
 static uint8_t *slice_copy(const struct image *image, uint32_t nth)
 {
-	return image->flush.bounce + (size_t)nth * image->geo.slice_bytes;
+	return image->flush.bounce + (size_t)nth * image->top.geo.slice_bytes;
 }
 
 static uint8_t *l1_copy(const struct image *image, uint32_t nth)
@@ -200,18 +200,19 @@ static void freeze(struct image *image, struct part *part)
 static void copy_slice(struct image *image, struct slice *slice)
 {
 	struct flush *flush = &image->flush;
-	struct guest guest = { slice->index
-			       << (image->geo.cluster_bits + image->geo.slice_entries_bits) };
+	struct guest guest = { slice->index << (image->top.geo.cluster_bits +
+						image->top.geo.slice_entries_bits) };
 	struct l1_entry table =
-		l1_decode(&image->geo, be64_load(&image->l1[guest_l1_index(&image->geo, guest)]));
-	unsigned slices_bits = image->geo.cluster_bits - image->geo.slice_bits;
+		l1_decode(&image->top.geo,
+			  be64_load(&image->top.l1[guest_l1_index(&image->top.geo, guest)]));
+	unsigned slices_bits = image->top.geo.cluster_bits - image->top.geo.slice_bits;
 	uint64_t nth = slice->index & ((UINT64_C(1) << slices_bits) - 1);
 
 	must(slice->dirty);
 	must(table.kind == L1_TABLE);
 	must(table.copied);
-	memcpy(slice_copy(image, flush->cursor), slice->entries, image->geo.slice_bytes);
-	flush->frozen_off[flush->cursor] = table.host.byte + (nth << image->geo.slice_bits);
+	memcpy(slice_copy(image, flush->cursor), slice->entries, image->top.geo.slice_bytes);
+	flush->frozen_off[flush->cursor] = table.host.byte + (nth << image->top.geo.slice_bits);
 	slice->dirty = false;
 	slice->flushing = true;
 }
@@ -220,7 +221,7 @@ static void copy_slice(struct image *image, struct slice *slice)
 static void copy_l1(struct image *image)
 {
 	struct flush *flush = &image->flush;
-	uint32_t blocks = (uint32_t)div_round_up(image->l1_bytes, L1_BLOCK_BYTES);
+	uint32_t blocks = (uint32_t)div_round_up(image->top.l1_bytes, L1_BLOCK_BYTES);
 
 	flush->frozen_data_first = flush->data_first;
 	flush->data_first = false;
@@ -228,8 +229,8 @@ static void copy_l1(struct image *image)
 		if (!flush->l1_dirty[i])
 			continue;
 		memcpy(l1_copy(image, flush->l1_frozen_count),
-		       (const uint8_t *)image->l1 + (size_t)i * L1_BLOCK_BYTES,
-		       min_u64(L1_BLOCK_BYTES, image->l1_bytes - (uint64_t)i * L1_BLOCK_BYTES));
+		       (const uint8_t *)image->top.l1 + (size_t)i * L1_BLOCK_BYTES,
+		       min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - (uint64_t)i * L1_BLOCK_BYTES));
 		flush->l1_dirty[i] = 0;
 		flush->l1_frozen[flush->l1_frozen_count++] = i;
 	}
@@ -240,9 +241,10 @@ static void write_slice(struct task *t, struct image *image, struct io *io, uint
 	struct flush *flush = &image->flush;
 
 	if (mutant(LATE_SNAPSHOT))
-		memcpy(slice_copy(image, nth), flush->frozen[nth]->entries, image->geo.slice_bytes);
-	io_start(t, io, IO_WRITE, image->file->index, span_memory(slice_copy(image, nth)),
-		 (struct host){ flush->frozen_off[nth] }, image->geo.slice_bytes);
+		memcpy(slice_copy(image, nth), flush->frozen[nth]->entries,
+		       image->top.geo.slice_bytes);
+	io_start(t, io, IO_WRITE, image->top.file->index, span_memory(slice_copy(image, nth)),
+		 (struct host){ flush->frozen_off[nth] }, image->top.geo.slice_bytes);
 	count(&image->counters.slice_writes, 1);
 }
 
@@ -250,9 +252,9 @@ static void write_l1(struct task *t, struct image *image, struct io *io, uint32_
 {
 	uint64_t off = (uint64_t)image->flush.l1_frozen[nth] * L1_BLOCK_BYTES;
 
-	io_start(t, io, IO_WRITE, image->file->index, span_memory(l1_copy(image, nth)),
-		 (struct host){ image->header.l1.byte + off },
-		 min_u64(L1_BLOCK_BYTES, image->l1_bytes - off));
+	io_start(t, io, IO_WRITE, image->top.file->index, span_memory(l1_copy(image, nth)),
+		 (struct host){ image->top.header.l1.byte + off },
+		 min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - off));
 }
 
 /* The next FLUSH_IOS copies; false when all are written. */
@@ -463,13 +465,13 @@ static int flush_memory(struct image *image, uint32_t releases)
 {
 	struct flush *flush = &image->flush;
 
-	flush->bounce_bytes = (size_t)flush->dirty_max * image->geo.slice_bytes +
+	flush->bounce_bytes = (size_t)flush->dirty_max * image->top.geo.slice_bytes +
 			      (size_t)FLUSH_L1_BLOCKS * L1_BLOCK_BYTES;
 	flush->bounce = mmap(NULL, flush->bounce_bytes, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
 	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
-	flush->l1_dirty = calloc(div_round_up(image->l1_bytes, L1_BLOCK_BYTES) + 1, 1);
+	flush->l1_dirty = calloc(div_round_up(image->top.l1_bytes, L1_BLOCK_BYTES) + 1, 1);
 	flush->releases = calloc(releases, sizeof(*flush->releases));
 	if (flush->bounce == MAP_FAILED) {
 		flush->bounce = NULL;
@@ -493,7 +495,7 @@ int flush_open(struct image *image)
 	waitq_init(&flush->waiters);
 	waitq_init(&flush->starved);
 	waitq_init(&image->syncs.waiters);
-	flush->dirty_max = (uint32_t)min_u64(image->cache.nslices, DIRTY_MAX);
+	flush->dirty_max = (uint32_t)min_u64(image->top.cache.nslices, DIRTY_MAX);
 	releases = (uint32_t)min_u64(max_u64(flush->dirty_max * 8, RELEASES_MIN), RELEASES_MAX);
 	if (flush_memory(image, releases))
 		return -ENOMEM;

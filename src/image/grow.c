@@ -48,11 +48,11 @@ MACHINE_STATES(grow, GROW_LIST);
 
 static int plan_block(struct image *image, struct grow *grow)
 {
-	grow->first = grow->block << image->geo.refcount_block_bits;
-	grow->new_size = (grow->first + 1) << image->geo.cluster_bits;
+	grow->first = grow->block << image->top.geo.refcount_block_bits;
+	grow->new_size = (grow->first + 1) << image->top.geo.cluster_bits;
 	if (grow->block == 0) {
 		log_error("%s: cluster 0 has no refcount; run qemu-img check -r all",
-			  image->file->name);
+			  image->top.file->name);
 		return -EIO;
 	}
 	return alloc_fits(image, grow->first, 1) ? 0 : -ENOSPC;
@@ -62,8 +62,8 @@ static int plan_block(struct image *image, struct grow *grow)
 static void start_resize(struct image *image, struct grow *grow)
 {
 	if (grow->new_size > image->alloc.file_bytes)
-		io_start(&grow->task, &grow->io, IO_TRUNCATE, image->file->index, span_memory(NULL),
-			 (struct host){ grow->new_size }, 0);
+		io_start(&grow->task, &grow->io, IO_TRUNCATE, image->top.file->index,
+			 span_memory(NULL), (struct host){ grow->new_size }, 0);
 }
 
 static void resized(struct image *image, struct grow *grow)
@@ -74,14 +74,14 @@ static void resized(struct image *image, struct grow *grow)
 static void start_write(struct image *image, struct grow *grow, const void *bytes, uint64_t len,
 			struct host host)
 {
-	io_start(&grow->task, &grow->io, IO_WRITE, image->file->index, span_memory(bytes), host,
+	io_start(&grow->task, &grow->io, IO_WRITE, image->top.file->index, span_memory(bytes), host,
 		 len);
 }
 
 /* A slice of the new blocks: refcount 1 for the clusters [0, used) behind grow->first. */
 static void fill_bounce(struct image *image, struct grow *grow, uint64_t nth, uint64_t used)
 {
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	uint64_t first = nth << geo->slice_refcounts_bits;
 	uint64_t end = min_u64(first + (UINT64_C(1) << geo->slice_refcounts_bits), used);
 
@@ -94,10 +94,10 @@ static void fill_bounce(struct image *image, struct grow *grow, uint64_t nth, ui
 static void start_link(struct image *image, struct grow *grow)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t block = grow->first >> image->geo.refcount_block_bits;
+	uint64_t block = grow->first >> image->top.geo.refcount_block_bits;
 	uint64_t sector = round_down(block * sizeof(*alloc->table), SECTOR_SIZE);
 
-	alloc->table[block] = be64_make(cluster_host(&image->geo, grow->first).byte);
+	alloc->table[block] = be64_make(cluster_host(&image->top.geo, grow->first).byte);
 	start_write(image, grow, (const uint8_t *)alloc->table + sector, SECTOR_SIZE,
 		    (struct host){ alloc->table_host.byte + sector });
 }
@@ -106,7 +106,7 @@ static void start_link(struct image *image, struct grow *grow)
 
 static int plan_table(struct image *image, struct grow *grow)
 {
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	struct alloc *alloc = &image->alloc;
 	uint64_t per_block = UINT64_C(1) << geo->refcount_block_bits;
 	uint64_t per_cluster = geo->cluster_bytes / sizeof(*alloc->table);
@@ -134,13 +134,13 @@ static int plan_table(struct image *image, struct grow *grow)
 
 static struct host new_table(const struct image *image, const struct grow *grow)
 {
-	return cluster_host(&image->geo, grow->first + grow->blocks);
+	return cluster_host(&image->top.geo, grow->first + grow->blocks);
 }
 
 /* One more slice of the new blocks; those without a refcount stay unwritten, which is zeros. */
 static bool start_next_block_slice(struct image *image, struct grow *grow)
 {
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	uint64_t used = grow->blocks + grow->table_clusters;
 	uint64_t nth = grow->written;
 
@@ -157,12 +157,12 @@ static bool start_next_block_slice(struct image *image, struct grow *grow)
 static void start_table_write(struct image *image, struct grow *grow)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t entry = grow->first >> image->geo.refcount_block_bits;
+	uint64_t entry = grow->first >> image->top.geo.refcount_block_bits;
 
 	for (uint64_t i = 0; i < grow->blocks; i++)
 		alloc->table[entry + i] =
-			be64_make(cluster_host(&image->geo, grow->first + i).byte);
-	start_write(image, grow, alloc->table, grow->table_clusters << image->geo.cluster_bits,
+			be64_make(cluster_host(&image->top.geo, grow->first + i).byte);
+	start_write(image, grow, alloc->table, grow->table_clusters << image->top.geo.cluster_bits,
 		    new_table(image, grow));
 }
 
@@ -170,11 +170,11 @@ static void start_header_write(struct image *image, struct grow *grow)
 {
 	struct be64 off = be64_make(new_table(image, grow).byte);
 	struct be32 clusters = be32_make((uint32_t)grow->table_clusters);
-	uint8_t *at = image->header_sector + QCOW2_AT_REFCOUNT_TABLE;
+	uint8_t *at = image->top.header_sector + QCOW2_AT_REFCOUNT_TABLE;
 
 	memcpy(at, &off, sizeof(off));
 	memcpy(at + sizeof(off), &clusters, sizeof(clusters));
-	start_write(image, grow, image->header_sector, SECTOR_SIZE, (struct host){ 0 });
+	start_write(image, grow, image->top.header_sector, SECTOR_SIZE, (struct host){ 0 });
 }
 
 /* The header says so durably: the new table is the table, the old one is garbage. */
@@ -183,20 +183,20 @@ static void switch_table(struct image *image, struct grow *grow)
 	struct alloc *alloc = &image->alloc;
 	struct release *old = &alloc->old_table;
 
-	old->cluster = host_cluster(&image->geo, alloc->table_host);
+	old->cluster = host_cluster(&image->top.geo, alloc->table_host);
 	old->count = alloc->table_clusters;
 	list_add_tail(&alloc->work, &old->link);
 	alloc->table_host = new_table(image, grow);
 	alloc->table_clusters = (uint32_t)grow->table_clusters;
 	alloc->table_entries =
-		(grow->table_clusters << image->geo.cluster_bits) / sizeof(*alloc->table);
+		(grow->table_clusters << image->top.geo.cluster_bits) / sizeof(*alloc->table);
 }
 
 /* Entries of a table that did not come to be must not turn up in the next one. */
 static void forget_new_entries(struct image *image, struct grow *grow)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t entry = grow->first >> image->geo.refcount_block_bits;
+	uint64_t entry = grow->first >> image->top.geo.refcount_block_bits;
 
 	for (uint64_t i = entry; i < entry + grow->blocks; i++)
 		if (i >= alloc->table_entries)
@@ -236,8 +236,8 @@ static enum step grow_step(struct task *t)
 			return go(t, G_END);
 		resized(image, grow);
 		if (!alloc_never_written(image, grow->first))
-			start_write(image, grow, image->zeros, image->geo.cluster_bytes,
-				    cluster_host(&image->geo, grow->first));
+			start_write(image, grow, image->zeros, image->top.geo.cluster_bytes,
+				    cluster_host(&image->top.geo, grow->first));
 		alloc->tail = max_u64(alloc->tail, grow->first + 1);
 		return await_io(t, G_BLOCK_WRITE);
 
@@ -245,8 +245,8 @@ static enum step grow_step(struct task *t)
 		if (t->err)
 			return go(t, G_END);
 		fill_bounce(image, grow, 0, 1);
-		start_write(image, grow, grow->bounce, image->geo.slice_bytes,
-			    cluster_host(&image->geo, grow->first));
+		start_write(image, grow, grow->bounce, image->top.geo.slice_bytes,
+			    cluster_host(&image->top.geo, grow->first));
 		return await_io(t, G_BLOCK_SYNC);
 
 	case G_BLOCK_SYNC:
@@ -276,7 +276,8 @@ static enum step grow_step(struct task *t)
 
 	case G_LINK_SYNC:
 		if (t->err) {
-			alloc->table[grow->first >> image->geo.refcount_block_bits] = be64_make(0);
+			alloc->table[grow->first >> image->top.geo.refcount_block_bits] =
+				be64_make(0);
 			grow->unlinked = grow->first;
 			return go(t, G_END);
 		}
@@ -364,7 +365,7 @@ void grow_start(struct image *image, uint64_t cluster)
 {
 	struct grow *grow = &image->alloc.grow;
 
-	grow->block = cluster >> image->geo.refcount_block_bits;
+	grow->block = cluster >> image->top.geo.refcount_block_bits;
 	grow->parent = &image->alloc.task;
 	grow->parent->inflight++;
 	task_init(&grow->task, grow->parent->lane, &grow_machine, G_PLAN);

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "cache.h"
+#include "chain.h"
 #include "part.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ static void refuse(struct req *req, int err)
 
 void image_submit(struct image *image, struct lane *lane, struct req *req)
 {
-	uint64_t size = image->geo.size_bytes;
+	uint64_t size = image->top.geo.size_bytes;
 
 	must(is_aligned(req->guest.byte | req->len, SECTOR_SIZE));
 	must(req->guest.byte <= size);
@@ -65,22 +66,23 @@ void image_break(struct image *image, int err, const char *what)
 	if (!atomic_compare_exchange_strong(&image->broken, &was, -EIO))
 		return;
 	log_error("%s: %s failed: %s; nothing is written to it any more, reads go on",
-		  image->file->name, what, strerror(-err));
+		  image->top.file->name, what, strerror(-err));
 	/* Whoever waits for what will not come now looks again. */
 	wake_flush(image);
 	wake_alloc(image);
-	for (uint32_t i = 0; i < image->cache.nshards; i++)
-		wake_shard(&image->cache.shards[i]);
+	for (uint32_t i = 0; i < image->top.cache.nshards; i++)
+		wake_shard(&image->top.cache.shards[i]);
 }
 
 struct image_info image_info(const struct image *image)
 {
 	return (struct image_info){
-		.size_bytes = image->geo.size_bytes,
-		.cluster_bytes = image->geo.cluster_bytes,
-		.version = image->geo.version,
+		.size_bytes = image->top.geo.size_bytes,
+		.cluster_bytes = image->top.geo.cluster_bytes,
+		.version = image->top.geo.version,
 		.read_only = image->read_only,
 		.discards = !image->read_only,
+		.layers = chain_layers(image),
 	};
 }
 
@@ -101,5 +103,6 @@ struct image_stats image_stats(const struct image *image)
 		.slice_writes = counted(&counters->slice_writes),
 		.clusters_allocated = counted(&counters->clusters_allocated),
 		.clusters_released = counted(&counters->clusters_released),
+		.clusters_unpacked = counted(&counters->clusters_unpacked),
 	};
 }

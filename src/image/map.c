@@ -8,6 +8,7 @@
 #include "map.h"
 
 #include "cache.h"
+#include "claim.h"
 
 #include <errno.h>
 
@@ -34,6 +35,9 @@ static int extent_of(const struct geometry *geo, uint64_t word, bool owned, stru
 		extent->in_place = false;
 		return 0;
 	case L2_COMPRESSED:
+		extent->kind = EXTENT_PACKED;
+		extent->entry = word;
+		return 0;
 	case L2_INVALID:
 		break;
 	}
@@ -46,8 +50,9 @@ static bool extent_continues(const struct geometry *geo, uint64_t word, bool own
 {
 	struct extent next;
 
-	if (extent_of(geo, word, owned, &next) || next.kind != first->kind ||
-	    next.in_place != first->in_place || next.preallocated != first->preallocated)
+	if (first->kind == EXTENT_PACKED || extent_of(geo, word, owned, &next) ||
+	    next.kind != first->kind || next.in_place != first->in_place ||
+	    next.preallocated != first->preallocated)
 		return false;
 	if (first->kind != EXTENT_DATA && !first->preallocated)
 		return true;
@@ -64,10 +69,11 @@ static void extent_no_table(const struct geometry *geo, struct guest guest, uint
 	extent->len = min_u64(len, covered - (guest.byte & (covered - 1)));
 }
 
-int map_lookup(const struct image *image, struct guest guest, uint64_t len, struct extent *extent)
+static int lookup_table(const struct node *node, struct guest guest, uint64_t len,
+			struct extent *extent)
 {
-	const struct geometry *geo = &image->geo;
-	struct l1_entry table = l1_decode(geo, be64_load(&image->l1[guest_l1_index(geo, guest)]));
+	const struct geometry *geo = &node->geo;
+	struct l1_entry table = l1_decode(geo, be64_load(&node->l1[guest_l1_index(geo, guest)]));
 	uint64_t slice = guest_slice(geo, guest);
 	uint32_t entry = guest_slice_entry(geo, guest);
 	uint32_t in_cluster = guest_in_cluster(geo, guest);
@@ -79,7 +85,7 @@ int map_lookup(const struct image *image, struct guest guest, uint64_t len, stru
 	}
 	if (table.kind == L1_INVALID)
 		return -EIO;
-	if (!slice_peek(image, slice, entry, &word))
+	if (!slice_peek(node, slice, entry, &word))
 		return -EAGAIN;
 	if (extent_of(geo, word, table.copied, extent))
 		return -EIO;
@@ -89,7 +95,7 @@ int map_lookup(const struct image *image, struct guest guest, uint64_t len, stru
 	uint32_t last = (1u << geo->slice_entries_bits) - 1;
 
 	while (distance < in_cluster + len && entry < last) {
-		if (!slice_peek(image, slice, ++entry, &word) ||
+		if (!slice_peek(node, slice, ++entry, &word) ||
 		    !extent_continues(geo, word, table.copied, extent, distance))
 			break;
 		distance += geo->cluster_bytes;
@@ -98,4 +104,71 @@ int map_lookup(const struct image *image, struct guest guest, uint64_t len, stru
 		extent->host.byte += in_cluster;
 	extent->len = min_u64(len, distance - in_cluster);
 	return 0;
+}
+
+int map_lookup(const struct node *node, struct guest guest, uint64_t len, struct extent *extent)
+{
+	bool backed = guest.byte < node->backed_bytes;
+
+	if (node->raw) {
+		*extent = (struct extent){ .kind = EXTENT_DATA, .len = len };
+		extent->host.byte = guest.byte;
+		return 0;
+	}
+	if (backed)
+		len = min_u64(len, node->backed_bytes - guest.byte);
+
+	int err = lookup_table(node, guest, len, extent);
+
+	extent->backed = backed;
+	return err;
+}
+
+int map_chain(struct part *part)
+{
+	struct extent *extent = &part->extent;
+
+	if (!part->node) {
+		part->node = &part->image->top;
+		part->reach = part->len;
+	}
+	must(part->reach <= part->len);
+	for (;;) {
+		const struct node *node = part->node;
+		uint64_t size = node->geo.size_bytes;
+
+		/* Behind the end of a layer there are zeros, whatever is below. */
+		if (part->guest.byte >= size) {
+			*extent = (struct extent){ .kind = EXTENT_ZERO, .len = part->reach };
+			return 0;
+		}
+
+		int err = map_lookup(node, part->guest,
+				     min_u64(part->reach, size - part->guest.byte), extent);
+
+		if (err || extent->kind != EXTENT_ABSENT || !extent->backed)
+			return err;
+		part->reach = extent->len;
+		part->node = node->below;
+	}
+}
+
+struct references extent_references(const struct geometry *geo, struct guest guest,
+				    const struct extent *extent)
+{
+	struct references held = { 0 };
+
+	if (extent->kind == EXTENT_PACKED) {
+		struct compressed_range range = l2_compressed_range(geo, extent->entry);
+		uint64_t last = range.off.byte + range.len - 1;
+
+		held.cluster = host_cluster(geo, range.off);
+		held.clusters = (uint32_t)((last >> geo->cluster_bits) - held.cluster) + 1;
+		if (mutant(ONE_PACKED_REFERENCE))
+			held.clusters = 1;
+	} else if (extent->kind == EXTENT_DATA || extent->preallocated) {
+		held.cluster = host_cluster(geo, extent->host);
+		held.clusters = clusters_touched(geo, guest, extent->len);
+	}
+	return held;
 }

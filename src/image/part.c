@@ -32,6 +32,8 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->guest = guest;
 	part->len = len;
 	part->span = span_skip(req->span, guest.byte - req->guest.byte);
+	part->node = NULL;
+	part->unpacked = NULL;
 	part->held = NULL;
 	part->slice = NULL;
 	part->host_cluster = 0;
@@ -107,6 +109,7 @@ bool part_advance(struct part *part)
 	must(done > 0);
 	must(done <= part->len);
 	part_leave(part);
+	part->node = NULL;
 	part->guest.byte += done;
 	part->len -= done;
 	if (!part->writes_zeros)
@@ -122,6 +125,7 @@ void part_end(struct part *part)
 	must(!part->claimed);
 	must(!part->slice);
 	must(!part->held);
+	must(!part->unpacked);
 	part_leave(part);
 	if (part->task.err && !req->result)
 		req->result = part->task.err;

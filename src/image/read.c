@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading: the bytes of one extent, then the next. */
+/* Reading: the bytes of one extent, from the layer that has them, then the next. */
 #include "cache.h"
 #include "map.h"
 #include "part.h"
+#include "unpack.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 /*
- *	MAP    -> DONE SLICE NEXT~
- *	SLICE  -> MAP MAP* DONE
- *	NEXT   -> DONE MAP
+ *	MAP      -> DONE SLICE UNPACK NEXT~
+ *	SLICE    -> MAP MAP* DONE
+ *	UNPACK   -> NEXT UNPACKED* MAP*
+ *	UNPACKED -> DONE NEXT
+ *	NEXT     -> DONE MAP
  */
-#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_NEXT) s(R_DONE)
+#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_UNPACK) s(R_UNPACKED) s(R_NEXT) s(R_DONE)
 MACHINE_STATES(read, READ_LIST);
 
 static void read_extent(struct part *part)
@@ -24,41 +27,62 @@ static void read_extent(struct part *part)
 		memset(span_address(part->span), 0, extent->len);
 		return;
 	}
-	io_start(&part->task, &part->io[0], op, part->image->file->index, part->span, extent->host,
+	io_start(&part->task, &part->io[0], op, part->node->file->index, part->span, extent->host,
 		 extent->len);
 }
 
 static enum step read_step(struct task *t)
 {
 	struct part *part = container_of(t, struct part, task);
-	struct image *image = part->image;
+	struct unpack *unpack = &image_lane(part->image, t->lane)->unpack;
 
 	switch (t->state) {
 	case R_MAP: {
 		if (t->err)
 			return go(t, R_DONE);
 		part_enter(part);
-		int err = map_lookup(image, part->guest, part->len, &part->extent);
+		int err = map_chain(part);
 		slice_looked(part);
 		if (err == -EAGAIN)
 			return go(t, R_SLICE);
 		if (err)
 			return fail(t, err, R_DONE);
 		part_split(part);
+		if (part->extent.kind == EXTENT_PACKED)
+			return go(t, R_UNPACK);
 		read_extent(part);
 		return await_io(t, R_NEXT);
 	}
 	case R_SLICE: {
-		uint64_t slice = guest_slice(&image->geo, part->guest);
+		struct node *node = part->node;
+		uint64_t slice = guest_slice(&node->geo, part->guest);
 		struct waitq *wait;
 
 		part_leave(part);
-		CRITICAL(&cache_shard(image, slice)->lock);
-		if (slice_get(image, slice, t->lane, &wait))
+		CRITICAL(&cache_shard(node, slice)->lock);
+		if (slice_get(node, slice, t->lane, &wait))
 			return go(t, R_MAP);
 		if (!wait)
 			return fail(t, -EIO, R_DONE);
 		return park(t, wait, R_MAP);
+	}
+	case R_UNPACK: {
+		struct waitq *wait;
+		CRITICAL(&unpack->lock);
+		if (unpack_read(unpack, part, &wait))
+			return go(t, R_NEXT);
+		/* The load has the epoch now, if there is one. */
+		part_leave(part);
+		if (part->unpacked)
+			return park(t, wait, R_UNPACKED);
+		/* From the top: the part may have become shorter since the walk began. */
+		part->node = NULL;
+		return park(t, wait, R_MAP);
+	}
+	case R_UNPACKED: {
+		CRITICAL(&unpack->lock);
+		unpack_finish(unpack, part);
+		return go(t, t->err ? R_DONE : R_NEXT);
 	}
 	case R_NEXT:
 		if (t->err || !part_advance(part))

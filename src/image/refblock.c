@@ -20,7 +20,7 @@ MACHINE_STATES(piece, PIECE_LIST);
 
 static int block_host(const struct image *image, uint64_t piece_index, struct host *host)
 {
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	const struct alloc *alloc = &image->alloc;
 	unsigned bits = geo->refcount_block_bits - geo->slice_refcounts_bits;
 	uint64_t block = piece_index >> bits;
@@ -43,8 +43,8 @@ static void piece_io(struct image *image, struct task *task, struct ref_piece *p
 
 	must(block_host(image, piece->index, &host) == 0);
 	must(host.byte != 0);
-	io_start(task, &piece->io, op, image->file->index, span_memory(piece->bytes), host,
-		 image->geo.slice_bytes);
+	io_start(task, &piece->io, op, image->top.file->index, span_memory(piece->bytes), host,
+		 image->top.geo.slice_bytes);
 }
 
 static enum step piece_step(struct task *t)
@@ -104,7 +104,7 @@ static void start_load(struct image *image, uint64_t index)
 enum piece_kind piece_get(struct image *image, uint64_t cluster, struct ref_piece **piece)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t index = cluster >> image->geo.slice_refcounts_bits;
+	uint64_t index = cluster >> image->top.geo.slice_refcounts_bits;
 	struct host host;
 
 	for (unsigned i = 0; i < REF_PIECES; i++) {
@@ -124,18 +124,18 @@ enum piece_kind piece_get(struct image *image, uint64_t cluster, struct ref_piec
 
 static uint32_t slot(const struct image *image, uint64_t cluster)
 {
-	return (uint32_t)(cluster & ((UINT64_C(1) << image->geo.slice_refcounts_bits) - 1));
+	return (uint32_t)(cluster & ((UINT64_C(1) << image->top.geo.slice_refcounts_bits) - 1));
 }
 
 uint64_t piece_refcount(const struct image *image, const struct ref_piece *piece, uint64_t cluster)
 {
-	return refcount_get(piece->bytes, image->geo.refcount_order, slot(image, cluster));
+	return refcount_get(piece->bytes, image->top.geo.refcount_order, slot(image, cluster));
 }
 
 void piece_set(const struct image *image, struct ref_piece *piece, uint64_t cluster,
 	       uint64_t refcount)
 {
-	refcount_set(piece->bytes, image->geo.refcount_order, slot(image, cluster), refcount);
+	refcount_set(piece->bytes, image->top.geo.refcount_order, slot(image, cluster), refcount);
 	piece->dirty = true;
 }
 
@@ -160,7 +160,7 @@ void pieces_written(struct image *image)
 int refblock_open(struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
-	size_t bytes = image->geo.slice_bytes;
+	size_t bytes = image->top.geo.slice_bytes;
 
 	alloc->piece_memory = aligned_alloc(LIMIT_SLICE_BYTES,
 					    round_up((REF_PIECES + 1) * bytes, LIMIT_SLICE_BYTES));

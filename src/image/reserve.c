@@ -114,7 +114,8 @@ void reserve_put(struct image_lane *lane, uint64_t cluster, uint32_t count)
 int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_bytes)
 {
 	uint64_t bytes = reserve_bytes ? reserve_bytes : RESERVE_BYTES_DEFAULT;
-	uint64_t most = min_u64(max_u64(bytes >> image->geo.cluster_bits, 1), RESERVE_CLUSTERS_MAX);
+	uint64_t most =
+		min_u64(max_u64(bytes >> image->top.geo.cluster_bits, 1), RESERVE_CLUSTERS_MAX);
 
 	for (unsigned i = 0; i < image->lanes; i++) {
 		struct reserve *reserve = &image->lane[i].reserve;

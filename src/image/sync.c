@@ -10,7 +10,8 @@ void sync_start(struct image *image, struct task *task, struct io *io, enum sync
 	CRITICAL(&image->flush.lock);
 	must(!image->syncs.running[source]);
 	image->syncs.running[source] = true;
-	io_start(task, io, IO_SYNC, image->file->index, span_memory(NULL), (struct host){ 0 }, 0);
+	io_start(task, io, IO_SYNC, image->top.file->index, span_memory(NULL), (struct host){ 0 },
+		 0);
 }
 
 void sync_end(struct image *image, struct task *task, enum sync_source source)

@@ -33,12 +33,12 @@ MACHINE_STATES(table, TABLE_LIST);
 
 static uint32_t chunk(const struct table_job *job)
 {
-	return (uint32_t)min_u64(TABLE_COPY_BYTES, job->image->geo.cluster_bytes - job->copied);
+	return (uint32_t)min_u64(TABLE_COPY_BYTES, job->image->top.geo.cluster_bytes - job->copied);
 }
 
 static void start_copy(struct table_job *job, enum io_op op, struct host table)
 {
-	io_start(&job->task, &job->io, op, job->image->file->index, span_memory(job->bounce),
+	io_start(&job->task, &job->io, op, job->image->top.file->index, span_memory(job->bounce),
 		 (struct host){ table.byte + job->copied }, chunk(job));
 }
 
@@ -47,7 +47,7 @@ static enum step table_step(struct task *t)
 	struct table_job *job = container_of(t, struct table_job, task);
 	struct image *image = job->image;
 	struct image_lane *lane = image_lane(image, t->lane);
-	struct host table = cluster_host(&image->geo, job->host_cluster);
+	struct host table = cluster_host(&image->top.geo, job->host_cluster);
 
 	switch (t->state) {
 	case T_STOCK: {
@@ -83,11 +83,11 @@ static enum step table_step(struct task *t)
 			return go(t, T_UNDO);
 		job->zero = false;
 		job->copied += chunk(job);
-		return go(t, job->copied < image->geo.cluster_bytes ? T_READ : T_PUBLISH);
+		return go(t, job->copied < image->top.geo.cluster_bytes ? T_READ : T_PUBLISH);
 
 	case T_ZERO:
-		io_start(t, &job->io, IO_WRITE, image->file->index, span_memory(image->zeros),
-			 table, image->geo.cluster_bytes);
+		io_start(t, &job->io, IO_WRITE, image->top.file->index, span_memory(image->zeros),
+			 table, image->top.geo.cluster_bytes);
 		return await_io(t, T_PUBLISH);
 
 	case T_PUBLISH: {
@@ -97,7 +97,7 @@ static enum step table_step(struct task *t)
 		if (image_broken(image))
 			return fail(t, -EIO, T_UNDO);
 		if (!flush_changed_l1(image, job->l1_index, table_entry_make(table),
-				      host_cluster(&image->geo, job->old.host),
+				      host_cluster(&image->top.geo, job->old.host),
 				      !job->zero && !mutant(NO_TABLE_SYNC)))
 			return park(t, &image->flush.starved, T_PUBLISH);
 		return go(t, T_END);
@@ -124,7 +124,7 @@ static const struct machine table_machine = { "table", table_step, table_states 
 
 struct waitq *table_make(struct image *image, struct guest guest, struct lane *lane)
 {
-	uint64_t l1_index = guest_l1_index(&image->geo, guest);
+	uint64_t l1_index = guest_l1_index(&image->top.geo, guest);
 	struct table_job *idle = NULL;
 
 	if (table_owned(image, guest))
@@ -143,7 +143,7 @@ struct waitq *table_make(struct image *image, struct guest guest, struct lane *l
 	idle->busy = true;
 	idle->l1_index = l1_index;
 	idle->copied = 0;
-	idle->old = l1_decode(&image->geo, be64_load(&image->l1[l1_index]));
+	idle->old = l1_decode(&image->top.geo, be64_load(&image->top.l1[l1_index]));
 	task_init(&idle->task, lane, &table_machine, T_STOCK);
 	task_wake(&idle->task);
 	return &idle->waiters;

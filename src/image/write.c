@@ -3,8 +3,9 @@
  * Writing: in place where the cluster is ours alone, else into new clusters which are linked
  * when the bytes are there.
  *
- * What is around the guest's bytes in a new cluster is copied from the old one, or zeros: by
- * writing them, or, where the cluster is known to read as zeros, by leaving them unwritten.
+ * What is around the guest's bytes in a new cluster is what the guest read there before: it is
+ * copied, wherever it lies; or it was zeros, which are written, or, where the cluster is known to
+ * read as zeros, left unwritten.
  */
 #include "cache.h"
 #include "claim.h"
@@ -41,12 +42,12 @@ MACHINE_STATES(write, WRITE_LIST);
 /* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
 static uint32_t head_bytes(const struct part *part)
 {
-	return guest_in_cluster(&part->image->geo, part->guest);
+	return guest_in_cluster(&part->image->top.geo, part->guest);
 }
 
 static uint32_t tail_bytes(const struct part *part)
 {
-	uint32_t size = part->image->geo.cluster_bytes;
+	uint32_t size = part->image->top.geo.cluster_bytes;
 
 	return (size - (uint32_t)((head_bytes(part) + part->extent.len) & (size - 1))) & (size - 1);
 }
@@ -57,12 +58,12 @@ static void write_in_place(struct part *part)
 	unsigned flags = IO_IN_PLACE;
 
 	if (part->req->flags & REQ_FUA) {
-		if (slice_durable(image, guest_slice(&image->geo, part->guest)))
+		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)))
 			flags |= IO_DSYNC;
 		else
 			part->flush_after = true;
 	}
-	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->file->index, part->span,
+	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.file->index, part->span,
 		       part->extent.host, part->extent.len, flags);
 }
 
@@ -74,7 +75,7 @@ enum plan { PLAN_IN_PLACE, PLAN_WAIT, PLAN_BAD, PLAN_NO_STOCK, PLAN_CLAIMED };
 static bool take_clusters(struct part *part)
 {
 	struct image *image = part->image;
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	uint32_t want = clusters_touched(geo, part->guest, part->extent.len);
 	struct run run = reserve_take(image, image_lane(image, part->task.lane), want);
 
@@ -96,7 +97,7 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 {
 	struct extent *extent = &part->extent;
 
-	if (map_lookup(part->image, part->guest, part->len, extent))
+	if (map_lookup(&part->image->top, part->guest, part->len, extent))
 		return PLAN_BAD;
 	if (extent->kind == EXTENT_DATA && extent->in_place)
 		return PLAN_IN_PLACE;
@@ -115,35 +116,24 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 	return PLAN_CLAIMED;
 }
 
-/* Old bytes that must come along: only a cluster that is shared has any. */
+/* Bytes around the guest's that must come along. */
 static bool needs_copy(const struct part *part)
 {
-	return part->extent.kind == EXTENT_DATA && (head_bytes(part) || tail_bytes(part)) &&
-	       !mutant(NO_COPY);
+	const struct extent *extent = &part->extent;
+
+	if (extent_reads_zero(extent) || !(head_bytes(part) || tail_bytes(part)))
+		return false;
+	if (extent->kind == EXTENT_ABSENT && mutant(NO_BACKING_COPY))
+		return false;
+	return !mutant(NO_COPY);
 }
 
 /* --- moving bytes ---------------------------------------------------------------------------------- */
 
-static void start_copy_reads(struct part *part)
-{
-	struct image *image = part->image;
-	uint32_t head = head_bytes(part), tail = tail_bytes(part);
-	struct host host = part->extent.host;
-
-	if (head)
-		io_start(&part->task, &part->io[0], IO_READ, image->file->index,
-			 span_memory(copies_head(image, part->copy_buffer)),
-			 (struct host){ host.byte - head }, head);
-	if (tail)
-		io_start(&part->task, &part->io[2], IO_READ, image->file->index,
-			 span_memory(copies_tail(image, part->copy_buffer)),
-			 (struct host){ host.byte + part->extent.len }, tail);
-}
-
 /* Where the guest's bytes of this extent go. */
 static struct host target(const struct part *part)
 {
-	const struct geometry *geo = &part->image->geo;
+	const struct geometry *geo = &part->image->top.geo;
 
 	if (part->reuse)
 		return part->extent.host;
@@ -166,12 +156,12 @@ static void start_writes(struct part *part)
 	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
 		fill = false;
 	if (fill && head)
-		io_start(&part->task, &part->io[0], IO_WRITE, image->file->index, before,
+		io_start(&part->task, &part->io[0], IO_WRITE, image->top.file->index, before,
 			 (struct host){ host.byte - head }, head);
-	io_start(&part->task, &part->io[1], IO_WRITE, image->file->index, part->span, host,
+	io_start(&part->task, &part->io[1], IO_WRITE, image->top.file->index, part->span, host,
 		 part->extent.len);
 	if (fill && tail)
-		io_start(&part->task, &part->io[2], IO_WRITE, image->file->index, behind,
+		io_start(&part->task, &part->io[2], IO_WRITE, image->top.file->index, behind,
 			 (struct host){ host.byte + part->extent.len }, tail);
 }
 
@@ -187,17 +177,18 @@ static void drop_copy_buffer(struct part *part)
 static void link_clusters(struct part *part)
 {
 	struct image *image = part->image;
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	const struct extent *extent = &part->extent;
 	uint32_t entry = guest_slice_entry(geo, part->guest);
 	uint32_t clusters = clusters_touched(geo, part->guest, extent->len);
 	struct host host = { target(part).byte - head_bytes(part) };
-	bool drops = !part->reuse && (extent->kind == EXTENT_DATA || extent->preallocated);
+	struct references old = { 0 };
 
+	if (!part->reuse)
+		old = extent_references(geo, part->guest, extent);
 	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes)
 		be64_store(&part->slice->entries[entry + i], table_entry_make(host));
-	flush_changed(image, part->slice, drops ? host_cluster(geo, extent->host) : 0,
-		      drops ? clusters : 0, part->data_first);
+	flush_changed(image, part->slice, old.cluster, old.clusters, part->data_first);
 	count(&image->counters.clusters_allocated, part->reuse ? 0 : clusters);
 	part->host_cluster = 0;
 	drop_copy_buffer(part);
@@ -236,7 +227,7 @@ static enum step write_step(struct task *t)
 {
 	struct part *part = container_of(t, struct part, task);
 	struct image *image = part->image;
-	struct shard *shard = cache_shard(image, guest_slice(&image->geo, part->guest));
+	struct shard *shard = cache_shard(&image->top, guest_slice(&image->top.geo, part->guest));
 
 	switch (t->state) {
 	case W_MAP: {
@@ -245,7 +236,7 @@ static enum step write_step(struct task *t)
 		part_enter(part);
 		int err = image_broken(image);
 		if (!err)
-			err = map_lookup(image, part->guest, part->len, &part->extent);
+			err = map_lookup(&image->top, part->guest, part->len, &part->extent);
 		if (err && err != -EAGAIN) {
 			slice_looked(part);
 			return fail(t, err, W_DONE);
@@ -270,8 +261,9 @@ static enum step write_step(struct task *t)
 	case W_CLAIM: {
 		struct waitq *wait = NULL;
 		CRITICAL(&shard->lock);
-		struct slice *slice =
-			slice_get(image, guest_slice(&image->geo, part->guest), t->lane, &wait);
+		struct slice *slice = slice_get(&image->top,
+						guest_slice(&image->top.geo, part->guest), t->lane,
+						&wait);
 		slice_looked_locked(part);
 		enum plan plan = PLAN_WAIT;
 		if (slice)
@@ -301,7 +293,7 @@ static enum step write_step(struct task *t)
 		part->copy_buffer = copies_take(&image->copies);
 		if (part->copy_buffer < 0)
 			return park(t, &image->copies.waiters, W_COPY);
-		start_copy_reads(part);
+		copies_read(part, head_bytes(part), tail_bytes(part));
 		return await_io(t, W_WRITE);
 	}
 	case W_WRITE:

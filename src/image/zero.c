@@ -2,6 +2,9 @@
 /*
  * DISCARD and WRITE_ZEROES: whole clusters change their mapping; of the rest, WRITE_ZEROES writes
  * what does not read as zeros already, and DISCARD leaves all as it is.
+ *
+ * What lies in a layer below must not come to light again: a dropped cluster leaves an entry that
+ * says zero.  Version 2 has no such entry, so over a layer below there are no whole clusters.
  */
 #include "cache.h"
 #include "claim.h"
@@ -14,7 +17,7 @@
 #include <stdlib.h>
 
 /*
- *	MAP    -> DONE NEXT CLAIM
+ *	MAP    -> DONE NEXT CLAIM TABLE
  *	TABLE  -> MAP MAP*
  *	CLAIM  -> DONE NEXT MAP* TABLE ROOM
  *	ROOM   -> UNDO ROOM* CHANGE
@@ -27,14 +30,25 @@
 MACHINE_STATES(zero, ZERO_LIST);
 
 /*
+ * Can an L2 entry say that a cluster reads as zeros?  In version 2 only by being absent, which says
+ * something else where there is a layer below.
+ */
+static bool entry_can_be_zero(const struct part *part)
+{
+	const struct node *top = &part->image->top;
+
+	return top->geo.version >= 3 || part->guest.byte >= top->backed_bytes;
+}
+
+/*
  * Bytes at the part's start that a change of the mapping can serve: whole clusters; the disk's last,
  * partial one counts as whole.
  */
 static uint64_t whole_bytes(const struct part *part)
 {
-	const struct geometry *geo = &part->image->geo;
+	const struct geometry *geo = &part->image->top.geo;
 
-	if (guest_in_cluster(geo, part->guest))
+	if (guest_in_cluster(geo, part->guest) || !entry_can_be_zero(part))
 		return 0;
 	if (part->guest.byte + part->len == geo->size_bytes)
 		return part->len;
@@ -44,9 +58,17 @@ static uint64_t whole_bytes(const struct part *part)
 /* Bytes up to the next cluster, or to the part's end. */
 static uint64_t partial_bytes(const struct part *part)
 {
-	const struct geometry *geo = &part->image->geo;
+	const struct geometry *geo = &part->image->top.geo;
 
 	return min_u64(part->len, geo->cluster_bytes - guest_in_cluster(geo, part->guest));
+}
+
+/* What a discard that begins here has to leave as it is. */
+static uint64_t undiscarded_bytes(const struct part *part)
+{
+	if (entry_can_be_zero(part))
+		return partial_bytes(part);
+	return min_u64(part->len, part->image->top.backed_bytes - part->guest.byte);
 }
 
 /* Does the space stay allocated? */
@@ -55,7 +77,7 @@ static bool keeps_space(const struct part *part)
 	const struct extent *extent = &part->extent;
 
 	return part->req->op == REQ_WRITE_ZEROES && (part->req->flags & REQ_NOUNMAP) &&
-	       part->image->geo.version >= 3 &&
+	       part->image->top.geo.version >= 3 &&
 	       (extent->kind == EXTENT_DATA || extent->preallocated);
 }
 
@@ -79,19 +101,22 @@ static enum step write_zeros(struct part *part)
 static void change_mapping(struct part *part)
 {
 	struct image *image = part->image;
-	const struct geometry *geo = &image->geo;
+	const struct geometry *geo = &image->top.geo;
 	struct be64_atomic *entries = part->slice->entries;
 	uint32_t first = guest_slice_entry(geo, part->guest);
 	uint32_t clusters = clusters_touched(geo, part->guest, part->extent.len);
 	bool keep = keeps_space(part);
 
+	struct references old = { 0 };
+
+	if (!keep)
+		old = extent_references(geo, part->guest, &part->extent);
 	for (uint32_t i = first; i < first + clusters; i++) {
-		uint64_t zero = geo->version >= 3 ? ENTRY_ZERO : 0;
+		uint64_t zero = geo->version >= 3 && !mutant(DISCARD_UNCOVERS) ? ENTRY_ZERO : 0;
 
 		be64_store(&entries[i], keep ? be64_load(&entries[i]) | ENTRY_ZERO : zero);
 	}
-	flush_changed(image, part->slice, keep ? 0 : host_cluster(geo, part->extent.host),
-		      keep ? 0 : clusters, false);
+	flush_changed(image, part->slice, old.cluster, old.clusters, false);
 	claim_end(part);
 }
 
@@ -114,9 +139,9 @@ static uint64_t stretch_bytes(const struct part *part)
 static bool has_table(const struct part *part)
 {
 	const struct image *image = part->image;
-	uint64_t l1_index = guest_l1_index(&image->geo, part->guest);
+	uint64_t l1_index = guest_l1_index(&image->top.geo, part->guest);
 
-	return l1_decode(&image->geo, be64_load(&image->l1[l1_index])).kind != L1_ABSENT;
+	return l1_decode(&image->top.geo, be64_load(&image->top.l1[l1_index])).kind != L1_ABSENT;
 }
 
 /*
@@ -127,7 +152,7 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 {
 	struct task *t = &part->task;
 
-	if (map_lookup(part->image, part->guest, stretch_bytes(part), &part->extent))
+	if (map_lookup(&part->image->top, part->guest, stretch_bytes(part), &part->extent))
 		return fail(t, -EIO, Z_DONE);
 
 	struct claim *other = claim_in_the_way(shard, part);
@@ -144,12 +169,28 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 	return go(t, Z_ROOM);
 }
 
+/* Nothing was ever written to this layer there: what is below decides. */
+static enum step look_without_table(struct part *part)
+{
+	struct task *t = &part->task;
+	int err = map_lookup(&part->image->top, part->guest, stretch_bytes(part), &part->extent);
+
+	/* Somebody has made the table this moment. */
+	if (err || part->extent.kind != EXTENT_ABSENT)
+		return go(t, Z_CLAIM);
+	if (extent_reads_zero(&part->extent))
+		return go(t, Z_NEXT);
+	if (whole_bytes(part))
+		return go(t, Z_TABLE);
+	return write_zeros(part);
+}
+
 static enum step zero_step(struct task *t)
 {
 	struct part *part = container_of(t, struct part, task);
 	struct image *image = part->image;
-	uint64_t index = guest_slice(&image->geo, part->guest);
-	struct shard *shard = cache_shard(image, index);
+	uint64_t index = guest_slice(&image->top.geo, part->guest);
+	struct shard *shard = cache_shard(&image->top, index);
 	struct waitq *wait;
 
 	switch (t->state) {
@@ -162,15 +203,12 @@ static enum step zero_step(struct task *t)
 		if (part->req->flags & REQ_FUA)
 			part->flush_after = true;
 		if (!whole_bytes(part) && part->req->op == REQ_DISCARD) {
-			part->extent.len = partial_bytes(part);
+			part->extent.len = undiscarded_bytes(part);
 			return go(t, Z_NEXT);
 		}
 		if (has_table(part))
 			return go(t, Z_CLAIM);
-		/* Nothing was ever written there. */
-		if (map_lookup(image, part->guest, stretch_bytes(part), &part->extent))
-			return fail(t, -EIO, Z_DONE);
-		return go(t, Z_NEXT);
+		return look_without_table(part);
 
 	case Z_TABLE: {
 		CRITICAL(&image->tables.lock);
@@ -181,7 +219,7 @@ static enum step zero_step(struct task *t)
 	}
 	case Z_CLAIM: {
 		CRITICAL(&shard->lock);
-		struct slice *slice = slice_get(image, index, t->lane, &wait);
+		struct slice *slice = slice_get(&image->top, index, t->lane, &wait);
 		slice_looked_locked(part);
 		if (slice)
 			return look(part, shard, slice);

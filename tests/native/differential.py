@@ -4,8 +4,9 @@
 
 differential.py --qio PATH [--seed N] [--rounds N] [--seconds N] [--keep]
 
-Each seed makes an image with options by lot; each round changes it with one of the two engines.
-Afterwards qemu-img check must be content, and both must read what the raw file holds.
+Each seed makes an image with options by lot, often over a chain of others, and with compressed
+clusters; what QEMU reads from it fills the raw file. Each round changes it with one of the two
+engines. Afterwards qemu-img check must be content, and both must read what the raw file holds.
 """
 import argparse
 import os
@@ -45,8 +46,98 @@ class Trial:
         self.qio = qio
         self.image = os.path.join(folder, "image.qcow2")
         self.raw = os.path.join(folder, "image.raw")
+        self.noise_file = os.path.join(folder, "noise")
+        self.folder = folder
         self.history = []
         self.snapshots = 0
+
+    def qemu_io(self, image, lines, *options):
+        command = ["qemu-io", "-f", "qcow2", *options]
+        for line in lines:
+            command += ["-c", line]
+        self.history.append(f"qemu-io {os.path.basename(image)} " + "; ".join(lines))
+        output = demand(command + [image])
+        if "failed" in output or "rror" in output:
+            raise Failure(f"qemu-io: {output}")
+
+    def noise(self):
+        """A file for write -s that deflate makes a little or much smaller."""
+        lot = self.random
+        length = lot.randint(1, 64) * SECTOR
+        dull = lot.randint(0, length)
+        with open(self.noise_file, "wb") as file:
+            file.write(lot.randbytes(length - dull) + bytes(dull))
+        return self.noise_file
+
+    def fill(self, image, size, cluster, packed):
+        """Bytes, zeros and compressed clusters, mostly near the start."""
+        lot = self.random
+        clusters = -(-size // cluster)
+        lines = []
+        fresh = set(range(min(clusters, 40)))
+        for _ in range(lot.randint(0, 12) if packed else 0):
+            first = lot.choice(sorted(fresh)) if fresh else clusters
+            count = lot.randint(1, 4)
+            stretch = set(range(first, first + count))
+            if not stretch <= fresh or (first + count) * cluster > size:
+                continue
+            fresh -= stretch
+            what = f"-s {self.noise()}" if lot.random() < 0.6 else f"-P {lot.randint(1, 255)}"
+            self.qemu_io(image, [f"write -q -c {what} {first * cluster} {count * cluster}"])
+        for _ in range(lot.randint(0, 6)):
+            off, length = self.draw_range(size, cluster)
+            kind = lot.choice([f"-P {lot.randint(1, 255)}", f"-P {lot.randint(1, 255)}", "-z"])
+            lines.append(f"write -q {kind} {off} {length}")
+        if lines:
+            self.qemu_io(image, lines)
+
+    def draw_layer_size(self):
+        """About the size of the image, or much smaller, or larger."""
+        lot = self.random
+        sectors = self.size // SECTOR
+        return SECTOR * lot.choice([sectors, lot.randint(1, sectors), sectors + lot.randint(0, 999),
+                                    max(1, sectors - lot.randint(0, 40))])
+
+    def raw_layer(self, name):
+        size = self.draw_layer_size() - self.random.choice([0, 0, self.random.randint(0, 511)])
+        self.history.append(f"raw {name} of {size} bytes")
+        with open(name, "wb") as file:
+            file.write(self.random.randbytes(min(size, self.random.randint(1, 3 << 20))))
+            file.truncate(size)
+        return "raw", size
+
+    def qcow2_layer(self, name, below):
+        lot = self.random
+        cluster = 512 << lot.randint(0, 12)
+        version = lot.choice(["0.10", "1.1", "1.1"])
+        size = self.draw_layer_size()
+        options = f"cluster_size={cluster},compat={version}"
+        if version == "1.1" and lot.random() < 0.4:
+            options += ",compression_type=zstd"
+        self.make(name, options, size, below)
+        self.fill(name, size, cluster, lot.random() < 0.6)
+        return "qcow2", size
+
+    def make(self, name, options, size, below):
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options]
+        if below:
+            command += ["-b", os.path.basename(below[0]), "-F", below[1]]
+        self.history.append(" ".join(command) + f" {name} {size}")
+        demand(command + [name, str(size)])
+
+    def chain(self):
+        """Files below the image: the name and the format of the first, or None."""
+        below = None
+        self.backed = 0
+        for i in range(self.random.choice([0, 0, 1, 2, 3])):
+            name = os.path.join(self.folder, f"below{i}")
+            if below is None and self.random.random() < 0.5:
+                form, size = self.raw_layer(name)
+            else:
+                form, size = self.qcow2_layer(name, below)
+            below = (name, form)
+            self.backed = -(-min(size, self.size) // self.cluster) * self.cluster
+        return below
 
     def create(self):
         lot = self.random
@@ -60,30 +151,34 @@ class Trial:
             options.append(f"refcount_bits={self.refcount_bits}")
             if lot.random() < 0.2:
                 options.append("lazy_refcounts=on")
-        preallocation = lot.choice(["off", "off", "off", "metadata", "falloc", "full"])
-        options.append(f"preallocation={preallocation}")
+            if lot.random() < 0.3:
+                options.append("compression_type=zstd")
         # Around a few L2 tables for small clusters, a few clusters for large ones.
         most = min(3 * self.cluster * self.cluster // 8, 24 << 20)
         self.size = SECTOR * lot.randint(1, max(1, max(most, 2 * self.cluster) // SECTOR))
         self.size = min(self.size, 24 << 20)
-        self.options = ",".join(options)
-        self.history.append(f"qemu-img create -o {self.options} {self.size}")
-        demand(["qemu-img", "create", "-q", "-f", "qcow2", "-o", self.options, self.image,
-                str(self.size)])
-        with open(self.raw, "wb") as raw:
-            raw.truncate(self.size)
+        below = self.chain()
+        preallocation = lot.choice(["off", "off", "off", "metadata", "falloc", "full"])
+        if not below:
+            options.append(f"preallocation={preallocation}")
+        self.make(self.image, ",".join(options), self.size, below)
+        self.fill(self.image, self.size, self.cluster,
+                  lot.random() < 0.5 and (below or preallocation == "off"))
+        demand(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", self.image, self.raw])
 
-    def draw_range(self):
+    def draw_range(self, size=None, cluster=None):
         """A byte range: within a cluster, or whole clusters, or anything."""
         lot = self.random
         hot = lot.random() < 0.6
-        sectors = self.size // SECTOR
+        size = size or self.size
+        cluster = cluster or self.cluster
+        sectors = size // SECTOR
         first = lot.randrange(min(sectors, 64) if hot else sectors)
         kind = lot.randrange(3)
         if kind == 0:
             length = lot.randint(1, 16)
         elif kind == 1:
-            per_cluster = self.cluster // SECTOR
+            per_cluster = cluster // SECTOR
             first -= first % per_cluster
             length = per_cluster * lot.randint(1, 4)
         else:
@@ -95,8 +190,14 @@ class Trial:
             raw.seek(off)
             raw.write(bytes([pattern]) * length)
 
-    def discard_raw(self, off, length):
+    def discard_raw(self, off, length, ours):
         """Whole clusters, and the last one of the disk, become zeros."""
+        if self.version == 2 and self.backed:
+            # There is no entry that says so; QEMU leaves all as it is, we leave what is backed.
+            if not ours or off + length <= self.backed:
+                return
+            length -= max(0, self.backed - off)
+            off = max(off, self.backed)
         first = -(-off // self.cluster) * self.cluster
         end = off + length
         last = end if end == self.size else end // self.cluster * self.cluster
@@ -123,7 +224,7 @@ class Trial:
             if ours:
                 return f"zero {off} {length}" + (" nounmap" if keep else "")
             return f"write -q -z {'' if keep else '-u '}{off} {length}"
-        self.discard_raw(off, length)
+        self.discard_raw(off, length, ours)
         return f"discard {off} {length}" if ours else f"discard -q {off} {length}"
 
     def engine(self):
@@ -159,14 +260,8 @@ class Trial:
         demand(self.engine(), "\n".join(lines) + "\n")
 
     def their_round(self):
-        command = ["qemu-io", "-f", "qcow2", "-d", "unmap"]
         lines = [self.draw_change(False) for _ in range(self.random.randint(1, 15))]
-        for line in lines:
-            command += ["-c", line]
-        self.history.append("qemu-io " + "; ".join(lines))
-        output = demand(command + [self.image])
-        if "failed" in output or "rror" in output:
-            raise Failure(f"qemu-io: {output}")
+        self.qemu_io(self.image, lines, "-d", "unmap")
 
     def snapshot(self):
         if self.refcount_bits == 1 or self.snapshots >= min(2, self.refcount_bits - 1):

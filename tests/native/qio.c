@@ -5,6 +5,7 @@
  *	write OFF LEN PATTERN [fua]	discard OFF LEN
  *	read OFF LEN [PATTERN]		flush
  *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN]]
+ *	unpacked N			(no more clusters than that were decompressed)
  *
  * Numbers may end with k, M or G.  In front of a command, `aio` does not wait for its end; `wait`
  * waits for all.  Takes no locks: nobody else may have the image open.
@@ -231,12 +232,25 @@ static void transfer(const char *line, char *const *word, unsigned words)
 	start(command);
 }
 
+static void expect_unpacked(const char *line, uint64_t most)
+{
+	uint64_t unpacked = image_stats(qio.rig.image).clusters_unpacked;
+	char text[64];
+
+	if (unpacked <= most)
+		return;
+	snprintf(text, sizeof(text), "it was %llu", (unsigned long long)unpacked);
+	complain(line, text);
+}
+
 static void obey(const char *line, char *const *word, unsigned words)
 {
 	if (strcmp(word[0], "wait") == 0)
 		wait_until(0);
 	else if (strcmp(word[0], "flush") == 0)
 		start(command_make(line, REQ_FLUSH));
+	else if (strcmp(word[0], "unpacked") == 0 && words > 1)
+		expect_unpacked(line, rig_number(word[1]));
 	else if (strcmp(word[0], "compare") == 0 && words > 1)
 		compare(line, word[1], words > 2 ? rig_number(word[2]) : 0,
 			words > 3 ? rig_number(word[3]) : qio.info.size_bytes);
@@ -267,15 +281,21 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: qio IMAGE [--lanes N] [--l2-cache BYTES] [--reserve BYTES] [--direct]\n"
-		"           [--read-only] [-c COMMAND]...\n"
+		"           [--read-only] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
+		"           [-c COMMAND]...\n"
 		"Without -c, commands are lines of standard input.\n");
 	exit(2);
 }
 
 static const struct option options[] = {
-	{ "lanes", required_argument, NULL, 'l' },   { "l2-cache", required_argument, NULL, 'C' },
-	{ "reserve", required_argument, NULL, 'R' }, { "direct", no_argument, NULL, 'd' },
-	{ "read-only", no_argument, NULL, 'r' },     { 0 },
+	{ "lanes", required_argument, NULL, 'l' },
+	{ "l2-cache", required_argument, NULL, 'C' },
+	{ "reserve", required_argument, NULL, 'R' },
+	{ "direct", no_argument, NULL, 'd' },
+	{ "read-only", no_argument, NULL, 'r' },
+	{ "backing-format", required_argument, NULL, 'F' },
+	{ "allow-path", required_argument, NULL, 'A' },
+	{ 0 },
 };
 
 /* The number of commands on the command line, which are moved to its front. */
@@ -299,6 +319,13 @@ static int parse(int argc, char **argv)
 			break;
 		case 'r':
 			qio.options.read_only = true;
+			break;
+		case 'F':
+			qio.options.backing_format = optarg;
+			break;
+		case 'A':
+			must(qio.options.allow.count < ALLOW_PATHS_MAX);
+			qio.options.allow.path[qio.options.allow.count++] = optarg;
 			break;
 		case 'c':
 			argv[commands++] = optarg;

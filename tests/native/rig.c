@@ -35,7 +35,14 @@ static int open_image(struct rig *rig, struct why *why)
 		.lanes = rig->lanes,
 		.lane = rig->lane,
 		.reserve_bytes = rig->options.reserve_bytes,
+		.files = {
+			.open_below = backing_open,
+			.arg = &rig->backing,
+			.backing_format = rig->options.backing_format,
+		},
 	};
+
+	backing_init(&rig->backing, &rig->file, &rig->options.allow, false);
 
 	for (unsigned i = 0; i < rig->lanes; i++) {
 		int err = worker_prepare(&rig->worker[i], i);
@@ -49,12 +56,15 @@ static int open_image(struct rig *rig, struct why *why)
 
 static int start_threads(struct rig *rig, struct why *why)
 {
+	unsigned files;
+	const int *fd = backing_fds(&rig->backing, &files);
+
 	for (unsigned i = 0; i < rig->lanes; i++) {
 		struct worker_options options = {
 			.name = i + 1 < rig->lanes ? "queue" : "service",
 			.sizes = { .sq_entries = SQ_ENTRIES, .cq_entries = CQ_ENTRIES },
-			.file = &rig->file.fd,
-			.files = 1,
+			.file = fd,
+			.files = files,
 		};
 		int err = worker_start(&rig->worker[i], &options);
 
@@ -111,6 +121,7 @@ int rig_close(struct rig *rig)
 	image_free(rig->image);
 	for (unsigned i = 0; i < rig->lanes; i++)
 		worker_release(&rig->worker[i]);
+	backing_close(&rig->backing);
 	file_close(&rig->file);
 	sem_destroy(&rig->closed);
 	return rig->close_err;

@@ -5,6 +5,7 @@
 
 #include "image.h"
 
+#include "backing.h"
 #include "file.h"
 #include "worker.h"
 
@@ -20,11 +21,14 @@ struct rig_options {
 	uint64_t reserve_bytes;
 	bool direct;
 	bool read_only;
+	const char *backing_format; /* see struct image_files */
+	struct allow_paths allow;
 };
 
 struct rig {
 	struct rig_options options;
 	struct file file;
+	struct backing backing;
 	unsigned lanes;
 	struct worker worker[RIG_LANES];
 	struct lane *lane[RIG_LANES];

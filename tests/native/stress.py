@@ -13,7 +13,8 @@ import tempfile
 
 SKIP = 77
 
-# Options of qemu-img create, size, options of the program.
+# Options of qemu-img create, size, options of the program; then those of an image below, if any.
+# With one, both are full of compressed clusters of zeros, as far as they go.
 KINDS = [
     ("cluster_size=512", "1M", ["--l2-cache", "2k", "--reserve", "4k"]),
     ("cluster_size=512,refcount_bits=64", "4M", ["--lanes", "2"]),
@@ -23,7 +24,25 @@ KINDS = [
     ("cluster_size=64k,preallocation=metadata", "32M", ["--reserve", "128k"]),
     ("cluster_size=2M", "64M", ["--lanes", "3"]),
     ("cluster_size=64k", "16M", ["--direct"]),
+    ("cluster_size=4k", "8M", ["--lanes", "4", "--l2-cache", "8k"], "cluster_size=64k"),
+    ("cluster_size=64k,compression_type=zstd", "8M", ["--lanes", "4"], "cluster_size=4k"),
 ]
+PIECES = [(0, 1 << 20), (3 << 20, 2 << 20)]
+
+
+def prepare(folder, image, create, size, below=None):
+    """Commands that make an image, and the one below it."""
+    if not below:
+        return [["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, image, size]]
+    base = os.path.join(folder, "base.qcow2")
+    commands = [["qemu-img", "create", "-q", "-f", "qcow2", "-o", below, base, "5M"],
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, "-b", base, "-F",
+                 "qcow2", image, size]]
+    for name, pieces in [(base, PIECES), (image, PIECES[:1])]:
+        for offset, length in pieces:
+            commands.append(["qemu-io", "-f", "qcow2", "-c",
+                             f"write -q -c -P 0 {offset} {length}", name])
+    return commands
 
 
 def main():
@@ -37,9 +56,8 @@ def main():
         return SKIP
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         image = os.path.join(folder, "image.qcow2")
-        for create, size, arguments in KINDS:
-            commands = [
-                ["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, image, size],
+        for create, size, arguments, *below in KINDS:
+            commands = prepare(folder, image, create, size, *below) + [
                 [options.program, image, "--ops", str(options.ops), "--seed",
                  str(options.seed)] + arguments,
                 ["qemu-img", "check", "-q", "-f", "qcow2", image],

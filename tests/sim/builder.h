@@ -9,9 +9,13 @@
 
 struct builder {
 	const struct shape *shape;
-	struct disk *disk;
-	struct model *model;
+	struct sparse *file;
+	struct sparse *content; /* what all layers so far say */
+	const char *below; /* the name of the layer below; NULL: none */
+	bool below_is_raw;
+	struct model *model; /* NULL: a layer, which goes into content */
 	struct rng *rng;
+	uint64_t sectors; /* of the guest's disk */
 	uint64_t cluster_bytes;
 	uint64_t l2_entries;
 	uint64_t next; /* host cluster */
@@ -27,10 +31,20 @@ struct builder {
 	uint64_t *snapshot_l1;
 	uint64_t snapshot_table_cluster;
 
+	uint64_t packed_at; /* host byte: where the next compressed stream may begin */
+	uint64_t packed_end; /* of the clusters that are there for such */
+
 	uint64_t table_cluster; /* of refcount blocks */
 	uint64_t table_clusters;
 	uint64_t *block; /* host clusters of refcount blocks */
 	uint64_t blocks;
+};
+
+/* What a guest cluster reads as. */
+struct reads {
+	bool below; /* whatever the layers below say; else: */
+	version_t version; /* 0: zeros */
+	uint64_t sectors; /* so many have that, the rest is zeros */
 };
 
 void build_put_be64(struct builder *b, uint64_t off, uint64_t value);
@@ -39,6 +53,9 @@ void build_put_noise(struct builder *b, uint64_t cluster);
 
 /* @count host clusters side by side, referenced @refcount times. */
 uint64_t build_take(struct builder *b, uint64_t count, uint64_t refcount);
+
+/* Compress these bytes into a place of @refcount references: the L2 entry, or 0 if there is none. */
+uint64_t build_take_packed(struct builder *b, const uint8_t *bytes, uint64_t refcount);
 
 /* Is there anything below this L1 index? */
 bool build_table_is_wanted(const struct builder *b, uint64_t l1_index);

@@ -31,7 +31,9 @@ static void draw_range(struct traffic *traffic, struct req *req)
 {
 	const struct shape *shape = &traffic->config->shape;
 	uint64_t per_cluster = (UINT64_C(1) << shape->cluster_bits) / SECTOR_SIZE;
-	bool has_bytes = req->op == REQ_READ || req->op == REQ_WRITE;
+	/* Version 2 has no other way to say zero over a layer below than to write it. */
+	bool writes_zeros = req->op == REQ_WRITE_ZEROES && shape->version == 2 && shape->layers;
+	bool has_bytes = req->op == REQ_READ || req->op == REQ_WRITE || writes_zeros;
 	uint64_t max = has_bytes ? MAX_REQ_SECTORS : traffic->model->sectors;
 	uint64_t first = 0, sectors = traffic->model->sectors;
 

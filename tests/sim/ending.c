@@ -29,7 +29,7 @@ static uint64_t shorten(struct sim_host *host, uint64_t len)
 void flight_read(struct sim_host *host, struct flight *flight)
 {
 	struct io *io = flight->io;
-	const struct sparse *bytes = &host->disk.visible;
+	const struct sparse *bytes = host_bytes(host, io->file);
 	uint64_t len = io_off(io) < bytes->size ? min_u64(io_len(io), bytes->size - io_off(io)) : 0;
 
 	flight->read_len = shorten(host, len);

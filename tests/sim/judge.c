@@ -4,6 +4,7 @@
 
 #include "count.h"
 #include "memory.h"
+#include "pack.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -87,6 +88,9 @@ struct walk {
 	bool check_flags;
 };
 
+/* What an L2 entry says. */
+enum saying { SAYS_ABSENT, SAYS_ZEROS, SAYS_DATA };
+
 static void check_copied(struct judge *j, const char *what, uint64_t entry, uint64_t host)
 {
 	uint64_t refcount = judge_refcount_of(j, host >> j->geo.cluster_bits);
@@ -101,14 +105,24 @@ static void check_copied(struct judge *j, const char *what, uint64_t entry, uint
 }
 
 /* What the visitor sees of it: @len bytes of the disk at most. */
-static void visit(struct judge *j, const struct walk *walk, uint64_t guest, uint64_t host,
-		  uint64_t len)
+static void visit(struct judge *j, const struct walk *walk, uint64_t guest,
+		  const struct sparse *file, uint64_t host, uint64_t len)
 {
 	if (!j->visitor || guest >= j->geo.size_bytes || len == 0)
 		return;
 	len = min_u64(len, j->geo.size_bytes - guest);
-	if (host)
-		j->visitor->data(j->visitor->arg, walk->snapshot, guest, host, len);
+	j->visitor->data(j->visitor->arg, walk->snapshot, guest, file, host, len);
+}
+
+/* The same for a stretch without data. */
+static void visit_none(struct judge *j, const struct walk *walk, enum saying saying, uint64_t guest,
+		       uint64_t len)
+{
+	if (!j->visitor || guest >= j->geo.size_bytes || len == 0)
+		return;
+	len = min_u64(len, j->geo.size_bytes - guest);
+	if (saying == SAYS_ABSENT && j->visitor->below)
+		visit(j, walk, guest, j->visitor->below, guest, len);
 	else
 		j->visitor->zeros(j->visitor->arg, walk->snapshot, guest, len);
 }
@@ -131,24 +145,50 @@ static void judge_data(struct judge *j, const struct walk *walk, uint64_t entry,
 		check_copied(j, "data", entry, l2->host.byte);
 }
 
-/* The host byte of the data that an entry points at, or 0. */
-static uint64_t judge_entry(struct judge *j, const struct walk *walk, uint64_t entry,
-			    uint64_t guest)
+/* A compressed cluster: each host cluster that its sectors touch has one reference more. */
+static enum saying judge_packed(struct judge *j, const struct walk *walk, uint64_t entry,
+				uint64_t guest)
+{
+	struct compressed_range range = l2_compressed_range(&j->geo, entry);
+	uint64_t first = range.off.byte >> j->geo.cluster_bits;
+	uint64_t last = (range.off.byte + range.len - 1) >> j->geo.cluster_bits;
+
+	if (!judge_refer(j, range.off.byte, range.len, USE_DATA))
+		return SAYS_DATA;
+	if (!walk->snapshot)
+		j->verdict.mapped += last - first + 1;
+	if (!j->visitor)
+		return SAYS_DATA;
+	sparse_read(j->file, range.off.byte, j->stream, range.len);
+	if (!unpack(j->header.compression_type, j->stream, range.len, j->unpacked,
+		    j->geo.cluster_bytes)) {
+		judge_corrupt(j, "the compressed cluster of guest %#" PRIx64 " is damaged", guest);
+		return SAYS_DATA;
+	}
+	sparse_reset(&j->scratch);
+	sparse_write(&j->scratch, 0, j->unpacked, j->geo.cluster_bytes);
+	visit(j, walk, guest, &j->scratch, 0, j->geo.cluster_bytes);
+	return SAYS_DATA;
+}
+
+static enum saying judge_entry(struct judge *j, const struct walk *walk, uint64_t entry,
+			       uint64_t guest)
 {
 	uint64_t reserved = UINT64_C(0x3f000000000001fe);
 	struct l2_entry l2 = l2_decode(&j->geo, entry);
-	struct compressed_range range;
 
-	if (l2.kind == L2_COMPRESSED) {
-		range = l2_compressed_range(&j->geo, entry);
-		judge_refer(j, range.off.byte, range.len, USE_DATA);
-		return 0;
-	}
+	if (l2.kind == L2_ABSENT)
+		return SAYS_ABSENT;
+	if (l2.kind == L2_COMPRESSED)
+		return judge_packed(j, walk, entry, guest);
 	if (l2.kind == L2_INVALID || entry & reserved)
 		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64, guest, entry);
 	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED)
 		judge_data(j, walk, entry, &l2, guest);
-	return l2.kind == L2_DATA ? l2.host.byte : 0;
+	if (l2.kind != L2_DATA)
+		return SAYS_ZEROS;
+	visit(j, walk, guest, j->file, l2.host.byte, j->geo.cluster_bytes);
+	return SAYS_DATA;
 }
 
 static void judge_l2(struct judge *j, const struct walk *walk)
@@ -156,23 +196,24 @@ static void judge_l2(struct judge *j, const struct walk *walk)
 	uint64_t entries = UINT64_C(1) << j->geo.l2_bits;
 	uint64_t first = walk->l1_index << j->geo.l2_bits;
 	uint64_t cluster_bytes = j->geo.cluster_bytes;
-	uint64_t zeros = 0; /* clusters just before the one at hand */
+	enum saying before = SAYS_DATA;
+	uint64_t same = 0; /* clusters just before the one at hand */
 
 	sparse_read(j->file, walk->table, j->cluster, cluster_bytes);
 	for (uint64_t i = 0; i < entries; i++) {
 		uint64_t guest = (first + i) << j->geo.cluster_bits;
 		uint64_t entry = be64_get(((const struct be64 *)j->cluster)[i]);
-		uint64_t host = entry ? judge_entry(j, walk, entry, guest) : 0;
+		enum saying saying = entry ? judge_entry(j, walk, entry, guest) : SAYS_ABSENT;
 
-		if (!host) {
-			zeros++;
-			continue;
-		}
-		visit(j, walk, guest - zeros * cluster_bytes, 0, zeros * cluster_bytes);
-		visit(j, walk, guest, host, cluster_bytes);
-		zeros = 0;
+		if (saying != before && before != SAYS_DATA)
+			visit_none(j, walk, before, guest - same * cluster_bytes,
+				   same * cluster_bytes);
+		same = saying == before ? same + 1 : 1;
+		before = saying;
 	}
-	visit(j, walk, (first + entries - zeros) << j->geo.cluster_bits, 0, zeros * cluster_bytes);
+	if (before != SAYS_DATA)
+		visit_none(j, walk, before, (first + entries - same) << j->geo.cluster_bits,
+			   same * cluster_bytes);
 }
 
 static void judge_l1(struct judge *j, uint64_t l1, uint64_t entries, bool snapshot)
@@ -189,7 +230,7 @@ static void judge_l1(struct judge *j, uint64_t l1, uint64_t entries, bool snapsh
 		if (entry & UINT64_C(0x7f000000000001ff) || decoded.kind == L1_INVALID)
 			judge_corrupt(j, "L1 entry %" PRIu64 " is %#" PRIx64, i, entry);
 		if (decoded.kind == L1_ABSENT)
-			visit(j, &walk, i * table_covers, 0, table_covers);
+			visit_none(j, &walk, SAYS_ABSENT, i * table_covers, table_covers);
 		if (decoded.kind != L1_TABLE ||
 		    !judge_refer(j, decoded.host.byte, j->geo.cluster_bytes, USE_L2))
 			continue;
@@ -257,6 +298,8 @@ struct verdict judge(const struct sparse *file, const struct judge_visitor *visi
 {
 	struct judge *j = &state;
 
+	if (!j->scratch.page)
+		sparse_init(&j->scratch);
 	j->file = file;
 	j->visitor = visitor;
 	j->verdict = (struct verdict){ 0 };

@@ -11,17 +11,19 @@
 /* What the judge comes by on its way; guest addresses in bytes. */
 struct judge_visitor {
 	void *arg;
-	/* @len bytes at @guest are at @host. */
-	void (*data)(void *arg, bool snapshot, uint64_t guest, uint64_t host, uint64_t len);
+	/* @len bytes at @guest are at @host of @file: the image, or @below, or what was compressed. */
+	void (*data)(void *arg, bool snapshot, uint64_t guest, const struct sparse *file,
+		     uint64_t host, uint64_t len);
 	/* They read as zeros. */
 	void (*zeros)(void *arg, bool snapshot, uint64_t guest, uint64_t len);
+	const struct sparse *below; /* what absent clusters read as; NULL: zeros */
 };
 
 struct verdict {
 	uint64_t corruptions;
 	uint64_t leaks; /* clusters whose refcount is higher than their references */
 	uint64_t used_end; /* bytes: behind the last cluster that has a refcount */
-	uint64_t mapped; /* clusters that the active disk has */
+	uint64_t mapped; /* host clusters that the active disk refers to, each time it does */
 	uint64_t snapshots;
 	uint64_t cluster_bytes;
 	char why[256]; /* the first corruption */

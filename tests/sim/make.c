@@ -8,20 +8,21 @@
 #include <stdlib.h>
 
 #define HEADER_EXTENSION_UNKNOWN 0x12345678u
+#define HEADER_EXTENSION_BACKING_FORMAT 0xe2792acau
 #define SNAPSHOT_EXTRA_BYTES 24u
 
 void build_put_be64(struct builder *b, uint64_t off, uint64_t value)
 {
 	struct be64 word = be64_make(value);
 
-	sparse_write(&b->disk->visible, off, &word, sizeof(word));
+	sparse_write(b->file, off, &word, sizeof(word));
 }
 
 static void put_be32(struct builder *b, uint64_t off, uint32_t value)
 {
 	struct be32 word = be32_make(value);
 
-	sparse_write(&b->disk->visible, off, &word, sizeof(word));
+	sparse_write(b->file, off, &word, sizeof(word));
 }
 
 uint64_t build_host_byte(const struct builder *b, uint64_t cluster)
@@ -36,8 +37,7 @@ void build_put_noise(struct builder *b, uint64_t cluster)
 	for (uint64_t at = 0; at < b->cluster_bytes; at += SECTOR_SIZE) {
 		for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 			words[i] = rng_next(b->rng);
-		sparse_write(&b->disk->visible, build_host_byte(b, cluster) + at, words,
-			     SECTOR_SIZE);
+		sparse_write(b->file, build_host_byte(b, cluster) + at, words, SECTOR_SIZE);
 	}
 }
 
@@ -63,8 +63,8 @@ uint64_t build_take(struct builder *b, uint64_t count, uint64_t refcount)
 	b->next += count;
 	for (uint64_t i = 0; i < count; i++)
 		b->refcount[first + i] = refcount;
-	if (b->disk->visible.size < build_host_byte(b, b->next))
-		sparse_resize(&b->disk->visible, build_host_byte(b, b->next));
+	if (b->file->size < build_host_byte(b, b->next))
+		sparse_resize(b->file, build_host_byte(b, b->next));
 	return first;
 }
 
@@ -117,7 +117,7 @@ static void write_snapshot_table(struct builder *b)
 	build_put_be64(b, at + 40, 0);
 	build_put_be64(b, at + 48, b->shape->size_bytes);
 	build_put_be64(b, at + 56, UINT64_MAX); /* no instruction count */
-	sparse_write(&b->disk->visible, at + 64, "1snap\0\0", 8);
+	sparse_write(b->file, at + 64, "1snap\0\0", 8);
 }
 
 static uint64_t refcounts_per_block(const struct builder *b)
@@ -175,12 +175,26 @@ static void write_refcounts(struct builder *b)
 		for (uint64_t i = 0; i < per_block; i++)
 			refcount_set(bytes, b->shape->refcount_order, (uint32_t)i,
 				     b->refcount[k * per_block + i]);
-		sparse_write(&b->disk->visible, build_host_byte(b, b->block[k]), bytes,
-			     b->cluster_bytes);
+		sparse_write(b->file, build_host_byte(b, b->block[k]), bytes, b->cluster_bytes);
 		build_put_be64(b, build_host_byte(b, b->table_cluster) + k * 8,
 			       build_host_byte(b, b->block[k]));
 	}
 	free(bytes);
+}
+
+/* Format and name of the layer below, behind what else is in the header. */
+static void write_below(struct builder *b, uint32_t at)
+{
+	const char *format = b->below_is_raw ? "raw" : "qcow2";
+	uint32_t len = (uint32_t)strlen(format);
+
+	put_be32(b, at, HEADER_EXTENSION_BACKING_FORMAT);
+	put_be32(b, at + 4, len);
+	sparse_write(b->file, at + 8, format, len);
+	at += 8 + 8 + 8; /* and the end of extensions */
+	build_put_be64(b, 8, at);
+	put_be32(b, 16, (uint32_t)strlen(b->below));
+	sparse_write(b->file, at, b->below, strlen(b->below));
 }
 
 static void write_header(struct builder *b)
@@ -199,9 +213,13 @@ static void write_header(struct builder *b)
 	put_be32(b, 60, shape->snapshot);
 	build_put_be64(b, 64, build_host_byte(b, b->snapshot_table_cluster));
 	if (shape->version > 2) {
-		if (shape->extras) {
+		if (shape->extras)
 			build_put_be64(b, 80, QCOW2_LAZY_REFCOUNTS);
+		if (shape->extras || shape->zstd)
 			header_bytes += 8;
+		if (shape->zstd) {
+			build_put_be64(b, QCOW2_AT_INCOMPATIBLE, QCOW2_COMPRESSION_TYPE);
+			sparse_write(b->file, QCOW2_HEADER_V3_BYTES, "\1", 1);
 		}
 		put_be32(b, 96, shape->refcount_order);
 		put_be32(b, 100, header_bytes);
@@ -210,7 +228,10 @@ static void write_header(struct builder *b)
 		put_be32(b, header_bytes, HEADER_EXTENSION_UNKNOWN);
 		put_be32(b, header_bytes + 4, 8);
 		build_put_be64(b, header_bytes + 8, UINT64_C(0x6b65657020746869));
+		header_bytes += 16;
 	}
+	if (b->below)
+		write_below(b, header_bytes);
 }
 
 /*
@@ -219,7 +240,7 @@ static void write_header(struct builder *b)
  */
 static void cut_zeros(struct builder *b)
 {
-	struct sparse *file = &b->disk->visible;
+	struct sparse *file = b->file;
 	uint64_t start = build_host_byte(b, b->next - 1);
 	uint64_t l1_end = build_host_byte(b, b->l1_cluster) + b->l1_entries * 8;
 	uint64_t end = file->size;
@@ -235,12 +256,8 @@ static void cut_zeros(struct builder *b)
 }
 
 /* How the file ends: within a cluster, or with room on a device that is full of noise. */
-static void make_end(struct builder *b)
+static void make_end(struct builder *b, struct disk *disk)
 {
-	struct sparse *file = &b->disk->visible;
-
-	if (file->size < build_host_byte(b, b->next))
-		sparse_resize(file, build_host_byte(b, b->next));
 	if (b->shape->device) {
 		for (uint64_t i = 0; i < b->shape->slack_clusters; i++)
 			build_put_noise(b, b->next++);
@@ -248,50 +265,153 @@ static void make_end(struct builder *b)
 		cut_zeros(b);
 	}
 	if (b->shape->full_host)
-		b->disk->limit = b->shape->device ?
-					 file->size :
-					 build_host_byte(b, b->next + b->shape->slack_clusters);
+		disk->limit = b->shape->device ?
+				      b->file->size :
+				      build_host_byte(b, b->next + b->shape->slack_clusters);
 }
 
-void make_image(const struct shape *shape, struct disk *disk, struct model *model, struct rng *rng)
+/* All of an image but its end. */
+static void make_file(struct builder *b)
+{
+	const struct shape *shape = b->shape;
+
+	b->cluster_bytes = UINT64_C(1) << shape->cluster_bits;
+	b->l2_entries = b->cluster_bytes / 8;
+	b->sectors = shape->size_bytes / SECTOR_SIZE;
+	make_room(b, 1);
+	b->refcount[b->next++] = 1; /* the header */
+	if (shape->early_refcounts) {
+		b->table_cluster = build_take(b, 1, 1);
+		b->table_clusters = 1;
+		b->block = xmalloc(sizeof(*b->block));
+		b->block[0] = build_take(b, 1, 1);
+		b->blocks = 1;
+	}
+	make_l1(b);
+	for (uint64_t i = 0; shape->prefill != PREFILL_EMPTY && i < b->l1_entries; i++)
+		if (build_table_is_wanted(b, i))
+			build_fill_table(b, i);
+	stuff(b);
+	make_refcounts(b);
+	write_l1(b);
+	write_snapshot_table(b);
+	write_refcounts(b);
+	write_header(b);
+	if (b->file->size < build_host_byte(b, b->next))
+		sparse_resize(b->file, build_host_byte(b, b->next));
+}
+
+static void builder_free(struct builder *b)
+{
+	free(b->refcount);
+	free(b->block);
+	free(b->l1);
+	free(b->snapshot_l1);
+}
+
+/* --- the chain -------------------------------------------------------------------------------------- */
+
+/* Guest bytes as they are: some in the hot regions. */
+static void make_raw(struct builder *b)
+{
+	uint64_t size = b->shape->size_bytes;
+	uint64_t cluster = UINT64_C(1) << b->shape->cluster_bits;
+	uint8_t bytes[SECTOR_SIZE];
+
+	for (unsigned i = 0; i < b->shape->hots; i++) {
+		uint64_t at = b->shape->hot[i].first_cluster * cluster;
+		uint64_t end = min_u64(at + b->shape->hot[i].clusters * cluster, size);
+
+		/* A last sector that is cut off is one of zeros. */
+		for (; at + SECTOR_SIZE <= end; at += SECTOR_SIZE) {
+			if (!rng_percent(b->rng, b->shape->data_percent))
+				continue;
+			pattern_fill(bytes, at / SECTOR_SIZE, b->active);
+			sparse_write(b->file, at, bytes, SECTOR_SIZE);
+			sparse_write(b->content, at, bytes, SECTOR_SIZE);
+		}
+	}
+	sparse_resize(b->file, size);
+}
+
+static void make_layer(const struct shape *top, struct below *below, unsigned nth,
+		       version_t version, struct rng *rng)
+{
+	struct shape shape = shape_of_layer(top, nth);
+	struct builder b = {
+		.shape = &shape,
+		.file = &below->file[nth],
+		.content = &below->content,
+		.rng = rng,
+		.active = version,
+	};
+
+	if (nth + 1 < below->layers) {
+		b.below = below_name(nth + 1);
+		b.below_is_raw = top->layer[nth + 1].raw;
+	}
+	sparse_reset(b.file);
+	/* Nobody sees more of what lies below than this layer is long. */
+	sparse_resize(b.content, round_up(shape.size_bytes, SECTOR_SIZE));
+	if (top->layer[nth].raw)
+		make_raw(&b);
+	else
+		make_file(&b);
+	builder_free(&b);
+}
+
+static void make_chain(const struct shape *top, struct below *below, struct model *model,
+		       struct rng *rng)
+{
+	below->layers = top->layers;
+	sparse_reset(&below->content);
+	for (unsigned i = top->layers; i > 0; i--)
+		make_layer(top, below, i - 1, model_made(model), rng);
+}
+
+/* Where the image is silent, the layers below speak. */
+static void tell_model(struct model *model, const struct sparse *content)
+{
+	for (uint64_t i = 0; i < content->nused; i++) {
+		uint64_t page = content->used[i] << PAGE_SHIFT;
+
+		for (uint64_t at = page; at < page + PAGE_BYTES; at += SECTOR_SIZE) {
+			uint64_t sector = at / SECTOR_SIZE, whose;
+			version_t version;
+
+			if (sector < model->sectors &&
+			    pattern_content(sparse_at(content, at), &whose, &version) ==
+				    CONTENT_PATTERN)
+				model_set(model, sector, version, version);
+		}
+	}
+}
+
+void make_image(const struct shape *shape, struct disk *disk, struct below *below,
+		struct model *model, struct rng *rng)
 {
 	struct builder b = {
 		.shape = shape,
-		.disk = disk,
+		.file = &disk->visible,
+		.content = &below->content,
 		.model = model,
 		.rng = rng,
-		.cluster_bytes = UINT64_C(1) << shape->cluster_bits,
-		.l2_entries = (UINT64_C(1) << shape->cluster_bits) / 8,
 	};
 
 	model_reset(model, shape->size_bytes / SECTOR_SIZE);
+	make_chain(shape, below, model, rng);
+	sparse_resize(&below->content, min_u64(below->content.size, shape->size_bytes));
+	tell_model(model, &below->content);
 	b.old = model_made(model);
 	b.active = model_made(model);
-	make_room(&b, 1);
-	b.refcount[b.next++] = 1; /* the header */
-	if (shape->early_refcounts) {
-		b.table_cluster = build_take(&b, 1, 1);
-		b.table_clusters = 1;
-		b.block = xmalloc(sizeof(*b.block));
-		b.block[0] = build_take(&b, 1, 1);
-		b.blocks = 1;
+	if (below->layers) {
+		b.below = below_name(0);
+		b.below_is_raw = shape->layer[0].raw;
 	}
-	make_l1(&b);
-	for (uint64_t i = 0; shape->prefill != PREFILL_EMPTY && i < b.l1_entries; i++)
-		if (build_table_is_wanted(&b, i))
-			build_fill_table(&b, i);
-	stuff(&b);
-	make_refcounts(&b);
-	write_l1(&b);
-	write_snapshot_table(&b);
-	write_refcounts(&b);
-	write_header(&b);
-	make_end(&b);
+	make_file(&b);
+	make_end(&b, disk);
 	for (uint64_t i = 0; i < disk->visible.nused; i++)
 		sparse_copy_page(&disk->durable, &disk->visible, disk->visible.used[i]);
 	disk->durable.size = disk->visible.size;
-	free(b.refcount);
-	free(b.block);
-	free(b.l1);
-	free(b.snapshot_l1);
+	builder_free(&b);
 }

@@ -3,11 +3,13 @@
 #ifndef MAKE_H
 #define MAKE_H
 
+#include "below.h"
 #include "disk.h"
 #include "model.h"
 #include "shape.h"
 
-/* Fill @disk, durably, and tell @model what the guest's disk holds. */
-void make_image(const struct shape *shape, struct disk *disk, struct model *model, struct rng *rng);
+/* Fill @disk, durably, and what lies @below, and tell @model what the guest's disk holds. */
+void make_image(const struct shape *shape, struct disk *disk, struct below *below,
+		struct model *model, struct rng *rng);
 
 #endif

@@ -1,17 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's side of a made image: L2 tables and what they point at. */
 #include "builder.h"
+#include "memory.h"
+
+#include <stdlib.h>
 
 #define MANY_CLUSTERS 400u /* beyond that, only the hot ones hold bytes */
 
-static void tell_model(struct builder *b, uint64_t guest_cluster, version_t active,
-		       version_t snapshot)
+static version_t version_below(const struct builder *b, uint64_t sector)
+{
+	uint8_t bytes[SECTOR_SIZE];
+	uint64_t whose;
+	version_t version;
+
+	if (sparse_hole(b->content, sector * SECTOR_SIZE, SECTOR_SIZE))
+		return 0;
+	sparse_read(b->content, sector * SECTOR_SIZE, bytes, sizeof(bytes));
+	must(pattern_content(bytes, &whose, &version) != CONTENT_GARBAGE);
+	return version;
+}
+
+static version_t version_of(const struct reads *reads, uint64_t nth, version_t below)
+{
+	if (reads->below)
+		return below;
+	return nth < reads->sectors ? reads->version : 0;
+}
+
+/* The model learns what the image says, or the content what a layer says. */
+static void tell(struct builder *b, uint64_t guest_cluster, const struct reads *active,
+		 const struct reads *snapshot)
 {
 	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
 	uint64_t first = guest_cluster * per_cluster;
+	uint8_t bytes[SECTOR_SIZE];
 
-	for (uint64_t s = first; s < first + per_cluster && s < b->model->sectors; s++)
-		model_set(b->model, s, active, snapshot);
+	for (uint64_t i = 0; i < per_cluster && first + i < b->sectors; i++) {
+		uint64_t sector = first + i;
+		version_t below = version_below(b, sector);
+		version_t now = version_of(active, i, below);
+		version_t old = version_of(snapshot, i, below);
+
+		if (b->model && (now || old || below)) {
+			model_set(b->model, sector, now, old);
+		} else if (!b->model && now) {
+			pattern_fill(bytes, sector, now);
+			sparse_write(b->content, sector * SECTOR_SIZE, bytes, SECTOR_SIZE);
+		} else if (!b->model && below) {
+			sparse_punch(b->content, sector * SECTOR_SIZE, SECTOR_SIZE);
+		}
+	}
 }
 
 /* Data of one guest cluster; what lies beyond the end of the disk is noise. */
@@ -22,16 +60,16 @@ static uint64_t take_data(struct builder *b, uint64_t guest_cluster, version_t v
 	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
 	uint8_t bytes[SECTOR_SIZE];
 
-	if ((guest_cluster + 1) * per_cluster > b->model->sectors)
+	if ((guest_cluster + 1) * per_cluster > b->sectors)
 		build_put_noise(b, cluster);
 	for (uint64_t i = 0; i < per_cluster; i++) {
 		uint64_t sector = guest_cluster * per_cluster + i;
 
-		if (sector >= b->model->sectors)
+		if (sector >= b->sectors)
 			break;
 		pattern_fill(bytes, sector, version);
-		sparse_write(&b->disk->visible, build_host_byte(b, cluster) + i * SECTOR_SIZE,
-			     bytes, SECTOR_SIZE);
+		sparse_write(b->file, build_host_byte(b, cluster) + i * SECTOR_SIZE, bytes,
+			     SECTOR_SIZE);
 	}
 	return cluster;
 }
@@ -44,9 +82,32 @@ static bool is_hot(const struct builder *b, uint64_t guest_cluster)
 	return false;
 }
 
+/* A compressed cluster: full of data, partly zeros, or nothing but zeros. */
+static uint64_t take_packed(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
+			    struct reads *reads)
+{
+	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
+	uint64_t first = guest_cluster * per_cluster;
+	uint8_t *bytes = xmalloc(b->cluster_bytes);
+	uint64_t entry;
+
+	if (rng_one_in(b->rng, 2))
+		reads->sectors = rng_below_u64(b->rng, per_cluster + 1);
+	memset(bytes, 0, b->cluster_bytes);
+	for (uint64_t i = 0; i < per_cluster; i++) {
+		if (first + i >= b->sectors)
+			memset(bytes + i * SECTOR_SIZE, 0xa5, SECTOR_SIZE);
+		else if (i < reads->sectors)
+			pattern_fill(bytes + i * SECTOR_SIZE, first + i, reads->version);
+	}
+	entry = build_take_packed(b, bytes, refcount);
+	free(bytes);
+	return entry;
+}
+
 /* An entry for one guest cluster, without COPIED; and what it reads as. */
 static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
-			   version_t data, version_t *reads)
+			   version_t data, struct reads *reads)
 {
 	bool zeros_exist = b->shape->version > 2;
 	unsigned kind = rng_percent(b->rng, b->shape->data_percent) ? 0 : rng_range(b->rng, 1, 4);
@@ -55,9 +116,16 @@ static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t r
 	if (!is_hot(b, guest_cluster) && kind != 2 && b->shape->clusters > MANY_CLUSTERS)
 		kind = 1;
 
-	*reads = 0;
+	*reads = (struct reads){ 0 };
 	if (kind == 0) {
-		*reads = data;
+		*reads = (struct reads){ .version = data, .sectors = UINT64_MAX };
+		if (rng_percent(b->rng, b->shape->packed_percent)) {
+			uint64_t entry = take_packed(b, guest_cluster, refcount, reads);
+
+			if (entry)
+				return entry;
+			reads->sectors = UINT64_MAX;
+		}
 		return build_host_byte(b, take_data(b, guest_cluster, data, refcount));
 	}
 	if (kind == 1)
@@ -69,12 +137,15 @@ static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t r
 		build_put_noise(b, cluster);
 		return build_host_byte(b, cluster) | ENTRY_ZERO;
 	}
+	reads->below = true;
 	return 0;
 }
 
 static uint64_t with_copied(uint64_t entry)
 {
-	return entry & ENTRY_HOST_MASK ? entry | ENTRY_COPIED : entry;
+	if (entry & ENTRY_COMPRESSED || !(entry & ENTRY_HOST_MASK))
+		return entry;
+	return entry | ENTRY_COPIED;
 }
 
 static bool is_filled(const struct builder *b, uint64_t guest_cluster)
@@ -99,7 +170,7 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 {
 	uint64_t guest_cluster = l1_index * b->l2_entries + i;
 	bool share = sharing == SHARE_TABLE || (sharing == SHARE_CLUSTERS && rng_one_in(b->rng, 2));
-	version_t active = 0, old = 0;
+	struct reads active = { .below = true }, old = { .below = true };
 	uint64_t entry = 0, old_entry = 0;
 
 	if (sharing != SNAPSHOT_ONLY) {
@@ -118,8 +189,7 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 		build_put_be64(b, build_host_byte(b, table) + i * 8, entry);
 	if (old_entry && sharing != SHARE_TABLE)
 		build_put_be64(b, build_host_byte(b, old_table) + i * 8, old_entry);
-	if (active || old)
-		tell_model(b, guest_cluster, active, old);
+	tell(b, guest_cluster, &active, &old);
 }
 
 void build_fill_table(struct builder *b, uint64_t l1_index)

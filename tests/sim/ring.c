@@ -240,3 +240,46 @@ struct host_file *host_file(struct sim_host *host)
 	};
 	return &host->file;
 }
+
+/* --- the files below ------------------------------------------------------------------------------ */
+
+const struct sparse *host_bytes(const struct sim_host *host, uint16_t file)
+{
+	if (file == host->file_index)
+		return &host->disk.visible;
+	if (file < host->file_index || file > host->file_index + host->below.layers)
+		sim_fail("an io names file %u, the image is file %u", file, host->file_index);
+	return &host->below.file[file - host->file_index - 1];
+}
+
+static struct sim_host *reading; /* has no way to the host from a file but this */
+
+static int64_t below_read(struct host_file *file, void *buf, size_t len, uint64_t off)
+{
+	const struct sparse *bytes = host_bytes(reading, file->index);
+	uint64_t there = off < bytes->size ? min_u64(len, bytes->size - off) : 0;
+
+	sparse_read(bytes, off, buf, there);
+	return (int64_t)there;
+}
+
+int host_open_below(void *arg, const struct host_file *above, const char *name,
+		    struct host_file **file, struct why *why)
+{
+	struct sim_host *host = arg;
+	unsigned layer = below_find(&host->below, name);
+
+	if (layer == MAX_LAYERS || above->index != host->file_index + layer)
+		return why_set(why, -ENOENT, "%s is not below %s", name, above->name);
+	reading = host;
+	*file = &host->below_file[layer];
+	**file = (struct host_file){
+		.name = name,
+		.index = (uint16_t)(above->index + 1),
+		.read_only = true,
+		.align = 1,
+		.size = host->below.file[layer].size,
+		.read = below_read,
+	};
+	return 0;
+}

@@ -6,6 +6,7 @@
 #ifndef RING_H
 #define RING_H
 
+#include "below.h"
 #include "disk.h"
 #include "io.h"
 #include "rng.h"
@@ -67,6 +68,8 @@ struct sim_host {
 	uint8_t *buffer[MAX_BUFFERS]; /* by slot number */
 	uint64_t buffer_bytes;
 	struct host_file file;
+	struct below below;
+	struct host_file below_file[MAX_LAYERS]; /* index: the image's + 1 and so on */
 	bool sync_failed; /* what is visible is not what is on the medium, and nothing tells */
 	bool mishap; /* something but EAGAIN, EINTR or a short transfer has gone wrong */
 };
@@ -97,5 +100,12 @@ void host_kill(struct sim_host *host);
 void host_append_flying(struct sim_host *host);
 
 struct host_file *host_file(struct sim_host *host);
+
+/* For image_files.open_below; @arg is the host. */
+int host_open_below(void *arg, const struct host_file *above, const char *name,
+		    struct host_file **file, struct why *why);
+
+/* The bytes of a file that an io names. */
+const struct sparse *host_bytes(const struct sim_host *host, uint16_t file);
 
 #endif

@@ -87,6 +87,91 @@ static void draw_format(struct shape *shape, struct rng *rng)
 		shape->refcount_order = rng_below(rng, 7);
 }
 
+/* About as long as the image, a little or much shorter, or longer. */
+static uint64_t draw_layer_size(const struct shape *shape, struct rng *rng)
+{
+	uint64_t sectors = shape->size_bytes / SECTOR_SIZE;
+
+	switch (rng_below(rng, 4)) {
+	case 0:
+		sectors = 1 + rng_below_u64(rng, sectors);
+		break;
+	case 1:
+		sectors -= min_u64(sectors - 1, rng_below(rng, 12));
+		break;
+	case 2:
+		sectors += rng_below(rng, 100);
+		break;
+	}
+	return sectors * SECTOR_SIZE;
+}
+
+static struct layer draw_layer(const struct shape *shape, struct rng *rng, bool last)
+{
+	struct layer layer = {
+		.raw = last && rng_one_in(rng, 2),
+		.version = rng_one_in(rng, 4) ? 2 : 3,
+		.size_bytes = draw_layer_size(shape, rng),
+		.packed_percent = rng_one_in(rng, 2) ? rng_below(rng, 101) : 0,
+	};
+	unsigned least = shape->cluster_bits > 13 ? shape->cluster_bits - 4 : 9;
+
+	layer.cluster_bits = rng_one_in(rng, 2) ? shape->cluster_bits : rng_range(rng, least, 16);
+	layer.zstd = layer.version == 3 && layer.packed_percent && rng_one_in(rng, 3);
+	if (layer.raw && rng_one_in(rng, 2))
+		layer.size_bytes -= rng_below(rng, SECTOR_SIZE);
+	return layer;
+}
+
+static void draw_layers(struct shape *shape, struct rng *rng)
+{
+	shape->layers = rng_one_in(rng, 2) ? 0 : rng_range(rng, 1, MAX_LAYERS);
+	for (unsigned i = 0; i < shape->layers; i++)
+		shape->layer[i] = draw_layer(shape, rng, i + 1 == shape->layers);
+	shape->packed_percent = rng_one_in(rng, 3) ? rng_below(rng, 101) : 0;
+	shape->zstd = shape->version == 3 && shape->packed_percent && rng_one_in(rng, 3);
+}
+
+struct shape shape_of_layer(const struct shape *top, unsigned nth)
+{
+	const struct layer *layer = &top->layer[nth];
+	uint64_t cluster = UINT64_C(1) << layer->cluster_bits;
+	struct shape shape = {
+		.cluster_bits = layer->cluster_bits,
+		.version = layer->version,
+		.refcount_order = 4,
+		.size_bytes = layer->size_bytes,
+		.clusters = div_round_up(layer->size_bytes, cluster),
+		.prefill = PREFILL_RANDOM,
+		.data_percent = 60,
+		.packed_percent = layer->packed_percent,
+		.zstd = layer->zstd,
+		.gap_percent = top->gap_percent / 2,
+	};
+
+	for (unsigned i = 0; i < top->hots; i++) {
+		const struct region *hot = &top->hot[i];
+		uint64_t first = (hot->first_cluster << top->cluster_bits) / cluster;
+		uint64_t end =
+			div_round_up((hot->first_cluster + hot->clusters) << top->cluster_bits,
+				     cluster);
+
+		end = min_u64(end, shape.clusters);
+		if (first < end)
+			shape.hot[shape.hots++] = (struct region){ first, end - first };
+	}
+	return shape;
+}
+
+bool shape_is_packed(const struct shape *shape)
+{
+	bool packed = shape->packed_percent;
+
+	for (unsigned i = 0; i < shape->layers; i++)
+		packed |= !shape->layer[i].raw && shape->layer[i].packed_percent;
+	return packed;
+}
+
 void shape_limit(struct shape *shape)
 {
 	if (shape->prefill == PREFILL_ALL && shape->clusters > 2000)
@@ -114,8 +199,30 @@ struct shape shape_draw(struct rng *rng)
 	shape.device = !shape.stuffed && rng_one_in(rng, 12);
 	shape.full_host = shape.device || rng_one_in(rng, 20);
 	shape.slack_clusters = rng_range(rng, 0, shape.cluster_bits > 12 ? 12 : 100);
+	draw_layers(&shape, rng);
 	shape_limit(&shape);
 	return shape;
+}
+
+static size_t describe_layers(const struct shape *shape, char *text, size_t len)
+{
+	size_t used = 0;
+
+	for (unsigned i = 0; i < shape->layers && used < len; i++) {
+		const struct layer *layer = &shape->layer[i];
+
+		if (layer->raw)
+			used += (size_t)snprintf(text + used, len - used, " / raw %" PRIu64,
+						 layer->size_bytes);
+		else
+			used += (size_t)snprintf(text + used, len - used,
+						 " / v%u cluster_bits %u size %" PRIu64
+						 " packed %u%%%s",
+						 layer->version, layer->cluster_bits,
+						 layer->size_bytes, layer->packed_percent,
+						 layer->zstd ? " zstd" : "");
+	}
+	return used;
 }
 
 void shape_describe(const struct shape *shape, char *text, size_t len)
@@ -123,15 +230,17 @@ void shape_describe(const struct shape *shape, char *text, size_t len)
 	static const char *const prefills[] = { "empty", "random", "all" };
 	int n = snprintf(text, len,
 			 "image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
-			 " clusters) prefill %s data %u%% gaps %u%%%s%s%s%s%s hot",
+			 " clusters) prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s hot",
 			 shape->version, shape->cluster_bits, shape->refcount_order,
 			 shape->size_bytes, shape->clusters, prefills[shape->prefill],
-			 shape->data_percent, shape->gap_percent,
-			 shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
-			 shape->device ? " device" : "", shape->full_host ? " full_host" : "",
-			 shape->extras ? " extras" : "");
+			 shape->data_percent, shape->packed_percent, shape->zstd ? " zstd" : "",
+			 shape->gap_percent, shape->snapshot ? " snapshot" : "",
+			 shape->stuffed ? " stuffed" : "", shape->device ? " device" : "",
+			 shape->full_host ? " full_host" : "", shape->extras ? " extras" : "");
 
 	for (unsigned i = 0; i < shape->hots && n >= 0 && (size_t)n < len; i++)
 		n += snprintf(text + n, len - (size_t)n, " %" PRIu64 "+%" PRIu64,
 			      shape->hot[i].first_cluster, shape->hot[i].clusters);
+	if (n >= 0 && (size_t)n < len)
+		describe_layers(shape, text + n, len - (size_t)n);
 }

@@ -4,6 +4,7 @@
 #define SHAPE_H
 
 #include "base.h"
+#include "below.h"
 #include "rng.h"
 
 enum prefill {
@@ -20,6 +21,16 @@ struct region {
 
 #define MAX_REGIONS 3
 
+/* One file below the image. */
+struct layer {
+	bool raw; /* the last one only */
+	unsigned cluster_bits;
+	unsigned version;
+	uint64_t size_bytes; /* raw: not even a multiple of a sector */
+	uint32_t packed_percent;
+	bool zstd;
+};
+
 struct shape {
 	unsigned cluster_bits;
 	unsigned version;
@@ -29,6 +40,10 @@ struct shape {
 	bool many_tables; /* and requests all over the disk */
 	enum prefill prefill;
 	uint32_t data_percent; /* of prefilled clusters hold data */
+	uint32_t packed_percent; /* ... compressed */
+	bool zstd;
+	struct layer layer[MAX_LAYERS]; /* the first one is right below the image */
+	unsigned layers;
 	uint32_t gap_percent; /* of places in the file are skipped: free, but full of noise */
 	bool snapshot; /* an internal one, sharing tables and clusters */
 	bool stuffed; /* leaked clusters up to almost the end of what the refcount table covers */
@@ -43,6 +58,12 @@ struct shape {
 };
 
 struct shape shape_draw(struct rng *rng);
+
+/* A layer as an image of its own, hot where the image above it is. */
+struct shape shape_of_layer(const struct shape *top, unsigned layer);
+
+/* Are there compressed clusters anywhere? */
+bool shape_is_packed(const struct shape *shape);
 
 /* Noise in each gap of a large image would take more time than all its lives: leave it out. */
 void shape_limit(struct shape *shape);

@@ -29,6 +29,7 @@ void stage_init(struct stage *stage)
 {
 	stage->host.rng = &stage->rng;
 	disk_init(&stage->host.disk);
+	below_init(&stage->host.below);
 	model_init(&stage->model);
 	traffic_init(&stage->traffic, &stage->host, &stage->model, &stage->rng);
 	on_stage = stage;
@@ -49,7 +50,7 @@ void stage_make(struct stage *stage)
 	host->file_index = (uint16_t)rng_below(&stage->rng, 8);
 	host->now = 0;
 	disk_reset(&host->disk);
-	make_image(&stage->config.shape, &host->disk, &stage->model, &stage->rng);
+	make_image(&stage->config.shape, &host->disk, &host->below, &stage->model, &stage->rng);
 	if (sim_trace)
 		config_print(&stage->config);
 }
@@ -60,7 +61,8 @@ static void check_info(const struct stage *stage)
 	const struct shape *shape = &stage->config.shape;
 
 	if (info.size_bytes != shape->size_bytes || info.version != shape->version ||
-	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only)
+	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only ||
+	    info.layers != 1 + shape->layers)
 		sim_fail("image_info() says something else");
 }
 
@@ -74,6 +76,7 @@ void stage_open(struct stage *stage, bool read_only)
 		.lanes = stage->config.lanes,
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
+		.files = { .open_below = host_open_below, .arg = &stage->host },
 	};
 	struct why why = { "" };
 	int err;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 static struct disk disk;
+static struct below below;
 static struct model model;
 static struct rng rng;
 static struct shape shape;
@@ -31,10 +32,10 @@ static void check_that(bool ok, uint64_t seed, const char *what)
 
 static const char *content_wrong;
 
-static void see_data(void *arg, bool snapshot, uint64_t guest, uint64_t host, uint64_t len)
+static void see_data(void *arg, bool snapshot, uint64_t guest, const struct sparse *file,
+		     uint64_t host, uint64_t len)
 {
-	const struct sparse *file = arg;
-
+	(void)arg;
 	for (uint64_t at = 0; at < len && !content_wrong; at += SECTOR_SIZE) {
 		uint8_t bytes[SECTOR_SIZE];
 		uint64_t sector = (guest + at) / SECTOR_SIZE;
@@ -60,12 +61,12 @@ static void make(uint64_t seed)
 	rng = (struct rng){ seed };
 	shape = shape_draw(&rng);
 	disk_reset(&disk);
-	make_image(&shape, &disk, &model, &rng);
+	make_image(&shape, &disk, &below, &model, &rng);
 }
 
 static void test_made(uint64_t seed)
 {
-	struct judge_visitor visitor = { &disk.visible, see_data, see_zeros };
+	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content };
 	struct verdict verdict;
 
 	make(seed);
@@ -261,6 +262,7 @@ int main(void)
 	unsigned planted[DAMAGE_COUNT] = { 0 };
 
 	disk_init(&disk);
+	below_init(&below);
 	model_init(&model);
 	test_disk();
 	for (uint64_t seed = 1; seed <= 1000; seed++)

@@ -172,7 +172,10 @@ static void start_write(struct traffic *traffic, struct slot *slot)
 		pattern_fill(slot->buffer + i * SECTOR_SIZE, first + i, slot->version);
 }
 
-/* Whole clusters become zeros; of the last one of the disk, what there is may. */
+/*
+ * Whole clusters become zeros; of the last one of the disk, what there is may.  An image of version
+ * 2 cannot say so over a layer below, and may leave all as it is.
+ */
 static void start_discard(struct traffic *traffic, struct slot *slot)
 {
 	uint64_t cluster = UINT64_C(1) << traffic->config->shape.cluster_bits;
@@ -180,10 +183,11 @@ static void start_discard(struct traffic *traffic, struct slot *slot)
 	uint64_t end = slot->req.guest.byte + slot->req.len;
 	uint64_t first = round_up(slot->req.guest.byte, cluster);
 	uint64_t last = round_down(end, cluster);
+	bool may_stay = traffic->config->shape.version == 2 && traffic->config->shape.layers;
 
 	if (first < last)
 		slot->version = model_start(traffic->model, CHANGE_ZERO, first / SECTOR_SIZE,
-					    (last - first) / SECTOR_SIZE, false);
+					    (last - first) / SECTOR_SIZE, may_stay);
 	if (end == size && last < end && slot->req.guest.byte <= last)
 		slot->rest = model_start(traffic->model, CHANGE_ZERO, last / SECTOR_SIZE,
 					 (end - last) / SECTOR_SIZE, true);

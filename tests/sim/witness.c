@@ -10,7 +10,6 @@
 /* One walk through an image. */
 struct visit {
 	struct stage *stage;
-	const struct sparse *file;
 	enum look look;
 	char wrong[160]; /* the first objection */
 };
@@ -60,18 +59,19 @@ static void see_sector(struct visit *visit, bool snapshot, uint64_t sector, uint
 		model_found(model, sector, bytes, ending_of(visit->look));
 }
 
-static void see_data(void *arg, bool snapshot, uint64_t guest, uint64_t host, uint64_t len)
+static void see_data(void *arg, bool snapshot, uint64_t guest, const struct sparse *file,
+		     uint64_t host, uint64_t len)
 {
 	struct visit *visit = arg;
 	uint64_t end = guest + len;
 
 	while (guest < end) {
-		uint64_t n = sparse_hole(visit->file, host, end - guest);
+		uint64_t n = sparse_hole(file, host, end - guest);
 
 		if (n) {
 			see_zeros(visit, snapshot, guest, n);
 		} else {
-			const uint8_t *bytes = sparse_at(visit->file, host);
+			const uint8_t *bytes = sparse_at(file, host);
 
 			n = min_u64(end - guest, PAGE_BYTES - host % PAGE_BYTES);
 			for (uint64_t i = 0; i < n; i += SECTOR_SIZE)
@@ -98,8 +98,8 @@ static void ask_qemu(struct stage *stage, const struct sparse *file, const struc
 struct verdict stage_look(struct stage *stage, const struct sparse *file, enum look look,
 			  const char *when)
 {
-	struct visit visit = { .stage = stage, .file = file, .look = look };
-	struct judge_visitor visitor = { &visit, see_data, see_zeros };
+	struct visit visit = { .stage = stage, .look = look };
+	struct judge_visitor visitor = { &visit, see_data, see_zeros, &stage->host.below.content };
 	struct verdict verdict = judge(file, &visitor);
 
 	if (verdict.corruptions)

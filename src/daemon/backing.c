@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which file is it that an image names as its backing file, and may it be opened?
+ *
+ * The name is what somebody has written into the image.  It is the name of a file here, relative
+ * to the folder of the image that names it; whatever else QEMU could make of it is refused.  Where
+ * the user has said which folders are allowed, what counts is where the opened file lies, not what
+ * it was called on the way.
+ */
+#include "backing.h"
+
+#include "lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void backing_init(struct backing *backing, struct file *top, const struct allow_paths *allow,
+		  bool lock)
+{
+	memset(backing, 0, sizeof(*backing));
+	backing->top = top;
+	backing->allow = allow;
+	backing->lock = lock;
+}
+
+/* --- names --------------------------------------------------------------------------------------- */
+
+/* QEMU's rule: a colon in front of the first slash ends the name of a protocol. */
+static bool has_protocol(const char *name)
+{
+	size_t before = strcspn(name, ":/");
+
+	return name[before] == ':';
+}
+
+/* The path of a file, as seen from here; NULL with *@err. */
+static char *path_of(const char *above, const char *name, int *err, struct why *why)
+{
+	const char *slash = strrchr(above, '/');
+	char *path;
+
+	if (strncmp(name, "file:", 5) == 0)
+		name += 5;
+	else if (has_protocol(name)) {
+		*err = why_set(why, -ENOTSUP,
+			       "%s: its backing file %s is not the name of a file, which is not "
+			       "supported; copy it into a file and point the image to that with "
+			       "qemu-img rebase -u",
+			       above, name);
+		return NULL;
+	}
+	if (name[0] == '/' || !slash)
+		path = strdup(name);
+	else if (asprintf(&path, "%.*s%s", (int)(slash - above) + 1, above, name) < 0)
+		path = NULL;
+	if (!path)
+		*err = why_set(why, -ENOMEM, "%s: out of memory", above);
+	return path;
+}
+
+/* --- permission ---------------------------------------------------------------------------------- */
+
+static bool lies_below(const char *path, const char *folder)
+{
+	size_t len = strlen(folder);
+
+	if (strcmp(folder, "/") == 0)
+		return true;
+	return strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+static int check_allowed(const struct backing *backing, const struct file *file, struct why *why)
+{
+	char link[64], path[PATH_MAX], folder[PATH_MAX];
+	ssize_t len;
+
+	if (backing->allow->count == 0)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->fd);
+	len = readlink(link, path, sizeof(path) - 1);
+	if (len < 0)
+		return why_set(why, -errno, "%s: cannot find out where it lies: %s: %m",
+			       file->host.name, link);
+	path[len] = '\0';
+	for (unsigned i = 0; i < backing->allow->count; i++)
+		if (realpath(backing->allow->path[i], folder) && lies_below(path, folder))
+			return 0;
+	return why_set(why, -EACCES,
+		       "%s: is not below a folder that --allow-path names; add its folder if the "
+		       "image may use it",
+		       path);
+}
+
+static int same_file(const struct file *a, const struct file *b)
+{
+	struct stat one, other;
+
+	if (fstat(a->fd, &one) || fstat(b->fd, &other))
+		return -errno;
+	if (S_ISBLK(one.st_mode) && S_ISBLK(other.st_mode))
+		return one.st_rdev == other.st_rdev;
+	return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* Is the file part of the chain already? */
+static int check_new(const struct backing *backing, const struct file *file, const char *above,
+		     struct why *why)
+{
+	int same = same_file(file, backing->top);
+
+	for (unsigned i = 0; same == 0 && i < backing->files; i++)
+		same = same_file(file, &backing->file[i]);
+	if (same < 0)
+		return why_set(why, same, "%s: fstat: %s", file->host.name, strerror(-same));
+	if (same)
+		return why_set(why, -ELOOP,
+			       "%s: its backing file %s lies above it in the same chain; give it "
+			       "another one with qemu-img rebase -u",
+			       above, file->host.name);
+	return 0;
+}
+
+/* --- opening ------------------------------------------------------------------------------------- */
+
+/* Everything about a file that is open: may it be used, is it free, how large is it? */
+static int admit(struct backing *backing, struct file *file, const struct file_options *options,
+		 const char *above, struct why *why)
+{
+	int err = check_allowed(backing, file, why);
+
+	if (!err)
+		err = check_new(backing, file, above, why);
+	if (!err && backing->lock)
+		err = lock_image(file->fd, file->host.name, true, why);
+	return err ? err : file_measure(file, options, why);
+}
+
+int backing_open(void *arg, const struct host_file *above, const char *name,
+		 struct host_file **file, struct why *why)
+{
+	struct backing *backing = arg;
+	struct file *fresh = &backing->file[backing->files];
+	struct file_options options = {
+		.read_only = true,
+		.index = (uint16_t)(backing->files + 1),
+	};
+	struct why cause;
+	int err = 0;
+	char *path;
+
+	must(backing->files < LIMIT_CHAIN - 1);
+	path = path_of(above->name, name, &err, why);
+	if (!path)
+		return err;
+	err = file_open(fresh, path, &options, &cause);
+	if (err) {
+		free(path);
+		return why_set(why, err, "%s: cannot open its backing file: %.300s", above->name,
+			       cause.text);
+	}
+	err = admit(backing, fresh, &options, above->name, why);
+	if (err) {
+		file_close(fresh);
+		free(path);
+		return err;
+	}
+	backing->name[backing->files++] = path;
+	*file = &fresh->host;
+	return 0;
+}
+
+const int *backing_fds(struct backing *backing, unsigned *files)
+{
+	backing->fd[0] = backing->top->fd;
+	for (unsigned i = 0; i < backing->files; i++)
+		backing->fd[i + 1] = backing->file[i].fd;
+	*files = backing->files + 1;
+	return backing->fd;
+}
+
+void backing_close(struct backing *backing)
+{
+	for (unsigned i = 0; i < backing->files; i++) {
+		file_close(&backing->file[i]);
+		free(backing->name[i]);
+	}
+	backing->files = 0;
+}

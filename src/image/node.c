@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One layer: what its header says, and whether it can be served. */
+#include "node.h"
+
+#include "cache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static int no_memory(const struct host_file *file, struct why *why)
+{
+	return why_set(why, -ENOMEM, "%s: not enough memory", file->name);
+}
+
+static int refuse(const struct host_file *file, struct why *why, const char *what)
+{
+	return why_set(why, -ENOTSUP, "%s: %s", file->name, what);
+}
+
+/* Features that the header names and this engine does not have. */
+static int check_supported(const struct host_file *file, const struct qcow2_header *header,
+			   bool read_only, struct why *why)
+{
+	if (header->crypt_method)
+		return refuse(file, why, "is encrypted, which is not supported");
+	if (header->incompatible & QCOW2_DATA_FILE)
+		return refuse(file, why, "has an external data file, which is not supported");
+	if (header->incompatible & QCOW2_EXTENDED_L2)
+		return refuse(file, why, "has extended L2 entries, which are not supported");
+	if (read_only)
+		return 0;
+	if (header->incompatible & QCOW2_CORRUPT)
+		return refuse(file, why,
+			      "is marked corrupt; repair it with qemu-img check -r all, "
+			      "or use --read-only");
+	if (header->incompatible & QCOW2_DIRTY)
+		return refuse(file, why,
+			      "is marked dirty (lazy refcounts); repair it with "
+			      "qemu-img check -r all, or use --read-only");
+	if (header->autoclear & QCOW2_BITMAPS)
+		return refuse(file, why,
+			      "has persistent bitmaps, which writing would make wrong; remove "
+			      "them with qemu-img bitmap --remove, or use --read-only");
+	return 0;
+}
+
+/* What the header says about the layer below, as strings. */
+static int keep_below(struct node *node, const uint8_t *bytes, struct why *why)
+{
+	const struct header_range *name = &node->header.backing_name;
+	const struct header_range *format = &node->header.backing_format;
+
+	if (!node->header.has_backing || name->len == 0)
+		return 0;
+	if (memchr(bytes + name->off, '\0', name->len))
+		return why_set(why, -EINVAL,
+			       "%s: the name of its backing file has a zero byte in it",
+			       node->file->name);
+	node->below_name = strndup((const char *)bytes + name->off, name->len);
+	if (!node->below_name)
+		return no_memory(node->file, why);
+	memcpy(node->below_format, bytes + format->off,
+	       min_u64(format->len, sizeof(node->below_format) - 1));
+	return 0;
+}
+
+static int read_header(struct node *node, bool read_only, struct why *why)
+{
+	struct host_file *file = node->file;
+	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
+	int64_t got;
+	int err;
+
+	node->header_sector = aligned_alloc(LIMIT_SLICE_BYTES, LIMIT_SLICE_BYTES);
+	if (!bytes || !node->header_sector) {
+		free(bytes);
+		return no_memory(file, why);
+	}
+	memset(node->header_sector, 0, LIMIT_SLICE_BYTES);
+	got = file->read(file, bytes, QCOW2_HEADER_READ, 0);
+	if (got < 0) {
+		free(bytes);
+		return why_set(why, (int)got, "%s: cannot read the header: %s", file->name,
+			       strerror((int)-got));
+	}
+	err = qcow2_header_decode(bytes, (size_t)got, file->name, &node->header, why);
+	if (!err) {
+		memcpy(node->header_sector, bytes, min_u64(SECTOR_SIZE, (uint64_t)got));
+		err = check_supported(file, &node->header, read_only, why);
+	}
+	if (!err)
+		err = keep_below(node, bytes, why);
+	free(bytes);
+	return err;
+}
+
+/* L1 as on disk, up to the end of its last sector, so that sectors can be written back. */
+static int read_l1(struct node *node, struct why *why)
+{
+	struct host_file *file = node->file;
+	uint64_t bytes = (uint64_t)node->header.l1_entries * sizeof(*node->l1);
+	int64_t got = 0;
+
+	node->l1_entries = node->header.l1_entries;
+	node->l1_bytes = round_up(max_u64(bytes, 1), SECTOR_SIZE);
+	node->l1 = mmap(NULL, node->l1_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
+	if (node->l1 == MAP_FAILED) {
+		node->l1 = NULL;
+		return no_memory(file, why);
+	}
+	if (bytes)
+		got = file->read(file, node->l1, node->l1_bytes, node->header.l1.byte);
+	if (got < 0)
+		return why_set(why, (int)got, "%s: cannot read the L1 table: %s", file->name,
+			       strerror((int)-got));
+	return 0;
+}
+
+int node_open(struct node *node, struct image *image, struct host_file *file, bool read_only,
+	      struct why *why)
+{
+	int err;
+
+	node->image = image;
+	node->file = file;
+	err = read_header(node, read_only, why);
+	if (err)
+		return err;
+	node->geo = qcow2_geometry(&node->header);
+	return read_l1(node, why);
+}
+
+void node_open_raw(struct node *node, struct image *image, struct host_file *file)
+{
+	node->image = image;
+	node->file = file;
+	node->raw = true;
+	/* The host completes a last sector that is cut off with zeros. */
+	node->geo.size_bytes = div_round_up(file->size, SECTOR_SIZE) * SECTOR_SIZE;
+}
+
+void node_close(struct node *node)
+{
+	cache_free(node);
+	if (node->l1)
+		munmap(node->l1, node->l1_bytes);
+	free(node->header_sector);
+	free(node->below_name);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The cache of decompressed clusters of a lane.
+ *
+ * Loading one is a task of its own, as with slices.  It takes over the epoch of the part that
+ * began it, because the stream must stay where it is until it has been read; the part waits
+ * outside.  A slot stays for whoever waits for it until they have looked, so no two parts can take
+ * each other's clusters away for ever.
+ */
+#include "unpack.h"
+
+#include "epoch.h"
+#include "inflate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define UNPACK_ALIGN 4096u /* of buffers, for direct I/O */
+
+/*
+ *	READ    -> INFLATE~
+ *	INFLATE -> DONE
+ */
+#define UNPACK_LIST(s) s(P_READ) s(P_INFLATE)
+MACHINE_STATES(unpack, UNPACK_LIST);
+
+/* The file range that is read: whole sectors, for direct I/O. */
+static struct compressed_range sectors_of(const struct unpacked *slot)
+{
+	struct compressed_range range = l2_compressed_range(&slot->node->geo, slot->entry);
+	uint32_t skip = (uint32_t)(range.off.byte % SECTOR_SIZE);
+
+	range.off.byte -= skip;
+	range.len += skip;
+	return range;
+}
+
+static int inflate_slot(const struct unpacked *slot)
+{
+	struct compressed_range range = l2_compressed_range(&slot->node->geo, slot->entry);
+	enum inflate_kind kind = slot->node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB;
+	int err = inflate_cluster(slot->unpack->inflater, kind,
+				  slot->stream + range.off.byte % SECTOR_SIZE, range.len,
+				  slot->bytes, slot->node->geo.cluster_bytes);
+
+	if (err)
+		log_error("%s: the compressed cluster at %#llx is damaged", slot->node->file->name,
+			  (unsigned long long)range.off.byte);
+	return err;
+}
+
+static void loaded(struct unpacked *slot, int err)
+{
+	if (err) {
+		slot->state = UNPACKED_FREE;
+		waitq_fail(&slot->waiters, err);
+	} else {
+		slot->state = UNPACKED_VALID;
+		if (!mutant(NO_UNPACK_WAKE))
+			waitq_wake(&slot->waiters);
+	}
+}
+
+static enum step unpack_step(struct task *t)
+{
+	struct unpacked *slot = container_of(t, struct unpacked, task);
+	struct image *image = slot->node->image;
+
+	switch (t->state) {
+	case P_READ: {
+		struct compressed_range range = sectors_of(slot);
+		io_start(t, &slot->io, IO_READ, slot->node->file->index, span_memory(slot->stream),
+			 range.off, range.len);
+		return await_io(t, P_INFLATE);
+	}
+	case P_INFLATE: {
+		if (slot->epoch != EPOCH_OUTSIDE)
+			epoch_leave(image, &image_lane(image, t->lane)->epoch, slot->epoch);
+		int err = t->err ? t->err : inflate_slot(slot);
+		CRITICAL(&slot->unpack->lock);
+		loaded(slot, err);
+		return STEP_DONE;
+	}
+	}
+	abort();
+}
+
+static const struct machine unpack_machine = { "unpack", unpack_step, unpack_states };
+
+/* --- slots ---------------------------------------------------------------------------------------- */
+
+static struct unpacked *find(struct unpack *unpack, const struct node *node, uint64_t entry)
+{
+	for (unsigned i = 0; i < UNPACK_SLOTS; i++) {
+		struct unpacked *slot = &unpack->slot[i];
+
+		if (slot->state != UNPACKED_FREE && slot->node == node && slot->entry == entry)
+			return slot;
+	}
+	return NULL;
+}
+
+/* A slot that can be used for something else: a free one, or the one that is longest out of use. */
+static struct unpacked *evict(struct unpack *unpack)
+{
+	struct unpacked *oldest = NULL;
+
+	for (unsigned i = 0; i < UNPACK_SLOTS; i++) {
+		struct unpacked *slot = &unpack->slot[i];
+
+		if (slot->users || slot->state == UNPACKED_LOADING)
+			continue;
+		if (slot->state == UNPACKED_FREE)
+			return slot;
+		if (!oldest || slot->used < oldest->used)
+			oldest = slot;
+	}
+	return oldest;
+}
+
+static void start_load(struct unpacked *slot, const struct part *part)
+{
+	struct image_lane *lane = image_lane(part->image, part->task.lane);
+
+	count(&part->image->counters.clusters_unpacked, 1);
+	slot->state = UNPACKED_LOADING;
+	slot->node = part->node;
+	slot->entry = part->extent.entry;
+	slot->epoch = EPOCH_OUTSIDE;
+	must(part->epoch != EPOCH_OUTSIDE);
+	if (!mutant(NO_UNPACK_EPOCH)) {
+		slot->epoch = part->epoch;
+		epoch_share(&lane->epoch, part->epoch);
+	}
+	task_init(&slot->task, part->task.lane, &unpack_machine, P_READ);
+	task_wake(&slot->task);
+}
+
+static void copy_bytes(struct unpack *unpack, struct unpacked *slot, const struct part *part)
+{
+	slot->used = ++unpack->clock;
+	memcpy(span_address(part->span),
+	       slot->bytes + guest_in_cluster(&slot->node->geo, part->guest), part->extent.len);
+}
+
+bool unpack_read(struct unpack *unpack, struct part *part, struct waitq **wait)
+{
+	struct unpacked *slot = find(unpack, part->node, part->extent.entry);
+
+	must(span_is_memory(part->span));
+	if (slot && slot->state == UNPACKED_VALID) {
+		copy_bytes(unpack, slot, part);
+		return true;
+	}
+	if (!slot) {
+		slot = evict(unpack);
+		if (!slot) {
+			*wait = &unpack->starved;
+			return false;
+		}
+		start_load(slot, part);
+	}
+	slot->users++;
+	part->unpacked = slot;
+	*wait = &slot->waiters;
+	return false;
+}
+
+void unpack_finish(struct unpack *unpack, struct part *part)
+{
+	struct unpacked *slot = part->unpacked;
+
+	if (!part->task.err)
+		copy_bytes(unpack, slot, part);
+	part->unpacked = NULL;
+	must(slot->users > 0);
+	if (--slot->users == 0)
+		waitq_wake(&unpack->starved);
+}
+
+/* --- open ------------------------------------------------------------------------------------------ */
+
+/* Of the largest compressed cluster in the chain; 0: there can be none. */
+static size_t largest_cluster(const struct image *image, unsigned *kinds)
+{
+	size_t largest = 0;
+
+	*kinds = 0;
+	for (const struct node *node = &image->top; node; node = node->below) {
+		if (node->raw)
+			continue;
+		largest = max_u64(largest, node->geo.cluster_bytes);
+		*kinds |= 1u << (node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB);
+	}
+	return largest;
+}
+
+static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds)
+{
+	size_t bytes = round_up(cluster_bytes, UNPACK_ALIGN);
+	/* A descriptor can name up to two clusters, and the sector that the stream begins in. */
+	size_t stream = round_up(2 * cluster_bytes + SECTOR_SIZE, UNPACK_ALIGN);
+
+	/* Address space, used when there are compressed clusters. */
+	unpack->memory_bytes = UNPACK_SLOTS * (bytes + stream);
+	unpack->memory = mmap(NULL, unpack->memory_bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (unpack->memory == MAP_FAILED) {
+		unpack->memory = NULL;
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < UNPACK_SLOTS; i++) {
+		struct unpacked *slot = &unpack->slot[i];
+
+		slot->unpack = unpack;
+		slot->bytes = unpack->memory + i * (bytes + stream);
+		slot->stream = slot->bytes + bytes;
+		waitq_init(&slot->waiters);
+	}
+	unpack->inflater = inflater_open(kinds);
+	return unpack->inflater ? 0 : -ENOMEM;
+}
+
+int unpack_open(struct image *image)
+{
+	unsigned kinds;
+	size_t cluster_bytes = largest_cluster(image, &kinds);
+
+	for (unsigned i = 0; i < image->lanes; i++) {
+		struct unpack *unpack = &image->lane[i].unpack;
+
+		pthread_mutex_init(&unpack->lock, NULL);
+		waitq_init(&unpack->starved);
+		if (open_lane(unpack, cluster_bytes, kinds))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void unpack_free(struct image *image)
+{
+	for (unsigned i = 0; i < image->lanes; i++) {
+		struct unpack *unpack = &image->lane[i].unpack;
+
+		if (unpack->memory)
+			munmap(unpack->memory, unpack->memory_bytes);
+		inflater_free(unpack->inflater);
+	}
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Compressed clusters in memory: a few per lane, so that the pieces of one are decompressed once.
+ *
+ * A cluster is known by its layer and its L2 entry.  As long as an entry names a stream, what it
+ * names does not change: this engine writes no streams, and a host cluster that once held some is
+ * used for something else only when no entry names it any more.
+ */
+#ifndef UNPACK_H
+#define UNPACK_H
+
+#include "engine.h"
+
+/* After the chain is known.  -ENOMEM. */
+int unpack_open(struct image *image);
+void unpack_free(struct image *image);
+
+/*
+ * Copy the bytes of part->extent, which is PACKED, to part->span.  False: they are not in memory,
+ * and *@wait is what to park on: with part->unpacked set, until they are, and unpack_finish()
+ * follows; else until there is room, and the part looks again.  The part is inside an epoch,
+ * which it may leave then.  Under unpack->lock.
+ */
+bool unpack_read(struct unpack *unpack, struct part *part, struct waitq **wait);
+
+/* The wait for part->unpacked is over: copy, unless the task has failed.  Under unpack->lock. */
+void unpack_finish(struct unpack *unpack, struct part *part);
+
+#endif

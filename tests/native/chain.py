@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Chains and compressed clusters, case by case: which are served, which are refused, and why.
+
+chain.py --qio PATH
+"""
+import argparse
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+CLUSTER = 65536
+COMPRESSED = 1 << 62
+
+
+class Failure(Exception):
+    """What a case found."""
+
+
+class Case:
+    """A folder of images, and the engine."""
+
+    def __init__(self, qio, folder):
+        self.qio = qio
+        self.folder = folder
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def tool(self, *command, cwd=None):
+        result = subprocess.run(command, cwd=cwd or self.folder, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, check=False)
+        if result.returncode:
+            raise Failure(f"{' '.join(command)}: {result.stdout}")
+
+    def create(self, name, below=None, form="qcow2", size="4M", options=None):
+        command = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        if below:
+            command += ["-u", "-b", below]
+            if form:
+                command += ["-F", form]
+        if options:
+            command += ["-o", options]
+        self.tool(*command, name, size)
+
+    def raw(self, name, length):
+        with open(self.path(name), "wb") as file:
+            file.write(random.Random(name).randbytes(length))
+
+    def engine(self, image, *arguments, cwd="/"):
+        return subprocess.run([self.qio, image, *arguments], cwd=cwd, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+
+    def serves(self, image, *arguments, cwd="/"):
+        result = self.engine(self.path(image) if cwd == "/" else image, *arguments, cwd=cwd)
+        if result.returncode:
+            raise Failure(f"{image} {' '.join(arguments)}: {result.stdout}")
+
+    def refuses(self, image, words, *arguments):
+        result = self.engine(self.path(image), *arguments, "-c", "flush")
+        if result.returncode != 1 or words not in result.stdout:
+            raise Failure(f"{image}: status {result.returncode}, no word of '{words}': "
+                          f"{result.stdout}")
+        if result.stdout.count("\n") != 1:
+            raise Failure(f"{image}: not one line: {result.stdout}")
+
+    def entry(self, image, guest_cluster):
+        """Host offset and value of an entry of the first L2 table."""
+        with open(self.path(image), "rb") as file:
+            file.seek(40)
+            l1 = struct.unpack(">Q", file.read(8))[0]
+            file.seek(l1)
+            at = (struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00) + 8 * guest_cluster
+            file.seek(at)
+            return at, struct.unpack(">Q", file.read(8))[0]
+
+    def poke(self, image, offset, data):
+        with open(self.path(image), "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+
+def names(case):
+    """Relative to the overlay's folder; file:, and what looks like a protocol."""
+    os.mkdir(case.path("below"))
+    os.mkdir(case.path("elsewhere"))
+    case.raw("below/base.raw", 2 << 20)
+    os.rename(case.path("below/base.raw"), case.path("below/a:b"))
+    shutil.copyfile(case.path("below/a:b"), case.path("base.raw"))
+    for name in ["base.raw", "./base.raw", "below/a:b", "./below/a:b", case.path("base.raw"),
+                 "file:base.raw", "file:" + case.path("base.raw"), "elsewhere/../base.raw"]:
+        case.create("top", name, "raw")
+        case.serves("top", "-c", f"compare {case.path('base.raw')}")
+        case.serves("../top", "-c", f"compare {case.path('base.raw')}", cwd=case.path("below"))
+    case.create("top", "base.raw", "raw")
+    os.symlink("../top", case.path("below/link"))
+    # As with QEMU, the folder is that of the name, not of what a symbolic link points at.
+    case.refuses("below/link", "No such file")
+    for name in ["nbd:localhost:10809", "nbd://localhost/x", "http://localhost/x", "a:b", ":",
+                 'json:{"driver":"null-co"}', "fat:/tmp", "rbd:pool/image"]:
+        case.create("top", name, "raw")
+        case.refuses("top", "is not the name of a file")
+
+
+def formats(case):
+    """Recorded, given, or refused; never guessed."""
+    case.raw("base.raw", 1 << 20)
+    case.create("base.qcow2", size="1M")
+    case.create("top", "base.raw", "raw")
+    case.serves("top", "--backing-format", "qcow2", "-c", f"compare {case.path('base.raw')}")
+    # A raw file that looks like an image is a raw file.
+    case.create("top", "base.qcow2", "raw")
+    case.serves("top", "-c", f"compare {case.path('base.qcow2')}")
+    case.create("top", "base.raw", "qcow2")
+    case.refuses("top", "base.raw")
+    for form in ["vmdk", "foo"]:
+        case.create("top", "base.raw", "raw")
+        at = open(case.path("top"), "rb").read(512).index(b"raw\0")
+        case.poke("top", at - 4, struct.pack(">I", len(form)) + form.encode().ljust(8, b"\0"))
+        case.refuses("top", f"has the format {form}")
+    case.create("old", "base.raw", "raw", options="compat=0.10")
+    at = open(case.path("old"), "rb").read(512).index(b"raw\0") - 8
+    # An extension that nobody knows, of the same length.
+    case.poke("old", at, struct.pack(">I", 0x11111111))
+    case.refuses("old", "does not record the format")
+    case.serves("old", "--backing-format", "raw", "-c", f"compare {case.path('base.raw')}")
+
+
+def length(case):
+    """Depth has a limit, and a chain has an end."""
+    case.raw("0", 1 << 20)
+    for i in range(1, 65):
+        case.create(str(i), str(i - 1), "raw" if i == 1 else "qcow2", size="1M")
+    case.serves("63", "-c", f"compare {case.path('0')}", "-c", "write 0 512 1")
+    case.refuses("64", "more than 64 files")
+    case.create("a", "b")
+    case.create("b", "c")
+    case.create("c", "a")
+    case.refuses("a", "lies above it in the same chain")
+    case.create("self", "below")
+    case.tool("qemu-img", "rebase", "-u", "-b", "self", "-F", "qcow2", "self")
+    case.refuses("self", "lies above it in the same chain")
+    os.link(case.path("self"), case.path("hard"))
+    case.create("top", "self")
+    case.refuses("top", "lies above it in the same chain")
+    os.mkdir(case.path("folder"))
+    os.mkfifo(case.path("fifo"))
+    for name, words in [("folder", "is a directory"), ("fifo", "neither a regular file"),
+                        ("gone", "No such file"), ("/dev/null", "neither a regular file")]:
+        case.create("top", name, "raw")
+        case.refuses("top", words)
+
+
+def allowed(case):
+    """Below the folders that were named, as the files lie and not as they are called."""
+    os.mkdir(case.path("in"))
+    os.mkdir(case.path("inside"))
+    case.raw("in/base", 1 << 20)
+    case.raw("inside/base", 1 << 20)
+    os.symlink("../inside/base", case.path("in/out"))
+    os.symlink("in/base", case.path("link"))
+    folder = ("--allow-path", case.path("in"))
+    for name in ["in/base", "link", "inside/../in/base"]:
+        case.create("top", name, "raw")
+        case.serves("top", *folder, "-c", "flush")
+    for name in ["inside/base", "in/out", "in/../inside/base"]:
+        case.create("top", name, "raw")
+        case.serves("top", "-c", "flush")
+        case.refuses("top", "is not below a folder", *folder)
+        case.serves("top", *folder, "--allow-path", case.path("inside"), "-c", "flush")
+
+
+def layers_refused(case):
+    """What a layer cannot be, says its name."""
+    case.create("below", options="extended_l2=on")
+    case.create("top", "below")
+    case.refuses("top", "below: has extended L2")
+    case.create("below", options="data_file=data")
+    case.refuses("top", "below: has an external data file")
+    case.create("below")
+    for bit in [1, 2]:
+        # Dirty or corrupt: no harm to a reader.
+        case.poke("below", 72, struct.pack(">Q", bit))
+        case.serves("top", "-c", "read 0 1M 0")
+    case.poke("below", 72, struct.pack(">Q", 1 << 50))
+    case.refuses("top", "below: ")
+    case.create("below")
+    case.poke("below", 4, struct.pack(">I", 4))
+    case.refuses("top", "below: ")
+    with open(case.path("below"), "w", encoding="ascii"):
+        pass
+    case.refuses("top", "below: ")
+
+
+def unpacking(case):
+    """A cluster is decompressed once; a damaged one fails alone; wrong sector counts."""
+    case.raw("raw", 4 << 20)
+    with open(case.path("raw"), "r+b") as file:
+        for at in range(0, 4 << 20, 4096):
+            file.seek(at)
+            file.write(bytes(3000))
+    for kind in ["zlib", "zstd"]:
+        packed = f"packed.{kind}"
+        case.tool("qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o",
+                  f"compression_type={kind}", "raw", packed)
+        reads = [word for i in range(16) for word in ("-c", f"read {4096 * i} 4096")]
+        case.serves(packed, "--lanes", "1", *reads, "-c", "unpacked 1")
+        case.serves(packed, "--lanes", "1", "-c", f"compare {case.path('raw')}",
+                    "-c", "unpacked 64")
+        for direct in [[], ["--direct"]]:
+            case.serves(packed, *direct, "-c", f"compare {case.path('raw')}")
+        # More sectors than there need be; then one too few, which is an error of that cluster.
+        shutil.copyfile(case.path(packed), case.path("poked"))
+        at, entry = case.entry("poked", 0)
+        assert entry & COMPRESSED
+        case.poke("poked", at, struct.pack(">Q", entry + (5 << 54)))
+        case.serves("poked", "--read-only", "-c", f"compare {case.path('raw')}")
+        case.poke("poked", at, struct.pack(">Q", entry & ~(0xff << 54)))
+        case.serves("poked", "--read-only", "-c",
+                    f"compare {case.path('raw')} {CLUSTER} {CLUSTER}")
+        result = case.engine(case.path("poked"), "--read-only", "-c", "read 4096 4096")
+        if "Input/output error" not in result.stdout:
+            raise Failure(f"a cluster that is cut off: {result.stdout}")
+        # Where its bytes should be is nothing; and what is written whole needs no old bytes.
+        case.poke("poked", at, struct.pack(">Q", COMPRESSED | 1 << 40))
+        result = case.engine(case.path("poked"), "-c", "read 0 512", "-c", "write 0 512 1")
+        if result.stdout.count("Input/output error") != 2:
+            raise Failure(f"a cluster beyond the end: {result.stdout}")
+
+
+CASES = [names, formats, length, allowed, layers_refused, unpacking]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--qio", required=True, help="path of the program qio")
+    options = parser.parse_args()
+    if not shutil.which("qemu-img"):
+        print("qemu-img is not installed")
+        return SKIP
+    failed = 0
+    for case in CASES:
+        folder = os.path.realpath(tempfile.mkdtemp(prefix="chain-"))
+        try:
+            case(Case(options.qio, folder))
+            print(f"ok {case.__name__}")
+        except Failure as failure:
+            print(f"not ok {case.__name__}: {failure}")
+            failed = 1
+        shutil.rmtree(folder)
+    return failed
+
+
+sys.exit(main())
