@@ -17,6 +17,7 @@ enum io_op {
 	IO_PUNCH, /* deallocate [off, off + len); reads as zeros afterwards; size kept */
 	IO_TRUNCATE, /* set the file's size to off */
 	IO_ZEROS, /* fill the span with zeros; touches no file */
+	IO_COPY, /* fill a span that is not memory with the bytes at from; touches no file */
 	IO_TIMER, /* complete with 0 after len nanoseconds; touches no file */
 };
 
@@ -69,6 +70,7 @@ struct io {
 	uint16_t file; /* index into the files that every ring knows */
 	struct span span;
 	struct host off;
+	const void *from; /* IO_COPY */
 	uint64_t len; /* bytes */
 	uint64_t moved; /* bytes of it already transferred by earlier, short completions */
 	struct task *task;

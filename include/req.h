@@ -98,7 +98,7 @@ struct req {
 	unsigned flags; /* enum req_flags */
 	struct guest guest; /* first byte; a multiple of SECTOR_SIZE */
 	uint64_t len; /* bytes; a multiple of SECTOR_SIZE; 0 for REQ_FLUSH only */
-	/* READ: destination, WRITE: source; else unused.  Compressed clusters need memory to go to. */
+	/* READ: destination, WRITE: source; else unused */
 	struct span span;
 	/* On the lane that submitted it, exactly once; may submit again. */
 	void (*done)(struct req *req);

@@ -148,6 +148,10 @@ void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, st
 void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
 		    struct span span, struct host off, uint64_t len, unsigned flags);
 
+/* The same for IO_COPY: @len bytes from @from to @span. */
+void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
+		   uint64_t len);
+
 /*
  * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN
  * and EINTR are tried again (up to IO_RETRIES times), a read at end of file gets zeros; then the

@@ -11,11 +11,12 @@
 /*
  *	MAP      -> DONE SLICE UNPACK NEXT~
  *	SLICE    -> MAP MAP* DONE
- *	UNPACK   -> NEXT UNPACKED* MAP*
- *	UNPACKED -> DONE NEXT
+ *	UNPACK   -> COPY COPY* MAP*
+ *	COPY     -> COPIED~
+ *	COPIED   -> DONE NEXT
  *	NEXT     -> DONE MAP
  */
-#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_UNPACK) s(R_UNPACKED) s(R_NEXT) s(R_DONE)
+#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_UNPACK) s(R_COPY) s(R_COPIED) s(R_NEXT) s(R_DONE)
 MACHINE_STATES(read, READ_LIST);
 
 static void read_extent(struct part *part)
@@ -69,19 +70,24 @@ static enum step read_step(struct task *t)
 	case R_UNPACK: {
 		struct waitq *wait;
 		CRITICAL(&unpack->lock);
-		if (unpack_read(unpack, part, &wait))
-			return go(t, R_NEXT);
+		if (unpack_get(unpack, part, &wait))
+			return go(t, R_COPY);
 		/* The load has the epoch now, if there is one. */
 		part_leave(part);
 		if (part->unpacked)
-			return park(t, wait, R_UNPACKED);
+			return park(t, wait, R_COPY);
 		/* From the top: the part may have become shorter since the walk began. */
 		part->node = NULL;
 		return park(t, wait, R_MAP);
 	}
-	case R_UNPACKED: {
+	case R_COPY:
+		if (!t->err)
+			unpack_copy(part);
+		return await_io(t, R_COPIED);
+
+	case R_COPIED: {
 		CRITICAL(&unpack->lock);
-		unpack_finish(unpack, part);
+		unpack_put(unpack, part);
 		return go(t, t->err ? R_DONE : R_NEXT);
 	}
 	case R_NEXT:

@@ -137,22 +137,10 @@ static void start_load(struct unpacked *slot, const struct part *part)
 	task_wake(&slot->task);
 }
 
-static void copy_bytes(struct unpack *unpack, struct unpacked *slot, const struct part *part)
-{
-	slot->used = ++unpack->clock;
-	memcpy(span_address(part->span),
-	       slot->bytes + guest_in_cluster(&slot->node->geo, part->guest), part->extent.len);
-}
-
-bool unpack_read(struct unpack *unpack, struct part *part, struct waitq **wait)
+bool unpack_get(struct unpack *unpack, struct part *part, struct waitq **wait)
 {
 	struct unpacked *slot = find(unpack, part->node, part->extent.entry);
 
-	must(span_is_memory(part->span));
-	if (slot && slot->state == UNPACKED_VALID) {
-		copy_bytes(unpack, slot, part);
-		return true;
-	}
 	if (!slot) {
 		slot = evict(unpack);
 		if (!slot) {
@@ -162,17 +150,27 @@ bool unpack_read(struct unpack *unpack, struct part *part, struct waitq **wait)
 		start_load(slot, part);
 	}
 	slot->users++;
+	slot->used = ++unpack->clock;
 	part->unpacked = slot;
 	*wait = &slot->waiters;
-	return false;
+	return slot->state == UNPACKED_VALID;
 }
 
-void unpack_finish(struct unpack *unpack, struct part *part)
+void unpack_copy(struct part *part)
+{
+	const struct geometry *geo = &part->unpacked->node->geo;
+	const uint8_t *from = part->unpacked->bytes + guest_in_cluster(geo, part->guest);
+
+	if (span_is_memory(part->span))
+		memcpy(span_address(part->span), from, part->extent.len);
+	else
+		io_start_copy(&part->task, &part->io[0], part->span, from, part->extent.len);
+}
+
+void unpack_put(struct unpack *unpack, struct part *part)
 {
 	struct unpacked *slot = part->unpacked;
 
-	if (!part->task.err)
-		copy_bytes(unpack, slot, part);
 	part->unpacked = NULL;
 	must(slot->users > 0);
 	if (--slot->users == 0)

@@ -16,14 +16,17 @@ int unpack_open(struct image *image);
 void unpack_free(struct image *image);
 
 /*
- * Copy the bytes of part->extent, which is PACKED, to part->span.  False: they are not in memory,
- * and *@wait is what to park on: with part->unpacked set, until they are, and unpack_finish()
- * follows; else until there is room, and the part looks again.  The part is inside an epoch,
- * which it may leave then.  Under unpack->lock.
+ * Get hold of the cluster with the bytes of part->extent, which is PACKED, as part->unpacked, to
+ * be given back by unpack_put().  False: it is not in memory yet, and *@wait is what to park on:
+ * until it is, or with part->unpacked NULL, until there is room, and the part looks again.  The
+ * part is inside an epoch, which it may leave then.  Under unpack->lock.
  */
-bool unpack_read(struct unpack *unpack, struct part *part, struct waitq **wait);
+bool unpack_get(struct unpack *unpack, struct part *part, struct waitq **wait);
 
-/* The wait for part->unpacked is over: copy, unless the task has failed.  Under unpack->lock. */
-void unpack_finish(struct unpack *unpack, struct part *part);
+/* Begin to copy the bytes of part->extent to part->span.  The part's own lane. */
+void unpack_copy(struct part *part);
+
+/* Under unpack->lock. */
+void unpack_put(struct unpack *unpack, struct part *part);
 
 #endif

@@ -40,9 +40,9 @@ static struct uring *uring_of(struct ring *ring)
 static void uring_queue(struct ring *ring, struct io *io)
 {
 	struct uring *uring = uring_of(ring);
-	bool zeros = io->op == IO_ZEROS && span_is_memory(io->span);
+	bool fill = io->op == IO_COPY || (io->op == IO_ZEROS && span_is_memory(io->span));
 
-	list_add_tail(zeros ? &uring->zeros : &uring->ios, &io->link);
+	list_add_tail(fill ? &uring->fills : &uring->ios, &io->link);
 }
 
 static void uring_kick(struct ring *ring)
@@ -73,7 +73,7 @@ int uring_prepare(struct uring *uring)
 	uring->ring = (struct ring){ .queue = uring_queue, .kick = uring_kick, .now = uring_now };
 	list_init(&uring->ios);
 	list_init(&uring->commands);
-	list_init(&uring->zeros);
+	list_init(&uring->fills);
 	list_init(&uring->held);
 	uring->zero_fd = -1;
 	uring->kick_fd = eventfd(0, EFD_CLOEXEC);
@@ -311,6 +311,8 @@ static bool stage_io(struct uring *uring, struct io *io)
 	case IO_TIMER:
 		fill_timer(sqe, uring, io);
 		break;
+	case IO_COPY: /* never gets here */
+		break;
 	}
 	return true;
 }
@@ -441,21 +443,31 @@ static void reap(struct uring *uring)
 	must(*uring->raw.cq.koverflow == 0);
 }
 
-/* True when there were any; their tasks can run now. */
-static bool complete_zeros(struct uring *uring)
+static int64_t fill(struct uring *uring, const struct io *io)
 {
-	struct list zeros;
+	int err = 0;
 
-	if (list_empty(&uring->zeros))
+	if (io->op == IO_COPY)
+		err = uring->copy ? uring->copy(uring, io_span(io), io->from, io_len(io)) : -EIO;
+	else
+		memset(span_address(io_span(io)), 0, io_len(io));
+	return err ? err : (int64_t)io_len(io);
+}
+
+/* True when there were any; their tasks can run now. */
+static bool complete_fills(struct uring *uring)
+{
+	struct list fills;
+
+	if (list_empty(&uring->fills))
 		return false;
-	list_init(&zeros);
-	list_splice_tail(&zeros, &uring->zeros);
-	while (!list_empty(&zeros)) {
-		struct io *io = container_of(zeros.next, struct io, link);
+	list_init(&fills);
+	list_splice_tail(&fills, &uring->fills);
+	while (!list_empty(&fills)) {
+		struct io *io = container_of(fills.next, struct io, link);
 
 		list_del(&io->link);
-		memset(span_address(io_span(io)), 0, io_len(io));
-		io_complete(io, (int64_t)io_len(io));
+		io_complete(io, fill(uring, io));
 	}
 	return true;
 }
@@ -472,7 +484,7 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	bool more = lane_run(lane, budget);
 	bool staged = stage_all(uring);
 
-	more |= complete_zeros(uring);
+	more |= complete_fills(uring);
 	/* Whoever posts after lane_doze() kicks, and the kick's read is armed or just staged. */
 	submit(uring, !more && staged && lane_doze(lane));
 	reap(uring);

@@ -37,10 +37,12 @@ struct uring {
 	bool live; /* raw is set up */
 	struct list ios; /* staged; own thread, as all below except kick_fd */
 	struct list commands;
-	struct list zeros; /* IO_ZEROS in memory, filled and completed at the end of the turn */
+	struct list fills; /* IO_ZEROS in memory and IO_COPY, done at the end of the turn */
 	struct list held; /* writes in place that wait for the end of the scout */
 	struct io *scout; /* the write that may block for all of them; NULL: none */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
+	/* By the owner: executes IO_COPY without waiting; 0 or -errno.  NULL: there is none. */
+	int (*copy)(struct uring *uring, struct span to, const void *from, uint64_t len);
 	uintptr_t kept; /* the first of the buffers whose first page is kept; 0: none */
 	size_t kept_stride;
 	size_t kept_bytes; /* of all buffers */

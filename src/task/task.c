@@ -77,21 +77,33 @@ void task_child_done(struct task *parent, int err)
 		task_wake(parent);
 }
 
+static void start(struct task *task, struct io *io, struct io what)
+{
+	must(!io->flying);
+	*io = what;
+	io->task = task;
+	io->flying = true;
+	list_init(&io->link);
+	task->inflight++;
+	task->lane->ring->queue(task->lane->ring, io);
+}
+
 void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
 		    struct span span, struct host off, uint64_t len, unsigned flags)
 {
-	must(!io->flying);
-	*io = (struct io){ .op = op,
+	start(task, io,
+	      (struct io){ .op = op,
 			   .flags = (uint16_t)flags,
 			   .file = file,
 			   .span = span,
 			   .off = off,
-			   .len = len,
-			   .task = task,
-			   .flying = true };
-	list_init(&io->link);
-	task->inflight++;
-	task->lane->ring->queue(task->lane->ring, io);
+			   .len = len });
+}
+
+void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
+		   uint64_t len)
+{
+	start(task, io, (struct io){ .op = IO_COPY, .span = span, .from = from, .len = len });
 }
 
 void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,

@@ -46,15 +46,27 @@ static uint8_t *tag_buffer(const struct buffers *buffers, unsigned tag)
 	return buffers->arena + (size_t)tag * buffers->tag_bytes;
 }
 
-/* Between the tag's buffer and the client's pages; the kernel does it without waiting. */
-static int copy(const struct buffers *buffers, unsigned tag, bool write, uint32_t len)
+/* What follows is copied by the kernel without waiting, all or nothing. */
+
+int buffers_copy(const struct buffers *buffers, struct span to, const void *from, uint64_t len)
 {
-	off_t pos = (off_t)UBLK_USER_COPY_POS(buffers->queue, tag);
-	uint8_t *buf = tag_buffer(buffers, tag);
+	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, to.slot) + to.at;
 	ssize_t n;
 
 	do
-		n = write ? pread(buffers->fd, buf, len, pos) : pwrite(buffers->fd, buf, len, pos);
+		n = pwrite(buffers->fd, from, len, (off_t)pos);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)len ? 0 : -EIO;
+}
+
+/* The bytes of a write into the tag's buffer. */
+static int fetch(const struct buffers *buffers, unsigned tag, uint32_t len)
+{
+	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, tag);
+	ssize_t n;
+
+	do
+		n = pread(buffers->fd, tag_buffer(buffers, tag), len, (off_t)pos);
 	while (n < 0 && errno == EINTR);
 	return n == (ssize_t)len ? 0 : -EIO;
 }
@@ -67,14 +79,15 @@ int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, b
 		return 0;
 	}
 	*span = span_memory(tag_buffer(buffers, tag));
-	return buffers->mode == DATA_ZERO_COPY && write ? copy(buffers, tag, true, len) : 0;
+	return buffers->mode == DATA_ZERO_COPY && write ? fetch(buffers, tag, len) : 0;
 }
 
 int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len)
 {
 	if (buffers->mode == DATA_COPY || !span_is_memory(span))
 		return 0;
-	return copy(buffers, tag, false, len);
+	return buffers_copy(buffers, (struct span){ .slot = (int32_t)tag }, span_address(span),
+			    len);
 }
 
 uint64_t buffers_addr(const struct buffers *buffers, unsigned tag)

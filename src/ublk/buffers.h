@@ -45,6 +45,12 @@ void buffers_free(struct buffers *buffers);
 int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, bool write,
 		 uint32_t len, struct span *span);
 
+/*
+ * Copy @len bytes at @from into a request of the queue's: to @to, a part of a span that is not
+ * memory.  0 or -EIO.
+ */
+int buffers_copy(const struct buffers *buffers, struct span to, const void *from, uint64_t len);
+
 /* After a read of @len bytes into @span: let the client have them.  0 or -EIO. */
 int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len);
 

@@ -183,6 +183,14 @@ static void pin(const struct queue *queue)
 			 strerror(err));
 }
 
+/* Bytes that the engine has made, for a request whose own are not in memory. */
+static int copy_to_request(struct uring *uring, struct span to, const void *from, uint64_t len)
+{
+	struct queue *queue = container_of(uring, struct queue, worker.uring);
+
+	return buffers_copy(&queue->buffers, to, from, len);
+}
+
 /* On the queue's thread, so that the memory is near its CPUs. */
 static int queue_begin(struct worker *worker)
 {
@@ -190,6 +198,7 @@ static int queue_begin(struct worker *worker)
 	int err;
 
 	pin(queue);
+	worker->uring.copy = copy_to_request;
 	err = map_descriptors(queue);
 	if (!err)
 		err = make_tags(queue);

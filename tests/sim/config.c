@@ -13,8 +13,7 @@ static void draw_engine(struct config *config, struct rng *rng)
 	config->depth = rng_one_in(rng, 3) ? rng_range(rng, 1, 3) : rng_range(rng, 2, 16);
 	config->l2_cache_bytes = rng_one_in(rng, 4) ? 0 : slice * rng_range(rng, 1, 6);
 	config->reserve_bytes = rng_one_in(rng, 8) ? 0 : cluster * rng_range(rng, 1, 8);
-	/* What is decompressed needs memory to go to. */
-	config->by_slot = rng_one_in(rng, 3) && !shape_is_packed(&config->shape);
+	config->by_slot = rng_one_in(rng, 3);
 }
 
 static void draw_guest(struct config *config, struct rng *rng)
@@ -115,10 +114,8 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	config->hot_percent = 95;
 	config->held = rng_one_in(rng, 2) ? 1u << IO_READ : 1u << IO_WRITE;
 	config->early_percent = 0;
-	if (rng_one_in(rng, 2)) {
+	if (rng_one_in(rng, 2))
 		config->shape.packed_percent = 100;
-		config->by_slot = false;
-	}
 }
 
 /* Enough new clusters to outgrow the refcount table, and trouble on the way. */

@@ -120,7 +120,7 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 {
 	if (!flight->op && !flight->read && flight->io->op != IO_TIMER &&
-	    flight->io->op != IO_ZEROS && flight->io->op != IO_SYNC &&
+	    flight->io->op != IO_ZEROS && flight->io->op != IO_COPY && flight->io->op != IO_SYNC &&
 	    happens(host, host->faults.again))
 		return rng_one_in(host->rng, 2) ? -EAGAIN : -EINTR;
 	switch (flight->io->op) {
@@ -135,6 +135,9 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 		return end_change(host, flight);
 	case IO_ZEROS:
 		memset(flight_memory(host, flight), 0, io_len(flight->io));
+		return (int64_t)io_len(flight->io);
+	case IO_COPY:
+		memcpy(flight_memory(host, flight), flight->io->from, io_len(flight->io));
 		return (int64_t)io_len(flight->io);
 	case IO_TIMER:
 		host->timers--;

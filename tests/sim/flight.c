@@ -11,7 +11,7 @@ const char *flight_name(const struct flight *flight)
 	static const char *const names[] = {
 		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
 		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
-		[IO_TIMER] = "timer",
+		[IO_COPY] = "copy",   [IO_TIMER] = "timer",
 	};
 
 	return names[flight->io->op];
@@ -21,12 +21,19 @@ static bool has_memory(const struct flight *flight)
 {
 	enum io_op op = flight->io->op;
 
-	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS;
+	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS || op == IO_COPY;
 }
 
 static bool writes_memory(const struct flight *flight)
 {
-	return flight->io->op == IO_READ || flight->io->op == IO_ZEROS;
+	return has_memory(flight) && flight->io->op != IO_WRITE;
+}
+
+static bool has_file(const struct flight *flight)
+{
+	enum io_op op = flight->io->op;
+
+	return op != IO_TIMER && op != IO_ZEROS && op != IO_COPY;
 }
 
 uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight)
@@ -154,10 +161,11 @@ static void check_alone(const struct sim_host *host, const struct flight *flight
 		sim_fail("an io was queued by another thread than its lane's");
 	if (!io->flying)
 		sim_fail("an io was queued that does not fly");
-	if (io->op != IO_TIMER && io->op != IO_ZEROS)
+	if (io->op == IO_COPY && span_is_memory(io->span))
+		sim_fail("a copy to memory");
+	if (has_file(flight))
 		host_bytes(host, io->file);
-	if (io->op != IO_TIMER && io->op != IO_ZEROS && io->op != IO_READ &&
-	    io->file != host->file_index)
+	if (has_file(flight) && io->op != IO_READ && io->file != host->file_index)
 		sim_fail("a %s of a file that lies below", flight_name(flight));
 	if (has_memory(flight) && io_len(io) == 0)
 		sim_fail("a transfer of nothing");
