@@ -26,6 +26,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+_Static_assert(LIMIT_CHAIN + 1 <= URING_FILES_MAX, "a chain's files and the device, in each ring");
+
 enum exit_status { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
 
 struct daemon {

@@ -405,7 +405,7 @@ struct image {
 	bool read_only;
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
 
-	void *zeros; /* a cluster of the top node of them, never written */
+	void *zeros; /* as many as a cluster of the top has, never written */
 
 	unsigned lanes;
 	struct image_lane *lane; /* by id */
