@@ -51,7 +51,7 @@ def check_lines(path, text):
 
 def all_files():
     top = [name for name in os.listdir(tree.ROOT)
-           if os.path.isfile(os.path.join(tree.ROOT, name)) and name != 'COPYING']
+           if os.path.isfile(os.path.join(tree.ROOT, name)) and name not in ('COPYING', '.git')]
     return sorted(top) + tree.files('src', 'include', 'man', 'tests')
 
 

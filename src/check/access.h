@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The file below: whole reads and writes at offsets, with a sentence when they fail. */
+#ifndef CHECK_ACCESS_H
+#define CHECK_ACCESS_H
+
+#include "checker.h"
+
+/* The size of a regular file or block device, in bytes.  0, or -errno with the sentence. */
+int access_measure(const struct check_file *file, uint64_t *bytes, struct why *why);
+
+/*
+ * Read @len bytes at @off; what is beyond the end of the file reads as zeros.  @present, unless
+ * NULL, gets the number of bytes that the file has there.  0, or -errno with the sentence.
+ */
+int access_read(const struct check_file *file, uint64_t off, void *bytes, size_t len,
+		size_t *present, struct why *why);
+
+/* Write all of it, or -errno with the sentence. */
+int access_write(const struct check_file *file, uint64_t off, const void *bytes, size_t len,
+		 struct why *why);
+
+/* What was written before is durable before what is written after.  0, or -errno with the sentence. */
+int access_sync(const struct check_file *file, struct why *why);
+
+#endif
