@@ -69,8 +69,7 @@ static int walk_l2(const struct copied_walk *walk, struct l2_table *table)
 		l2_view_set(check, &view, i, word);
 		wrong++;
 	}
-	if (err || !walk->fix || !wrong ||
-	    !table_is_own(check, table->host.byte, check->g.cluster_bytes))
+	if (err || !walk->fix || !wrong || !l2_table_is_own(check, table))
 		return err;
 	err = access_write(check->file, table->host.byte, view.bytes, check->g.cluster_bytes,
 			   check->why);

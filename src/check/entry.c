@@ -45,6 +45,7 @@ struct entry entry_judge(const struct geometry *g, bool data_file, struct l2_wor
 		out.faults |= ENTRY_RESERVED_BITS;
 	if (is_empty(data_file, word.entry)) {
 		out.kind = ENTRY_EMPTY;
+		out.len = 0;
 		if (word.bitmap & BITMAP_DATA)
 			out.faults |= ENTRY_BITS_WITHOUT_CLUSTER;
 		return out;

@@ -160,6 +160,15 @@ void l2_view_set(const struct check *check, struct l2_view *view, uint32_t index
 		raw[1] = be64_make(word.bitmap);
 }
 
+bool l2_table_is_own(struct check *check, const struct l2_table *table)
+{
+	uint64_t cluster = host_cluster(&check->g, table->host);
+
+	if (!table_is_own(check, table->host.byte, check->g.cluster_bytes))
+		return false;
+	return !table->damaged || refs_count(&check->refs, cluster) == table->paths;
+}
+
 /* Statistics about the guest's disk; *@next is where the next cluster would follow, or 0. */
 static void note_fragment(struct check_result *result, const struct entry *entry, uint64_t *next,
 			  uint32_t cluster_bytes)
@@ -191,7 +200,7 @@ static void note_faults(struct check *check, const struct l2_table *table, struc
 static int count_l2(struct check *check, struct l2_table *table)
 {
 	struct l2_view view;
-	uint64_t next = 0;
+	uint64_t next = 0, before = check->result->corruptions;
 	int err = count_table(check, table->host.byte, check->g.cluster_bytes, table->paths);
 
 	if (!err)
@@ -209,6 +218,7 @@ static int count_l2(struct check *check, struct l2_table *table)
 			note_fragment(check->result, &entry, &next, check->g.cluster_bytes);
 		err = count_range(check, entry.host.byte, entry.len, table->paths);
 	}
+	table->damaged = check->result->corruptions != before;
 	return err;
 }
 
@@ -261,7 +271,7 @@ int mapping_mend(struct check *check)
 	for (uint32_t i = 0; i < tables->tables && !err; i++) {
 		struct l2_table *table = &tables->table[i];
 
-		if (table_is_own(check, table->host.byte, check->g.cluster_bytes))
+		if (l2_table_is_own(check, table))
 			err = mend_l2(check, table);
 	}
 	return err ? err : access_sync(check->file, check->why);

@@ -21,6 +21,12 @@ void l2_view_set(const struct check *check, struct l2_view *view, uint32_t index
 		 struct l2_word word);
 
 /*
+ * Can the table be written?  Not if another table lies there; and if somebody's data lies there,
+ * only when the table makes sense, since otherwise it is rather data than a table.
+ */
+bool l2_table_is_own(struct check *check, const struct l2_table *table);
+
+/*
  * Count an L1 table, and collect the L2 tables that it leads to.  0, or -errno with the sentence:
  * an I/O error or -ENOMEM.
  */

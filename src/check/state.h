@@ -16,6 +16,7 @@ struct l2_table {
 	struct host host; /* even if misaligned */
 	uint32_t paths;
 	bool active; /* one of them is of the active L1 table */
+	bool damaged; /* there are findings about its entries */
 };
 
 /* The L2 tables in the order in which they were found: the active ones first, as the guest has them. */
