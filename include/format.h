@@ -27,6 +27,7 @@
 #define LIMIT_BITMAP_BYTES (512 * MIB)
 #define LIMIT_BITMAP_NAME 1023u
 #define LIMIT_CRYPTO_BYTES (64 * MIB) /* LUKS version 1 needs less than 4 */
+#define LIMIT_CHECK_HOLE GIB /* that a repair leaves, lest a stray reference finds its tables */
 #define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
 #define LIMIT_SLICE_BYTES 4096u
 #define LIMIT_L2_CACHE_DEFAULT (32 * MIB)

@@ -96,6 +96,8 @@ static int walk_l1_part(const struct copied_walk *walk, uint64_t off, size_t len
 	uint64_t wrong = 0;
 	int err = access_read(check->file, off, check->buffer, len, present, check->why);
 
+	if (!err && all_zero(check->buffer, *present))
+		return 0;
 	for (size_t i = 0; !err && i < div_round_up(*present, 8); i++) {
 		uint64_t entry = be64_get(word[i]);
 		struct host l2 = { entry & ENTRY_HOST_MASK };

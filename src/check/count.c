@@ -31,6 +31,15 @@ static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 	       (end > check->file_bytes && end - check->file_bytes >= check->g.cluster_bytes);
 }
 
+/* So that a repair does not put a table where somebody takes it for something else. */
+static void keep_away(struct check *check, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+
+	if (end >= off && (off < check->file_bytes || off - check->file_bytes < LIMIT_CHECK_HOLE))
+		check->avoid_end = max_u64(check->avoid_end, end);
+}
+
 static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times,
 		 int (*add)(struct refs *refs, uint64_t host_cluster, uint32_t times))
 {
@@ -43,7 +52,10 @@ static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times
 				 "ERROR %#" PRIx64 " bytes at %#" PRIx64
 				 " are in use, but the file ends before them",
 				 len, off);
-		return 0;
+		keep_away(check, off, len);
+		if (off >= check->file_bytes)
+			return 0;
+		len = check->file_bytes - off;
 	}
 	for (uint64_t cluster = off >> bits; cluster <= (off + len - 1) >> bits; cluster++)
 		if (add(&check->refs, cluster, times))

@@ -74,16 +74,20 @@ static int read_luks(struct info *info, struct why *why)
 static int read_header(struct info *info, struct why *why)
 {
 	struct stat stat;
+	uint64_t file_bytes;
 	size_t len;
-	int err;
+	int err = access_measure(info->file, &file_bytes, why);
 
+	if (err)
+		return err;
 	if (fstat(info->file->fd, &stat))
 		return why_set(why, -errno, "%s: %m", info->file->name);
 	info->disk_bytes = (uint64_t)stat.st_blocks * SECTOR_SIZE;
-	info->bytes = malloc(QCOW2_HEADER_READ);
+	len = min_u64(file_bytes, QCOW2_HEADER_READ);
+	info->bytes = malloc(len + 1);
 	if (!info->bytes)
 		return why_set(why, -ENOMEM, "%s: out of memory", info->file->name);
-	err = access_read(info->file, 0, info->bytes, QCOW2_HEADER_READ, &len, why);
+	err = access_read(info->file, 0, info->bytes, len, &len, why);
 	return err ? err :
 		     qcow2_header_decode(info->bytes, len, info->file->name, &info->header, why);
 }

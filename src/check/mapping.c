@@ -105,20 +105,21 @@ int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool a
 	uint64_t bytes = (uint64_t)entries * 8;
 	int err = count_table(check, l1.byte, bytes, 1);
 
+	/* Behind the end of the file all entries are 0. */
+	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, l1.byte));
 	for (uint64_t off = 0; off < bytes && !err; off += BUFFER_LEAST) {
 		size_t len = min_u64(bytes - off, BUFFER_LEAST), present;
 
 		err = access_read(check->file, l1.byte + off, check->buffer, len, &present,
 				  check->why);
-		/* Behind the end of the file all entries are 0. */
+		if (!err && all_zero(check->buffer, present))
+			present = 0;
 		for (size_t at = 0; !err && at < present; at += 8) {
 			uint64_t entry = be64_get(*(struct be64 *)(check->buffer + at));
 
 			if (entry)
 				err = add_l1_entry(check, entry, active);
 		}
-		if (present < len)
-			break;
 	}
 	return err;
 }
@@ -131,6 +132,8 @@ int l2_view_read(struct check *check, struct l2_table *table, struct l2_view *vi
 	int err = access_read(check->file, table->host.byte, check->buffer, check->g.cluster_bytes,
 			      &present, check->why);
 
+	if (!err && all_zero(check->buffer, present))
+		present = 0;
 	*view = (struct l2_view){
 		.table = table,
 		.bytes = check->buffer,

@@ -120,6 +120,15 @@ static void compare(struct check *check, uint64_t cluster, uint64_t stored)
 			 cluster, stored, want);
 }
 
+/* Is nothing counted and nothing stored, from refcount @index of the block in the buffer on? */
+static bool is_quiet(struct check *check, uint64_t first, uint64_t index)
+{
+	unsigned order = check->g.refcount_order;
+
+	return index % REF_PAGE_CLUSTERS == 0 && !refs_find(&check->refs, first + index) &&
+	       all_zero(check->buffer + (index << order) / 8, (REF_PAGE_CLUSTERS << order) / 8);
+}
+
 static int compare_block(struct check *check, uint64_t index)
 {
 	uint64_t off = check->block[index] & REFCOUNT_TABLE_HOST_MASK;
@@ -137,8 +146,13 @@ static int compare_block(struct check *check, uint64_t index)
 	err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
 			  check->why);
 	for (uint64_t i = 0; !err && i < end; i++) {
-		uint64_t stored = refcount_get(check->buffer, check->g.refcount_order, (uint32_t)i);
+		uint64_t stored;
 
+		if (is_quiet(check, first, i)) {
+			i += REF_PAGE_CLUSTERS - 1;
+			continue;
+		}
+		stored = refcount_get(check->buffer, check->g.refcount_order, (uint32_t)i);
 		if (stored || refs_find(&check->refs, first + i))
 			compare(check, first + i, stored);
 	}

@@ -41,6 +41,8 @@ struct check {
 	struct geometry g;
 
 	struct refs refs;
+	uint64_t first_free; /* no host cluster before it is free; 0: not looked for yet */
+	uint64_t avoid_end; /* behind what is referred to behind the end of the file, in bytes */
 	struct l2_tables tables;
 	uint64_t snapshot_table_bytes;
 	unsigned bad_snapshots; /* entries that a new table would mend */
@@ -68,7 +70,8 @@ void found(struct check *check, uint64_t *counter, uint64_t times, const char *f
 
 /*
  * The bytes from @off on are referred to @times; a range that ends a cluster or more behind the
- * end of the file is a corruption instead.  0, or -ENOMEM with the sentence.
+ * end of the file is a corruption, and counts as far as the file goes.  0, or -ENOMEM with the
+ * sentence.
  */
 int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times);
 

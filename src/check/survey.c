@@ -38,13 +38,13 @@ static void decode_extensions(struct check *check, const uint8_t *bytes)
 
 static int read_header(struct check *check)
 {
-	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
-	size_t len;
+	size_t len = min_u64(check->file_bytes, QCOW2_HEADER_READ);
+	uint8_t *bytes = malloc(len + 1);
 	int err;
 
 	if (!bytes)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);
-	err = access_read(check->file, 0, bytes, QCOW2_HEADER_READ, &len, check->why);
+	err = access_read(check->file, 0, bytes, len, &len, check->why);
 	if (!err)
 		err = qcow2_header_decode_damaged(bytes, len, check->file->name, &check->header,
 						  check->why);
@@ -170,6 +170,8 @@ static int count_bitmap(struct check *check, const struct bitmap *bitmap, uint32
 
 		err = access_read(check->file, bitmap->table.byte + off, check->buffer, len,
 				  &present, check->why);
+		if (!err && all_zero(check->buffer, present))
+			continue;
 		for (size_t at = 0; !err && at < present; at += 8)
 			err = count_bitmap_cluster(check,
 						   be64_get(*(struct be64 *)(check->buffer + at)),

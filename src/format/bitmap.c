@@ -36,11 +36,13 @@ uint64_t bitmap_entry_bytes(const void *fixed)
 /* A bitmap in use may be of another size than the disk: it will be thrown away. */
 static bool size_fits(const struct geometry *g, const struct bitmap *b)
 {
-	uint64_t bytes = (uint64_t)b->table_entries << g->cluster_bits;
+	uint64_t bits = div_round_up(g->size_bytes, UINT64_C(1) << b->granularity_bits);
 
-	if (b->table_entries == 0 || bytes > LIMIT_BITMAP_BYTES)
+	if (b->table_entries == 0 ||
+	    (uint64_t)b->table_entries << g->cluster_bits > LIMIT_BITMAP_BYTES)
 		return false;
-	return (b->flags & BITMAP_IN_USE) || g->size_bytes <= bytes * 8 << b->granularity_bits;
+	return (b->flags & BITMAP_IN_USE) ||
+	       b->table_entries == div_round_up(bits, (uint64_t)g->cluster_bytes * 8);
 }
 
 int bitmap_decode(const struct geometry *g, const void *entry, size_t len, struct bitmap *b)

@@ -4,7 +4,7 @@ import os
 import struct
 import subprocess
 
-CLUSTERS = {"512": "1M", "4k": "4M", "64k": "16M", "2M": "64M"}
+CLUSTERS = {"512": "1M", "4k": "4M", "16k": "4M", "64k": "4M", "2M": "32M"}
 SECRET = ["--object", "secret,id=s,data=abc"]
 
 COPIED = 1 << 63
@@ -197,13 +197,22 @@ class Damage:
         self.write("header", at, data)
 
 
+    def has(self, *kinds):
+        return any(poke.startswith(kinds) for poke in self.pokes)
+
     def excused(self, ours, qemu):
         """A difference in verdict that is meant; see README.md."""
-        return False
+        # QEMU cannot read an L1 table beyond all offsets; we say that it is damaged.
+        return self.has("snapshot") and (ours.returncode, qemu.returncode) == (2, 1) and (
+            "L1 table is too large" in ours.stderr)
 
     def beyond_repair(self, ours):
         """Damage that QEMU's repair covers up, and ours leaves for somebody to look at."""
-        return False
+        # Bitmaps and snapshots that have lost their place get a new one with other content.
+        if self.has("bitmap directory", "bitmap table", "snapshot"):
+            return True
+        # Data that is taken for an L2 table: QEMU zeroes its "entries", and with them the data.
+        return self.has("L1", "header") and "L2 entry" in ours.stderr
 
 
 class Fixed(Damage):
@@ -267,13 +276,13 @@ def kinds():
     yield "data-file-raw", "4k", ["data_file={data}", "data_file_raw=on"], ""
     yield "backing", "4k", [], "Bz"
     yield "luks", "64k", ["encrypt.format=luks", "encrypt.key-secret=s",
-                          "encrypt.iter-time=10"], ""
+                          "encrypt.hash-alg=sha512", "encrypt.iter-time=100"], ""
 
 
 def make(folder, name, cluster, options, steps):
     image = Image(name, os.path.join(folder, f"{name}.qcow2"), luks=name == "luks")
     image.cluster_text = cluster
-    size = CLUSTERS.get(cluster, "16M")
+    size = CLUSTERS[cluster]
     options = [f"cluster_size={cluster}"] + [option.format(data=image.path + ".data")
                                              for option in options]
     backing = []
@@ -305,8 +314,16 @@ def change(source, lines):
 def make_all(folder, only):
     images = {}
     for name, cluster, options, steps in kinds():
-        if not only or only in name:
-            images[name] = make(folder, name, cluster, options, steps)
+        if only and only not in name:
+            continue
+        # QEMU measures how fast it makes keys, and at times fails to.
+        for attempt in range(10):
+            try:
+                images[name] = make(folder, name, cluster, options, steps)
+                break
+            except RuntimeError as error:
+                if "CPU usage" not in str(error) or attempt == 9:
+                    raise
     return images
 
 

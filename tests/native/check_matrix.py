@@ -32,7 +32,8 @@ class Failure(Exception):
 
 
 def run(command):
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          text=True, errors="replace")
 
 
 class Judges:
@@ -44,7 +45,7 @@ class Judges:
     def ours(self, path, *options):
         done = run([self.program, "check", *options, path])
         if done.returncode not in (0, 1, 2, 3):
-            raise Failure(f"ours ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
+            raise Failure(f"ours ended with {done.returncode}: {done.stderr[-2000:]}")
         return done
 
     def qemu(self, image, path, *options):
@@ -55,12 +56,36 @@ class Judges:
                                                                "--output=json")
         if ours.returncode or qemu.returncode:
             raise Failure(f"clean image: ours {ours.returncode}, qemu {qemu.returncode}\n"
-                          + ours.stderr.decode() + qemu.stderr.decode())
+                          + ours.stderr + qemu.stderr)
         mine, theirs = json.loads(ours.stdout), json.loads(qemu.stdout)
         for key in FIGURES:
             if mine[key] != theirs.get(key, 0):
                 raise Failure(f"clean image: {key}: ours {mine[key]}, "
                               f"qemu {theirs.get(key, 0)}")
+
+
+def compare_info(judges, image):
+    """What both print must be the same, where QEMU prints it."""
+    ours = run([judges.program, "info", "--json", image.path])
+    source = ["-f", "qcow2", image.path]
+    qemu = run(["qemu-img", "info", "--output=json", *source])
+    if ours.returncode or qemu.returncode:
+        raise Failure(f"info: ours {ours.returncode}, qemu {qemu.returncode}\n{ours.stderr}"
+                      f"{qemu.stderr}")
+    mine, theirs = json.loads(ours.stdout), json.loads(qemu.stdout)
+    for key in ("filename", "virtual-size", "actual-size", "cluster-size", "dirty-flag",
+                "backing-filename", "backing-filename-format", "encrypted"):
+        if mine.get(key) != theirs.get(key):
+            raise Failure(f"info: {key}: ours {mine.get(key)}, qemu {theirs.get(key)}")
+    snapshots = [[[s[key] for key in ("id", "name", "date-sec", "date-nsec", "vm-state-size")]
+                  for s in info.get("snapshots", [])] for info in (mine, theirs)]
+    if snapshots[0] != snapshots[1]:
+        raise Failure(f"info: snapshots: ours {snapshots[0]}, qemu {snapshots[1]}")
+    mine, theirs = mine["format-specific"]["data"], theirs["format-specific"]["data"]
+    theirs.setdefault("compression-type", "zlib")
+    for key, value in theirs.items():
+        if key != "encrypt" and mine.get(key) != value:
+            raise Failure(f"info: {key}: ours {mine.get(key)}, qemu {value}")
 
 
 def content(image, path):
@@ -97,7 +122,7 @@ def compare_damaged(judges, image, damage, folder):
     ours, qemu = judges.ours(path), judges.qemu(image, path)
     if ours.returncode != qemu.returncode and not damage.excused(ours, qemu):
         raise Failure(f"check: ours {ours.returncode}, qemu {qemu.returncode}\nours:\n"
-                      + ours.stderr.decode()[-3000:] + "\nqemu:\n" + qemu.stderr.decode()[-3000:])
+                      + ours.stderr[-3000:] + "\nqemu:\n" + qemu.stderr[-3000:])
     image.copy(theirs)
     damage.apply(theirs)
     before = content(image, path)
@@ -113,8 +138,8 @@ def compare_repair(judges, image, damage, path, theirs, mode):
     again, theirs_again = judges.qemu(image, path), judges.qemu(image, theirs)
     text = (f"after repair {mode}: ours ended with {ours.returncode}, qemu with "
             f"{qemu.returncode}; qemu-img check then: ours {again.returncode}, theirs "
-            f"{theirs_again.returncode}\nours:\n" + ours.stderr.decode()[-3000:] + "\nqemu:\n"
-            + qemu.stderr.decode()[-3000:] + "\nqemu on ours:\n" + again.stderr.decode()[-3000:])
+            f"{theirs_again.returncode}\nours:\n" + ours.stderr[-3000:] + "\nqemu:\n"
+            + qemu.stderr[-3000:] + "\nqemu on ours:\n" + again.stderr[-3000:])
     if ours.returncode == 0 and again.returncode:
         raise Failure("we call it clean, QEMU does not: " + text)
     # With "leaks", QEMU also mends COPIED flags when nothing else is wrong.
@@ -124,7 +149,7 @@ def compare_repair(judges, image, damage, path, theirs, mode):
     mine = judges.ours(path)
     if mine.returncode != again.returncode and not damage.excused(mine, again):
         raise Failure("the verdicts differ: " + text + f"\nours again {mine.returncode}:\n"
-                      + mine.stderr.decode()[-3000:])
+                      + mine.stderr[-3000:])
 
 
 def one_damage(judges, image, seed, pokes, folder):
@@ -137,18 +162,21 @@ def one_damage(judges, image, seed, pokes, folder):
                       + "\n".join(damage.pokes)) from failure
 
 
-def fixed_damages(judges, images, folder):
-    """The catalogue of pokes that are known to have hurt somebody."""
-    count = 0
+def fixed_damages(options, judges, images, folder):
+    """The catalogue of damages that are known to have hurt somebody; the number of failures."""
+    failures = 0
     for name, pokes in check_images.CATALOGUE:
-        image = images["default" if ":" not in name else name.split(":")[0]]
-        damage = check_images.Fixed(image, pokes)
+        kind = name.split(":")[0]
+        damage = check_images.Fixed(images.get(kind, images["default"]), pokes)
         try:
-            compare_damaged(judges, image, damage, folder)
+            compare_damaged(judges, damage.image, damage, folder)
         except Failure as failure:
-            raise Failure(f"catalogue, {name}: {failure}") from failure
-        count += 1
-    return count
+            if not options.go_on:
+                raise Failure(f"catalogue, {name}: {failure}") from failure
+            failures += 1
+            print(f"--- catalogue, {name}: {failure}", flush=True)
+    print(f"{len(check_images.CATALOGUE)} damages of the catalogue; {failures} failures")
+    return failures
 
 
 def parse():
@@ -197,13 +225,15 @@ def main():
         for image in images.values():
             try:
                 judges.compare_clean(image)
+                compare_info(judges, image)
                 image.pristine = content(image, image.path)
             except Failure as failure:
                 raise Failure(f"{image.name}: {failure}") from failure
-        print(f"{len(images)} kinds of images are clean to both, with the same figures")
+        print(f"{len(images)} kinds of images are clean to both, with the same figures, and "
+              "described alike")
         if not options.only:
-            print(f"{fixed_damages(judges, images, folder)} damages of the catalogue: agreed")
-        failures = hunt(options, judges, images, folder)
+            failures = fixed_damages(options, judges, images, folder)
+        failures += hunt(options, judges, images, folder)
     except Failure as failure:
         print(failure, file=sys.stderr)
         failures = 1
