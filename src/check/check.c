@@ -85,10 +85,12 @@ static int write_features(struct check *check, uint64_t at, uint64_t bits)
 static int clear_unknown_autoclear(struct check *check)
 {
 	uint64_t known = check->header.autoclear & (QCOW2_BITMAPS | QCOW2_DATA_FILE_RAW);
+	int err;
 
 	if (known == check->header.autoclear)
 		return 0;
-	return write_features(check, QCOW2_AT_AUTOCLEAR, known);
+	err = write_features(check, QCOW2_AT_AUTOCLEAR, known);
+	return err ? err : look(check);
 }
 
 static int clear_marks(struct check *check)
