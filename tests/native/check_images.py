@@ -220,6 +220,8 @@ class Fixed(Damage):
 
     def __init__(self, image, pokes):
         self.image = image
+        if pokes == "incomplete":
+            pokes = [(image.snapshots[0] + 36, "00000000")]
         self.writes = [(at, bytes.fromhex(data)) for at, data in pokes]
         self.pokes = [f"{at:#x} = {data}" for at, data in pokes]
 
@@ -377,4 +379,5 @@ CATALOGUE = [
     ("extended-64k: data without a cluster", [(0x40040, "00000000000000000000000000000001")]),
     ("extended-64k: misaligned with data", [(0x40006, "02")]),
     ("v2-64k: COPIED missing", [(0x40000, "0000000000050000")]),
+    ("snapshots: entry incomplete", "incomplete"),
 ]
