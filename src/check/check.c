@@ -107,12 +107,13 @@ static int repair(struct check *check)
 {
 	const struct check_result *result = check->result;
 	int err = clear_unknown_autoclear(check);
+	bool is_clean = !(result->corruptions | result->leaks | result->check_errors);
 
 	if (!err && check->options->repair == CHECK_REPAIR_ALL)
 		err = repair_all(check);
 	else if (!err)
 		err = repair_leaks(check);
-	if (!err && (result->leaks_fixed | result->corruptions_fixed))
+	if (!err && !is_clean)
 		err = look(check);
 	return err ? err : clear_marks(check);
 }

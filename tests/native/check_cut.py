@@ -6,10 +6,12 @@ check_cut.py --program PATH --library PATH [--seconds N]
 
 For each damage of the catalogue that is repaired, the repair is killed before its first write,
 before its second, and so on; afterwards what could be read before reads the same, and another
-repair comes to the same end as one that was not killed.
+repair comes to the same end as one that was not killed.  At no time are there more refcounts that
+are too low than at the beginning.
 """
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +48,12 @@ def repair(program, path, **environment):
     return run([program, "check", "--repair", "all", path], **environment)
 
 
+def too_low(program, path):
+    """How many refcounts are smaller than they should be."""
+    done = run([program, "check", path])
+    return len(re.findall(r"^ERROR cluster \d+ refcount=", done.stderr, re.M))
+
+
 def lost(before, pristine, after, cluster):
     """The first place where intact content has changed, or None."""
     for at in range(0, len(pristine), cluster):
@@ -60,11 +68,15 @@ def one_cut(options, image, damage, path, number, before, end):
     """True when the repair was killed at write @number."""
     image.copy(path)
     damage.apply(path)
+    low = too_low(options.program, path)
     done = repair(options.program, path, LD_PRELOAD=options.library, CUT_WRITES=str(number))
     if done.returncode != CUT:
         if done.returncode != end:
             raise Failure(f"not killed, it ended with {done.returncode}, not {end}")
         return False
+    now = too_low(options.program, path)
+    if now > low:
+        raise Failure(f"killed at write {number}, {now} refcounts are too low, not {low}")
     again = repair(options.program, path)
     if again.returncode != end:
         raise Failure(f"killed at write {number}, the next repair ends with {again.returncode}, "

@@ -211,6 +211,9 @@ class Damage:
         # Bitmaps and snapshots that have lost their place get a new one with other content.
         if self.has("bitmap directory", "bitmap table", "snapshot"):
             return True
+        # When it stores the bitmaps anew, the file gets longer, and what was behind its end is in it.
+        if self.image.bitmaps and "the file ends before them" in ours.stderr:
+            return True
         # Data that is taken for an L2 table: QEMU zeroes its "entries", and with them the data.
         return self.has("L1", "header") and "L2 entry" in ours.stderr
 
@@ -220,10 +223,22 @@ class Fixed(Damage):
 
     def __init__(self, image, pokes):
         self.image = image
+        kind = "catalogue"
         if pokes == "incomplete":
             pokes = [(image.snapshots[0] + 36, "00000000")]
+        elif pokes == "stray":
+            kind, pokes = "L1", [(image.snapshot_l1[0], f"{self.like_table():016x}")]
         self.writes = [(at, bytes.fromhex(data)) for at, data in pokes]
-        self.pokes = [f"{at:#x} = {data}" for at, data in pokes]
+        self.pokes = [f"{kind}: {at:#x} = {data}" for at, data in pokes]
+
+    def like_table(self):
+        """A cluster of data that looks like an L2 table full of zero clusters out of place."""
+        for at in self.image.used_l2:
+            host = self.image.u64(at) & OFFSET
+            word = self.image.u64(host)
+            if word & 1 and word & 0xe00 and not word & COMPRESSED:
+                return host
+        raise RuntimeError("no such cluster")
 
 
 # --- kinds --------------------------------------------------------------------------------------
@@ -380,4 +395,5 @@ CATALOGUE = [
     ("extended-64k: misaligned with data", [(0x40006, "02")]),
     ("v2-64k: COPIED missing", [(0x40000, "0000000000050000")]),
     ("snapshots: entry incomplete", "incomplete"),
+    ("snapshots: data in place of an L2 table", "stray"),
 ]
