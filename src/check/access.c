@@ -40,6 +40,19 @@ int access_read(const struct check_file *file, uint64_t off, void *bytes, size_t
 	return 0;
 }
 
+uint64_t access_next_piece(const struct check_file *file, uint64_t host, uint64_t off,
+			   uint64_t bytes)
+{
+	off_t data;
+
+	if (off >= bytes || host + off > (uint64_t)INT64_MAX)
+		return bytes;
+	data = lseek(file->fd, (off_t)(host + off), SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? bytes : off;
+	return min_u64(bytes, off + round_down((uint64_t)data - host - off, ACCESS_PIECE));
+}
+
 int access_write(const struct check_file *file, uint64_t off, const void *bytes, size_t len,
 		 struct why *why)
 {

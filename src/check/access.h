@@ -15,6 +15,16 @@ int access_measure(const struct check_file *file, uint64_t *bytes, struct why *w
 int access_read(const struct check_file *file, uint64_t off, void *bytes, size_t len,
 		size_t *present, struct why *why);
 
+/* Large tables are read in pieces of this size. */
+#define ACCESS_PIECE 65536u
+
+/*
+ * For a walk over a table of @bytes at @host: the first piece at or behind @off that is more than
+ * a hole in the file, or @bytes.  A hostile file can have huge tables that are holes.
+ */
+uint64_t access_next_piece(const struct check_file *file, uint64_t host, uint64_t off,
+			   uint64_t bytes);
+
 /* Most of a large table is; this is much faster than to look at every entry. */
 static inline bool all_zero(const void *bytes, size_t len)
 {

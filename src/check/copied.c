@@ -89,16 +89,17 @@ static int walk_all_l2(const struct copied_walk *walk)
 
 /* --- L1 ------------------------------------------------------------------------------------------ */
 
-static int walk_l1_part(const struct copied_walk *walk, uint64_t off, size_t len, size_t *present)
+static int walk_l1_part(const struct copied_walk *walk, uint64_t off, size_t len)
 {
 	struct check *check = walk->check;
 	struct be64 *word = (struct be64 *)check->buffer;
 	uint64_t wrong = 0;
-	int err = access_read(check->file, off, check->buffer, len, present, check->why);
+	size_t present;
+	int err = access_read(check->file, off, check->buffer, len, &present, check->why);
 
-	if (!err && all_zero(check->buffer, *present))
+	if (!err && all_zero(check->buffer, present))
 		return 0;
-	for (size_t i = 0; !err && i < div_round_up(*present, 8); i++) {
+	for (size_t i = 0; !err && i < div_round_up(present, 8); i++) {
 		uint64_t entry = be64_get(word[i]);
 		struct host l2 = { entry & ENTRY_HOST_MASK };
 
@@ -121,12 +122,11 @@ static int walk_l1(const struct copied_walk *walk)
 
 	if (walk->fix && !table_is_own(walk->check, header->l1.byte, bytes))
 		return 0;
-	for (uint64_t off = 0; off < bytes && !err; off += BUFFER_LEAST) {
-		size_t len = min_u64(bytes - off, BUFFER_LEAST), present;
-
-		err = walk_l1_part(walk, header->l1.byte + off, len, &present);
-		if (!err && present < len)
+	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
+		off = access_next_piece(walk->check->file, header->l1.byte, off, bytes);
+		if (off == bytes)
 			break;
+		err = walk_l1_part(walk, header->l1.byte + off, min_u64(bytes - off, ACCESS_PIECE));
 	}
 	return err;
 }

@@ -107,11 +107,14 @@ int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool a
 
 	/* Behind the end of the file all entries are 0. */
 	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, l1.byte));
-	for (uint64_t off = 0; off < bytes && !err; off += BUFFER_LEAST) {
-		size_t len = min_u64(bytes - off, BUFFER_LEAST), present;
+	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
+		size_t present;
 
-		err = access_read(check->file, l1.byte + off, check->buffer, len, &present,
-				  check->why);
+		off = access_next_piece(check->file, l1.byte, off, bytes);
+		if (off == bytes)
+			break;
+		err = access_read(check->file, l1.byte + off, check->buffer,
+				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
 		if (!err && all_zero(check->buffer, present))
 			present = 0;
 		for (size_t at = 0; !err && at < present; at += 8) {

@@ -57,7 +57,7 @@ struct check {
 	uint8_t *buffer; /* of a cluster, at least BUFFER_LEAST; for whoever is at work */
 };
 
-#define BUFFER_LEAST 65536u
+#define BUFFER_LEAST ACCESS_PIECE
 
 /* --- how findings are counted: each is one line for whoever listens ---------------------------- */
 

@@ -165,19 +165,20 @@ static int count_bitmap(struct check *check, const struct bitmap *bitmap, uint32
 	uint64_t bytes = (uint64_t)bitmap->table_entries * 8;
 	int err = count_table(check, bitmap->table.byte, bytes, 1);
 
-	for (uint64_t off = 0; off < bytes && !err; off += BUFFER_LEAST) {
-		size_t len = min_u64(bytes - off, BUFFER_LEAST), present;
+	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
+		size_t present;
 
-		err = access_read(check->file, bitmap->table.byte + off, check->buffer, len,
-				  &present, check->why);
+		off = access_next_piece(check->file, bitmap->table.byte, off, bytes);
+		if (off == bytes)
+			break;
+		err = access_read(check->file, bitmap->table.byte + off, check->buffer,
+				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
 		if (!err && all_zero(check->buffer, present))
 			continue;
 		for (size_t at = 0; !err && at < present; at += 8)
 			err = count_bitmap_cluster(check,
 						   be64_get(*(struct be64 *)(check->buffer + at)),
 						   index);
-		if (!err && present < len)
-			break;
 	}
 	return err;
 }
