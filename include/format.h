@@ -21,6 +21,15 @@
 #define LIMIT_BACKING_FORMAT 15u
 #define LIMIT_CHAIN 64u /* an image and all that lies below it */
 #define LIMIT_HOST_OFFSET (UINT64_C(1) << 56) /* bits 9..55 of a table entry */
+#define LIMIT_SNAPSHOT_EXTRA 1024u
+#define LIMIT_SNAPSHOT_TABLE_BYTES (LIMIT_SNAPSHOTS * KIB)
+#define LIMIT_BITMAPS 65535u
+#define LIMIT_BITMAP_DIRECTORY_BYTES (LIMIT_BITMAPS * KIB)
+#define LIMIT_BITMAP_BYTES (512 * MIB)
+#define LIMIT_BITMAP_NAME 1023u
+#define LIMIT_CRYPTO_BYTES (64 * MIB) /* LUKS version 1 needs less than 4 */
+#define LIMIT_CHECK_HOLE GIB /* that a repair leaves, lest a stray reference finds its tables */
+#define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
 #define LIMIT_SLICE_BYTES 4096u
 #define LIMIT_L2_CACHE_DEFAULT (32 * MIB)
 
@@ -34,6 +43,7 @@
 #define QCOW2_AT_SIZE 24u
 #define QCOW2_AT_L1 36u /* be32 entries, be64 offset */
 #define QCOW2_AT_REFCOUNT_TABLE 48u /* be64 offset, be32 clusters */
+#define QCOW2_AT_SNAPSHOTS 60u /* be32 snapshots, be64 offset */
 #define QCOW2_AT_INCOMPATIBLE 72u
 #define QCOW2_AT_AUTOCLEAR 88u
 
@@ -99,6 +109,15 @@ struct qcow2_header {
  */
 int qcow2_header_decode(const void *bytes, size_t len, const char *name,
 			struct qcow2_header *header, struct why *why);
+
+/*
+ * The same for a program that is about to repair the image: a refcount table and a snapshot table
+ * that cannot be used are no error.  Fields about them may have any value, except that the
+ * refcount table is aligned, not larger than LIMIT_REFCOUNT_TABLE_BYTES, and does not wrap; an L1
+ * table at offset 0 is let through.
+ */
+int qcow2_header_decode_damaged(const void *bytes, size_t len, const char *name,
+				struct qcow2_header *header, struct why *why);
 
 /* --- geometry: every shift, mask and limit that the header implies; immutable ----------------- */
 
@@ -224,5 +243,101 @@ void refcount_set(void *block, unsigned order, uint32_t index, uint64_t value);
  * aligned to a cluster or beyond LIMIT_HOST_OFFSET.
  */
 int refcount_table_decode(const struct geometry *g, uint64_t entry, struct host *host);
+
+/* --- snapshot table (specification: "Snapshots") ------------------------------------------------ */
+
+#define SNAPSHOT_FIXED_BYTES 40u
+
+/* What an entry of version 3 must have in its extra data: size of the VM state, and of the disk. */
+#define SNAPSHOT_EXTRA_NEEDED 16u
+
+enum snapshot_fault {
+	SNAPSHOT_L1_MISALIGNED = 1 << 0,
+	SNAPSHOT_L1_TOO_LARGE = 1 << 1, /* beyond LIMIT_L1_BYTES, or wraps */
+	SNAPSHOT_INCOMPLETE = 1 << 2, /* version 3 and less than SNAPSHOT_EXTRA_NEEDED */
+	SNAPSHOT_EXTRA_TOO_LARGE = 1 << 3, /* beyond LIMIT_SNAPSHOT_EXTRA */
+};
+
+struct snapshot {
+	struct host l1;
+	uint32_t l1_entries;
+	uint32_t date_sec, date_nsec; /* since 1970 */
+	uint64_t clock_nsec; /* how long the guest had run */
+	uint64_t vm_state_bytes;
+	uint64_t disk_bytes; /* size of the disk then */
+	uint32_t extra_bytes;
+	struct header_range id, name; /* counted from the start of the entry; any bytes, no NUL */
+	uint64_t entry_bytes; /* without the padding to 8 bytes */
+	unsigned faults; /* enum snapshot_fault */
+};
+
+/*
+ * How long the entry is whose first SNAPSHOT_FIXED_BYTES bytes are @fixed, without padding: the
+ * caller checks this against what it wants to read.  At most 5 GiB, whatever the bytes.
+ */
+uint64_t snapshot_entry_bytes(const void *fixed);
+
+/*
+ * Decode the entry at @entry, of which there are @len bytes, zeros where the file ends.  A fault
+ * in snapshot->faults says which fields must not be used; the extra data of an entry may end
+ * behind @len only with SNAPSHOT_EXTRA_TOO_LARGE, and then id and name are empty.  0, or -EINVAL
+ * when @len is too short for anything else.
+ */
+int snapshot_decode(const struct geometry *g, const void *entry, size_t len,
+		    struct snapshot *snapshot);
+
+/* --- bitmaps (specification: "Bitmaps") ---------------------------------------------------------- */
+
+#define BITMAP_FIXED_BYTES 24u
+
+/* The header extension, which qcow2_header_decode() has checked. */
+struct bitmap_directory {
+	uint32_t bitmaps;
+	uint64_t bytes;
+	struct host host;
+};
+
+/* @extension: the bytes that header->bitmaps means. */
+struct bitmap_directory bitmap_directory_decode(const void *extension);
+
+enum bitmap_flag {
+	BITMAP_IN_USE = 1 << 0,
+	BITMAP_AUTO = 1 << 1,
+};
+
+struct bitmap {
+	struct host table;
+	uint32_t table_entries;
+	uint32_t flags; /* enum bitmap_flag */
+	unsigned granularity_bits;
+	struct header_range name; /* counted from the start of the entry; any bytes, no NUL */
+	uint64_t entry_bytes; /* with the padding to 8 bytes */
+};
+
+/* As snapshot_entry_bytes(), for BITMAP_FIXED_BYTES at @fixed; with the padding. */
+uint64_t bitmap_entry_bytes(const void *fixed);
+
+/*
+ * Decode and check the entry of the bitmap directory at @entry, of which there are @len bytes.
+ * 0, or -EINVAL for whatever QEMU does not take: reserved flags, extra data, a table that is
+ * empty, not aligned, or not of the size that disk and granularity ask for.
+ */
+int bitmap_decode(const struct geometry *g, const void *entry, size_t len, struct bitmap *bitmap);
+
+/*
+ * The host offset in an entry of a bitmap table; 0 for a cluster of all zeros or all ones.
+ * -EINVAL when reserved bits are set or it is not aligned to a cluster.
+ */
+int bitmap_table_decode(const struct geometry *g, uint64_t entry, struct host *host);
+
+/* --- encryption (specification: "Full disk encryption header pointer") --------------------------- */
+
+struct crypto_area {
+	struct host host; /* aligned to a cluster */
+	uint64_t bytes;
+};
+
+/* @extension: the bytes that header->crypto means. */
+struct crypto_area crypto_area_decode(const void *extension);
 
 #endif

@@ -7,6 +7,7 @@
  * privileges go when the device is there.
  */
 #include "backing.h"
+#include "commands.h"
 #include "device.h"
 #include "file.h"
 #include "image.h"
@@ -357,11 +358,14 @@ static int fill_standard_streams(void)
 int main(int argc, char **argv)
 {
 	struct daemon daemon = { .signal_fd = -1 };
+	const struct command *command;
 	struct why why;
 
-	(void)argc;
 	if (fill_standard_streams())
 		return STATUS_FAILED;
+	command = argc > 1 ? command_find(argv[1]) : NULL;
+	if (command)
+		return command->run(argv + 2);
 	if (options_parse(&daemon.options, argv, &why)) {
 		fprintf(stderr, "qcow2-ublkd: %s\nTry qcow2-ublkd --help\n", why.text);
 		return STATUS_USAGE;

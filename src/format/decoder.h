@@ -13,6 +13,7 @@ struct header_decoder {
 	const char *name; /* of the file, for messages */
 	struct qcow2_header *header; /* decoded so far */
 	struct why *why;
+	bool to_repair; /* tables that can be made anew may be unusable */
 	uint64_t backing_off;
 	uint32_t backing_len;
 };

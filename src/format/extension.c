@@ -14,8 +14,6 @@
 #define EXTENSION_CRYPTO 0x0537be77u
 #define EXTENSION_DATA_FILE 0x44415441u
 
-#define LIMIT_BITMAPS 65535u
-#define LIMIT_BITMAP_DIRECTORY_BYTES (LIMIT_BITMAPS * KIB)
 #define CRYPT_LUKS 2u
 
 struct extension {
@@ -116,6 +114,29 @@ static int check_crypto(const struct header_decoder *d, struct header_range data
 		return damaged(d, "the LUKS header at %#" PRIx64 " is not aligned to a cluster",
 			       be64_get(raw.offset));
 	return 0;
+}
+
+struct bitmap_directory bitmap_directory_decode(const void *extension)
+{
+	struct bitmaps_raw raw;
+
+	memcpy(&raw, extension, sizeof(raw));
+	return (struct bitmap_directory){
+		.bitmaps = be32_get(raw.bitmaps),
+		.bytes = be64_get(raw.directory_bytes),
+		.host = { be64_get(raw.directory_offset) },
+	};
+}
+
+struct crypto_area crypto_area_decode(const void *extension)
+{
+	struct crypto_raw raw;
+
+	memcpy(&raw, extension, sizeof(raw));
+	return (struct crypto_area){
+		.host = { be64_get(raw.offset) },
+		.bytes = be64_get(raw.bytes),
+	};
 }
 
 /* Of several extensions of a type the last one counts.  Unknown ones are nobody's error. */

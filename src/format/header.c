@@ -6,7 +6,6 @@
 
 #include <inttypes.h>
 
-#define SNAPSHOT_ENTRY_BYTES 40u /* the fixed part of an entry of the snapshot table */
 #define EXTENDED_L2_CLUSTER_BITS_MIN 14u /* 32 subclusters of at least a sector */
 
 /* The header as it lies in the file (specification: "Header"). */
@@ -38,6 +37,7 @@ _Static_assert(offsetof(struct header_raw, size) == QCOW2_AT_SIZE, "layout");
 _Static_assert(offsetof(struct header_raw, l1_size) == QCOW2_AT_L1, "layout");
 _Static_assert(offsetof(struct header_raw, refcount_table_offset) == QCOW2_AT_REFCOUNT_TABLE,
 	       "layout");
+_Static_assert(offsetof(struct header_raw, nb_snapshots) == QCOW2_AT_SNAPSHOTS, "layout");
 _Static_assert(offsetof(struct header_raw, incompatible_features) == QCOW2_AT_INCOMPATIBLE,
 	       "layout");
 _Static_assert(offsetof(struct header_raw, incompatible_features) == QCOW2_HEADER_V2_BYTES,
@@ -185,7 +185,7 @@ static int check_refcount_table(const struct header_decoder *d)
 	uint64_t bytes = (uint64_t)h->refcount_table_clusters << h->cluster_bits;
 	int err;
 
-	if (bytes == 0)
+	if (bytes == 0 && !d->to_repair)
 		return why_set(d->why, -EINVAL,
 			       "%s: there is no refcount table; repair the image with qemu-img "
 			       "check -r all",
@@ -196,7 +196,7 @@ static int check_refcount_table(const struct header_decoder *d)
 	if (err)
 		return err;
 	/* Each refcount would look like 0, and the header would be given to the first write. */
-	if (h->refcount_table.byte == 0)
+	if (h->refcount_table.byte == 0 && !d->to_repair)
 		return damaged(d, "refcount table at offset 0");
 	return 0;
 }
@@ -218,7 +218,7 @@ static int check_l1(const struct header_decoder *d)
 	err = check_table(d, "L1 table", h->l1.byte, bytes);
 	if (err)
 		return err;
-	if (h->l1.byte == 0 && h->l1_entries != 0)
+	if (h->l1.byte == 0 && h->l1_entries != 0 && !d->to_repair)
 		return damaged(d, "L1 table at offset 0");
 	return 0;
 }
@@ -227,10 +227,12 @@ static int check_snapshot_table(const struct header_decoder *d)
 {
 	const struct qcow2_header *h = d->header;
 
+	if (d->to_repair)
+		return 0;
 	if (h->snapshots > LIMIT_SNAPSHOTS)
 		return damaged(d, "snapshot table too large: %u snapshots", h->snapshots);
 	return check_table(d, "snapshot table", h->snapshot_table.byte,
-			   (uint64_t)h->snapshots * SNAPSHOT_ENTRY_BYTES);
+			   (uint64_t)h->snapshots * SNAPSHOT_FIXED_BYTES);
 }
 
 static int decode_backing_name(struct header_decoder *d)
@@ -248,40 +250,61 @@ static int decode_backing_name(struct header_decoder *d)
 	return 0;
 }
 
-int qcow2_header_decode(const void *bytes, size_t len, const char *name,
-			struct qcow2_header *header, struct why *why)
+static int decode(struct header_decoder *d)
 {
 	static int (*const checks[])(const struct header_decoder *d) = {
 		check_layout, check_features, check_refcount_table, check_l1, check_snapshot_table,
 	};
-	struct header_decoder d = {
-		.bytes = bytes, .len = len, .name = name, .header = header, .why = why
-	};
 	struct header_raw raw = { 0 };
 	int err;
 
-	*header = (struct qcow2_header){ 0 };
-	if (len < QCOW2_HEADER_V2_BYTES)
-		return why_set(why, -EINVAL,
+	*d->header = (struct qcow2_header){ 0 };
+	if (d->len < QCOW2_HEADER_V2_BYTES)
+		return why_set(d->why, -EINVAL,
 			       "%s: %zu bytes are too few for a qcow2 image; check the file name",
-			       name, len);
-	memcpy(&raw, bytes, min_u64(len, sizeof(raw)));
-	err = decode_version(&d, &raw);
+			       d->name, d->len);
+	memcpy(&raw, d->bytes, min_u64(d->len, sizeof(raw)));
+	err = decode_version(d, &raw);
 	if (err)
 		return err;
-	decode_common_fields(&d, &raw);
-	decode_version_3_fields(header, &raw);
+	decode_common_fields(d, &raw);
+	decode_version_3_fields(d->header, &raw);
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-		err = checks[i](&d);
+		err = checks[i](d);
 		if (err)
 			return err;
 	}
-	err = header_extensions_decode(&d);
+	err = header_extensions_decode(d);
 	if (err)
 		return err;
-	err = decode_backing_name(&d);
+	err = decode_backing_name(d);
 	if (err)
 		return err;
-	header->size_bytes = round_down(header->size_bytes, SECTOR_SIZE);
+	d->header->size_bytes = round_down(d->header->size_bytes, SECTOR_SIZE);
 	return 0;
+}
+
+int qcow2_header_decode(const void *bytes, size_t len, const char *name,
+			struct qcow2_header *header, struct why *why)
+{
+	struct header_decoder d = {
+		.bytes = bytes, .len = len, .name = name, .header = header, .why = why
+	};
+
+	return decode(&d);
+}
+
+int qcow2_header_decode_damaged(const void *bytes, size_t len, const char *name,
+				struct qcow2_header *header, struct why *why)
+{
+	struct header_decoder d = {
+		.bytes = bytes,
+		.len = len,
+		.name = name,
+		.header = header,
+		.why = why,
+		.to_repair = true,
+	};
+
+	return decode(&d);
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write headers to start fuzzing from, each the first bytes of an image.
+"""Write what to start fuzzing from: headers, tables, or whole small images.
 
-usage: seeds.py FOLDER
+usage: seeds.py FOLDER header|snapshots|bitmaps|check|inflate
 """
 
 import os
 import struct
 import sys
+import zlib
 
 
 def extension(kind, data):
@@ -30,7 +31,7 @@ def header(version=3, bits=16, size=64 << 20, crypt=0, snapshots=0, backing=b'',
     return raw.ljust(fixed, b'\0') + extensions + b'\0' * 8 + backing
 
 
-def seeds():
+def headers():
     names = extension(0x6803f857, b'\0\x00' + b'dirty bit'.ljust(46, b'\0'))
     yield header(extensions=names)
     yield header(version=2)
@@ -48,7 +49,81 @@ def seeds():
     yield header(snapshots=3)
 
 
+def snapshot(l1=0x70000, entries=1, name=b's1', extra=24):
+    return (struct.pack('>QIHHIIQII', l1, entries, 1, len(name), 1700000000, 5, 6, 0, extra)
+            + b'\0' * extra + b'1' + name).ljust(-(-(41 + extra + len(name)) // 8) * 8, b'\0')
+
+
+def snapshots():
+    for kind in (0, 1, 14, 15):
+        yield bytes([kind]) + snapshot()
+        yield bytes([kind]) + snapshot(l1=0x200, name=b'') + snapshot(extra=16)
+        yield bytes([kind]) + snapshot(extra=0) + snapshot(extra=1025)
+
+
+def bitmap(table=0x40000, entries=1, flags=2, granularity=16, name=b'bm0'):
+    return (struct.pack('>QIIBBHI', table, entries, flags, 1, granularity, len(name), 0)
+            + name).ljust(-(-(24 + len(name)) // 8) * 8, b'\0')
+
+
+def bitmaps():
+    for bits in (0, 7, 12):
+        yield bytes([bits]) + bitmap() + bitmap(name=b'another', flags=1)
+        yield bytes([bits]) + bitmap(entries=64, granularity=9)
+        yield bytes([bits]) + struct.pack('>4Q', 0, 1, 0x50000, 0x50001)
+
+
+def image(order=4, extended=False, shared=False, marked=False):
+    """Clusters of 512 bytes (or 16 KiB), in the order that qemu-img has."""
+    bits = 14 if extended else 9
+    cluster = 1 << bits
+    copied = 0 if shared else 1 << 63
+    clusters = [header(bits=bits, size=1 << 16, order=order, features=(16 * extended, 0, marked),
+                       snapshots=shared, length=104,
+                       extensions=extension(0x23852875, struct.pack('>IIQQ', 1, 0, 32,
+                                                                    6 * cluster)) * marked)]
+    clusters.append(struct.pack('>Q', 2 * cluster))
+    used = 11 if shared or marked else 6
+    width = 1 << order
+    total = sum((2 if shared and i in (4, 5) else 1) << width * i for i in range(used))
+    clusters.append(total.to_bytes(-(-width * used // 8), 'little') if width < 16 else
+                    b''.join((2 if shared and i in (4, 5) else 1).to_bytes(width // 8, 'big')
+                             for i in range(used)))
+    clusters.append(struct.pack('>Q', 4 * cluster | copied))
+    entry = struct.pack('>Q', 5 * cluster | copied)
+    clusters.append(entry + struct.pack('>Q', 1) * extended + (
+        b'' if extended else struct.pack('>QQ', 1, 1 << 62 | 5 * cluster + 100)))
+    clusters.append(b'data')
+    clusters.append(bitmap(table=7 * cluster, granularity=12))
+    clusters.append(struct.pack('>Q', 9 * cluster))
+    clusters.append(snapshot(l1=10 * cluster))
+    clusters.append(b'bits')
+    clusters.append(struct.pack('>Q', 4 * cluster))
+    return b''.join(c.ljust(cluster, b'\0') for c in clusters[:used])[:7 * cluster if extended
+                                                                     else None]
+
+
+def images():
+    for order in range(7):
+        yield image(order=order)
+    yield image(extended=True)
+    yield image(shared=True)
+    yield image(marked=True)
+    yield from headers()
+
+
+def streams():
+    """Two clusters for each size of fuzz_inflate.c, as raw deflate streams."""
+    for bits in range(8):
+        for cluster in (b'\0' * (512 << bits), bytes(range(256)) * (2 << bits)):
+            deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
+            yield bytes([bits << 1]) + deflate.compress(cluster) + deflate.flush()
+
+
+KINDS = {'header': headers, 'snapshots': snapshots, 'bitmaps': bitmaps, 'check': images,
+         'inflate': streams}
+
 os.makedirs(sys.argv[1], exist_ok=True)
-for i, seed in enumerate(seeds()):
-    with open(os.path.join(sys.argv[1], f'header-{i:02}'), 'wb') as out:
+for i, seed in enumerate(KINDS[sys.argv[2]]()):
+    with open(os.path.join(sys.argv[1], f'{sys.argv[2]}-{i:02}'), 'wb') as out:
         out.write(seed)

@@ -13,11 +13,12 @@ import tree
 CONTRACTS = {
     'base': 'base',
     'format': 'base format',
+    'check': 'base format checker',
     'task': 'base task io',
     'image': 'base format task io req image',
     'io': 'base task io',
     'ublk': 'base task io req image',
-    'daemon': 'base format task io req image',
+    'daemon': 'base format task io req image checker',
 }
 
 # Which private headers of another room.
@@ -27,6 +28,7 @@ FRIENDS = {'ublk': ['io'], 'daemon': ['io', 'ublk']}
 ABOVE = {
     'base': '',
     'format': 'base',
+    'checker': 'base',
     'io': 'base',
     'task': 'base io',
     'req': 'base io task',

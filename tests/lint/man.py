@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The program, its manual page and README.md know the same options.
+"""The program, its manual page and README.md know the same options and commands.
 
 usage: man.py PROGRAM
 """
@@ -20,15 +20,25 @@ BOTH = re.compile(r'(?<![\w-])(?:--[a-z][a-z0-9-]*|-[A-Za-z](?![\w-]))')
 report = tree.Report()
 
 
-def options_of_program(program):
-    done = subprocess.run([program, '--help'], text=True, stdout=subprocess.PIPE,
+def help_of(program, *command):
+    done = subprocess.run([program, *command, '--help'], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     if done.returncode:
-        report(program, 0, f'--help ends with status {done.returncode}')
-    rows = [line for line in done.stdout.split('\n') if re.match(r'\s+-', line)]
+        report(program, 0, f'{" ".join(command)} --help ends with status {done.returncode}')
+    return done.stdout
+
+
+def options_of_help(text):
+    rows = [line for line in text.split('\n') if re.match(r'\s+-', line)]
     # What stands behind two spaces or a tab explains; it may name other options.
     heads = [re.split(r'\s{2,}|\t', row.strip())[0] for row in rows]
     return {option for head in heads for option in BOTH.findall(head)}
+
+
+def commands_of_help(text):
+    """The list behind the line that begins with `Commands`."""
+    listed = re.search(r'^Commands[^\n]*:\n((?:[ \t]+[^\n]*\n)*)', text, re.M)
+    return re.findall(r'^\s+([a-z]+)\s', listed[1], re.M) if listed else []
 
 
 def plain(roff):
@@ -39,15 +49,54 @@ def plain(roff):
     return re.sub(r'\bFl (-?[\w-]+)', r'-\1', text)
 
 
-def options_of_page():
-    """Those that the section OPTIONS has an entry for: a line of macros with the option first."""
-    section = re.search(r'^\.S[Hh] "?OPTIONS"?\n(.*?)(?=^\.S[Hh] |\Z)', plain(tree.read(PAGE)),
+def section_of_page(name):
+    section = re.search(rf'^\.S[Hh] "?{name}"?\n(.*?)(?=^\.S[Hh] |\Z)', plain(tree.read(PAGE)),
                         re.S | re.M)
-    if not section:
+    return section[1] if section else None
+
+
+def options_of_section(text):
+    """Those that have an entry: a line of macros with the option first."""
+    entries = re.findall(r'^\.(?:TP[^\n]*\n(?:\.[A-Z]+ )?|It )("?-[^\n]*)', text, re.M)
+    return {option for entry in entries for option in BOTH.findall(entry)}
+
+
+def options_of_page():
+    section = section_of_page('OPTIONS')
+    if section is None:
         report(PAGE, 0, 'has no section OPTIONS')
         return set()
-    entries = re.findall(r'^\.(?:TP[^\n]*\n(?:\.[A-Z]+ )?|It )("?-[^\n]*)', section[1], re.M)
-    return {option for entry in entries for option in BOTH.findall(entry)}
+    return options_of_section(section)
+
+
+def commands_of_page():
+    """Command -> options, by the subsections of COMMANDS."""
+    parts = re.split(r'^\.S[Ss] (\w+)\n', section_of_page('COMMANDS') or '', flags=re.M)
+    return {name: options_of_section(text) for name, text in zip(parts[1::2], parts[2::2])}
+
+
+def check_options(where, program, page):
+    for option in sorted(program - page):
+        report(PAGE, 0, f'{option} is in --help, but has no entry in {where}')
+    for option in sorted(page - program):
+        report(PAGE, 0, f'{option} has an entry in {where}, but is not in --help')
+
+
+def check_commands(program, commands):
+    """Returns the options of all of them."""
+    page = commands_of_page()
+    known = set()
+    for name in commands:
+        options = options_of_help(help_of(program, name))
+        known |= options
+        if name not in page:
+            report(PAGE, 0, f'command {name} is in --help, but has no subsection in COMMANDS')
+        else:
+            check_options(f'COMMANDS, {name}', options, page[name])
+    for name in page:
+        if name not in commands:
+            report(PAGE, 0, f'command {name} has a subsection, but is not in --help')
+    return known
 
 
 def check_mentions(path, known):
@@ -66,16 +115,14 @@ def main():
         report(path, 0, 'is missing')
     if missing:
         return report.done()
-    program = options_of_program(sys.argv[1])
+    text = help_of(sys.argv[1])
+    program = options_of_help(text)
     if not program:
         report(sys.argv[1], 0, '--help shows no options')
-    page = options_of_page()
-    for option in sorted(program - page):
-        report(PAGE, 0, f'{option} is in --help, but has no entry in OPTIONS')
-    for option in sorted(page - program):
-        report(PAGE, 0, f'{option} has an entry in OPTIONS, but is not in --help')
-    check_mentions(PAGE, program)
-    check_mentions('README.md', program)
+    check_options('OPTIONS', program, options_of_page())
+    known = program | check_commands(sys.argv[1], commands_of_help(text))
+    check_mentions(PAGE, known)
+    check_mentions('README.md', known)
     return report.done()
 
 

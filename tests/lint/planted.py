@@ -50,9 +50,15 @@ const struct machine w_machine = { "w", w_step, w_states };
 '''
 
 HELP = '''#!/bin/sh
+if [ "$1" = look ]; then
+	echo "  --close   from near"
+	exit
+fi
 echo "usage: qcow2-ublkd [OPTION...] IMAGE"
 echo "  -q, --queues N   how many; see --depth"
 echo "      --depth N    how deep"
+echo "Commands:"
+echo "  look             look at it"
 '''
 
 PAGE = '''.\\" SPDX-License-Identifier: GPL-2.0-or-later
@@ -66,6 +72,12 @@ How many.
 .TP
 .BI \\-\\-depth " N"
 How deep; mind the --output of qemu-img.
+.SH COMMANDS
+.SS look
+Look at it.
+.TP
+.B \\-\\-close
+From near.
 '''
 
 TREE = {
@@ -137,6 +149,9 @@ FAULTS = [
     ('man', 'man/qcow2-ublkd.8', '\\-\\-depth', '\\-\\-width', '--depth is in --help, but has no'),
     ('man', 'man/qcow2-ublkd.8', '--depth 3', '--width 3', '--width is no option of qcow2-ublkd'),
     ('man', 'man/qcow2-ublkd.8', '.SH OPTIONS', '.SH OPTS', 'has no section OPTIONS'),
+    ('man', 'program', '--close', '--near', '--near is in --help, but has no entry in COMMANDS'),
+    ('man', 'program', '  look  ', '  peek  ', 'command look has a subsection, but is not in'),
+    ('man', 'man/qcow2-ublkd.8', '.SS look', '.SS peek', 'command look is in --help, but has no'),
     ('man', 'README.md', '--queues', '--queue', '--queue is no option of qcow2-ublkd'),
 ]
 

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Findings and references: how everything else counts them. */
+#include "state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+void found(struct check *check, uint64_t *counter, uint64_t times, const char *fmt, ...)
+{
+	const struct check_options *options = check->options;
+	char text[256];
+	va_list args;
+
+	*counter += times;
+	if (!options->finding)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	options->finding(options->arg, text);
+}
+
+/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
+static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+
+	return end < off ||
+	       (end > check->file_bytes && end - check->file_bytes >= check->g.cluster_bytes);
+}
+
+/* So that a repair does not put a table where somebody takes it for something else. */
+static void keep_away(struct check *check, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+
+	if (end >= off && (off < check->file_bytes || off - check->file_bytes < LIMIT_CHECK_HOLE))
+		check->avoid_end = max_u64(check->avoid_end, end);
+}
+
+static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times,
+		 int (*add)(struct refs *refs, uint64_t host_cluster, uint32_t times))
+{
+	unsigned bits = check->g.cluster_bits;
+
+	if (len == 0 || times == 0)
+		return 0;
+	if (is_beyond_end(check, off, len)) {
+		found_corruption(check, times,
+				 "ERROR %#" PRIx64 " bytes at %#" PRIx64
+				 " are in use, but the file ends before them",
+				 len, off);
+		keep_away(check, off, len);
+		if (off >= check->file_bytes)
+			return 0;
+		len = check->file_bytes - off;
+	}
+	for (uint64_t cluster = off >> bits; cluster <= (off + len - 1) >> bits; cluster++)
+		if (add(&check->refs, cluster, times))
+			return why_set(check->why, -ENOMEM,
+				       "%s: out of memory, or more than the limit of %" PRIu64
+				       " MiB is needed",
+				       check->file->name, (uint64_t)(LIMIT_CHECK_BYTES / MIB));
+	return 0;
+}
+
+int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
+{
+	return count(check, off, len, times, refs_add);
+}
+
+int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
+{
+	return count(check, off, len, times, refs_add_metadata);
+}
+
+bool table_is_own(struct check *check, uint64_t off, uint64_t len)
+{
+	unsigned bits = check->g.cluster_bits;
+
+	if (len == 0 || !is_aligned(off, check->g.cluster_bytes) || is_beyond_end(check, off, len))
+		return false;
+	for (uint64_t cluster = off >> bits; cluster <= (off + len - 1) >> bits; cluster++)
+		if (!refs_is_own(&check->refs, cluster))
+			return false;
+	return true;
+}

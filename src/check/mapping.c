@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The mapping tables.  An L2 table that many snapshots share is read once: first all L1 tables are
+ * read, and paths to each L2 table counted; then every L2 table counts for all of its paths.
+ */
+#include "mapping.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define INDEX_LEAST 1024u
+#define TABLES_MOST (LIMIT_CHECK_BYTES / sizeof(struct l2_table) / 4)
+
+/* --- the collection of L2 tables ----------------------------------------------------------------- */
+
+void mapping_free(struct l2_tables *tables)
+{
+	free(tables->table);
+	free(tables->index);
+	*tables = (struct l2_tables){ 0 };
+}
+
+static uint32_t *find_slot(const struct l2_tables *tables, struct host host)
+{
+	uint64_t hash = (host.byte >> SECTOR_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	uint32_t slot = (uint32_t)hash & tables->index_mask;
+
+	while (tables->index[slot] && tables->table[tables->index[slot] - 1].host.byte != host.byte)
+		slot = (slot + 1) & tables->index_mask;
+	return &tables->index[slot];
+}
+
+struct l2_table *mapping_find(struct check *check, struct host host)
+{
+	const struct l2_tables *tables = &check->tables;
+	uint32_t *slot = tables->index ? find_slot(tables, host) : NULL;
+
+	return slot && *slot ? &tables->table[*slot - 1] : NULL;
+}
+
+/* Room for twice as many, with an index that is at most half full. */
+static int grow(struct l2_tables *tables)
+{
+	uint32_t room = tables->room ? 2 * tables->room : INDEX_LEAST;
+	struct l2_table *table = NULL;
+	uint32_t *index;
+
+	if (room > TABLES_MOST)
+		return -ENOMEM;
+	index = calloc(2 * (size_t)room, sizeof(*index));
+	if (index)
+		table = realloc(tables->table, room * sizeof(*table));
+	if (!table) {
+		free(index);
+		return -ENOMEM;
+	}
+	free(tables->index);
+	tables->table = table;
+	tables->room = room;
+	tables->index = index;
+	tables->index_mask = 2 * room - 1;
+	for (uint32_t i = 0; i < tables->tables; i++)
+		*find_slot(tables, table[i].host) = i + 1;
+	return 0;
+}
+
+static int add_table(struct check *check, struct host host, bool active)
+{
+	struct l2_tables *tables = &check->tables;
+	struct l2_table *table = mapping_find(check, host);
+
+	if (!table) {
+		if (tables->tables == tables->room && grow(tables))
+			return why_set(check->why, -ENOMEM, "%s: out of memory for L2 tables",
+				       check->file->name);
+		table = &tables->table[tables->tables++];
+		*table = (struct l2_table){ .host = host };
+		*find_slot(tables, host) = tables->tables;
+	}
+	table->paths = (uint32_t)min_u64((uint64_t)table->paths + 1, REF_COUNT_MOST);
+	table->active |= active;
+	return 0;
+}
+
+/* --- L1 ------------------------------------------------------------------------------------------ */
+
+static int add_l1_entry(struct check *check, uint64_t entry, bool active)
+{
+	struct host l2 = { entry & ENTRY_HOST_MASK };
+
+	if (entry & L1_RESERVED)
+		found_corruption(check, 1, "ERROR L1 entry %#" PRIx64 ": reserved bits are set",
+				 entry);
+	if (!is_aligned(l2.byte, check->g.cluster_bytes))
+		found_corruption(check, 1,
+				 "ERROR L1 entry %#" PRIx64 ": the L2 table is not aligned to a "
+				 "cluster",
+				 entry);
+	return add_table(check, l2, active);
+}
+
+int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool active)
+{
+	uint64_t bytes = (uint64_t)entries * 8;
+	int err = count_table(check, l1.byte, bytes, 1);
+
+	/* Behind the end of the file all entries are 0. */
+	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, l1.byte));
+	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
+		size_t present;
+
+		off = access_next_piece(check->file, l1.byte, off, bytes);
+		if (off == bytes)
+			break;
+		err = access_read(check->file, l1.byte + off, check->buffer,
+				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
+		if (!err && all_zero(check->buffer, present))
+			present = 0;
+		for (size_t at = 0; !err && at < present; at += 8) {
+			uint64_t entry = be64_get(*(struct be64 *)(check->buffer + at));
+
+			if (entry)
+				err = add_l1_entry(check, entry, active);
+		}
+	}
+	return err;
+}
+
+/* --- L2 ------------------------------------------------------------------------------------------ */
+
+int l2_view_read(struct check *check, struct l2_table *table, struct l2_view *view)
+{
+	size_t present;
+	int err = access_read(check->file, table->host.byte, check->buffer, check->g.cluster_bytes,
+			      &present, check->why);
+
+	if (!err && all_zero(check->buffer, present))
+		present = 0;
+	*view = (struct l2_view){
+		.table = table,
+		.bytes = check->buffer,
+		.entries = (uint32_t)div_round_up(present, check->g.l2_entry_bytes),
+	};
+	return err;
+}
+
+struct l2_word l2_view_get(const struct check *check, const struct l2_view *view, uint32_t index)
+{
+	const struct be64 *word =
+		(const struct be64 *)(view->bytes + (size_t)index * check->g.l2_entry_bytes);
+
+	return (struct l2_word){
+		.entry = be64_get(word[0]),
+		.bitmap = geometry_is_extended(&check->g) ? be64_get(word[1]) : 0,
+	};
+}
+
+void l2_view_set(const struct check *check, struct l2_view *view, uint32_t index,
+		 struct l2_word word)
+{
+	struct be64 *raw = (struct be64 *)(view->bytes + (size_t)index * check->g.l2_entry_bytes);
+
+	raw[0] = be64_make(word.entry);
+	if (geometry_is_extended(&check->g))
+		raw[1] = be64_make(word.bitmap);
+}
+
+bool l2_table_is_own(struct check *check, const struct l2_table *table)
+{
+	uint64_t cluster = host_cluster(&check->g, table->host);
+
+	if (!table_is_own(check, table->host.byte, check->g.cluster_bytes))
+		return false;
+	return !table->damaged || refs_count(&check->refs, cluster) == table->paths;
+}
+
+/* Statistics about the guest's disk; *@next is where the next cluster would follow, or 0. */
+static void note_fragment(struct check_result *result, const struct entry *entry, uint64_t *next,
+			  uint32_t cluster_bytes)
+{
+	if (entry->kind == ENTRY_STREAM) {
+		result->allocated_clusters++;
+		result->compressed_clusters++;
+		result->fragmented_clusters++;
+	} else if (entry->kind == ENTRY_CLUSTER) {
+		result->allocated_clusters++;
+		result->fragmented_clusters += *next && entry->host.byte != *next;
+		*next = entry->host.byte + cluster_bytes;
+	}
+}
+
+/* A fault counts for each path that leads to it. */
+static void note_faults(struct check *check, const struct l2_table *table, struct l2_word word,
+			unsigned faults)
+{
+	uint64_t times = (uint64_t)(unsigned)__builtin_popcount(faults) * table->paths;
+
+	if (faults)
+		found_corruption(check, times,
+				 "ERROR L2 entry %#" PRIx64 " (subclusters %#" PRIx64 "): %s",
+				 word.entry, word.bitmap, entry_fault_text(faults));
+	check->mendable += entry_mend(&check->g, has_data_file(check), &word);
+}
+
+static int count_l2(struct check *check, struct l2_table *table)
+{
+	struct l2_view view;
+	uint64_t next = 0, before = check->result->corruptions;
+	int err = count_table(check, table->host.byte, check->g.cluster_bytes, table->paths);
+
+	if (!err)
+		err = l2_view_read(check, table, &view);
+	for (uint32_t i = 0; !err && i < view.entries; i++) {
+		struct l2_word word = l2_view_get(check, &view, i);
+		struct entry entry;
+
+		if (!(word.entry | word.bitmap))
+			continue;
+		entry = entry_judge(&check->g, has_data_file(check), word);
+		if (entry.faults)
+			note_faults(check, table, word, entry.faults);
+		if (table->active && (entry.len || has_data_file(check)))
+			note_fragment(check->result, &entry, &next, check->g.cluster_bytes);
+		err = count_range(check, entry.host.byte, entry.len, table->paths);
+	}
+	table->damaged = check->result->corruptions != before;
+	return err;
+}
+
+int mapping_count(struct check *check)
+{
+	const struct check_options *options = check->options;
+	struct l2_tables *tables = &check->tables;
+	int err = 0;
+
+	for (uint32_t i = 0; i < tables->tables && !err; i++) {
+		if (options->progress)
+			options->progress(options->arg, i, tables->tables);
+		err = count_l2(check, &tables->table[i]);
+	}
+	return err;
+}
+
+/* --- mending ------------------------------------------------------------------------------------- */
+
+static int mend_l2(struct check *check, struct l2_table *table)
+{
+	struct l2_view view;
+	uint64_t mended = 0;
+	int err = l2_view_read(check, table, &view);
+
+	for (uint32_t i = 0; !err && i < view.entries; i++) {
+		struct l2_word word = l2_view_get(check, &view, i);
+
+		if (!entry_mend(&check->g, has_data_file(check), &word))
+			continue;
+		l2_view_set(check, &view, i, word);
+		mended++;
+	}
+	if (err || !mended)
+		return err;
+	err = access_write(check->file, table->host.byte, view.bytes, check->g.cluster_bytes,
+			   check->why);
+	if (!err)
+		found(check, &check->result->corruptions_fixed, mended,
+		      "Repaired %" PRIu64 " entries of the L2 table at %#" PRIx64, mended,
+		      table->host.byte);
+	return err;
+}
+
+int mapping_mend(struct check *check)
+{
+	struct l2_tables *tables = &check->tables;
+	int err = 0;
+
+	for (uint32_t i = 0; i < tables->tables && !err; i++) {
+		struct l2_table *table = &tables->table[i];
+
+		if (l2_table_is_own(check, table))
+			err = mend_l2(check, table);
+	}
+	return err ? err : access_sync(check->file, check->why);
+}

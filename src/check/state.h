@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A check under way: what is known of the image so far.  One round of the check, survey(), fills it
+ * from the file; repairs change the file and begin another round.
+ */
+#ifndef CHECK_STATE_H
+#define CHECK_STATE_H
+
+#include "access.h"
+#include "checker.h"
+#include "format.h"
+#include "refs.h"
+
+/* An L2 table, and how many entries of L1 tables lead to it. */
+struct l2_table {
+	struct host host; /* even if misaligned */
+	uint32_t paths;
+	bool active; /* one of them is of the active L1 table */
+	bool damaged; /* there are findings about its entries */
+};
+
+/* The L2 tables in the order in which they were found: the active ones first, as the guest has them. */
+struct l2_tables {
+	struct l2_table *table;
+	uint32_t tables;
+	uint32_t room;
+	uint32_t *index; /* hash table of indices + 1 */
+	uint32_t index_mask;
+};
+
+struct check {
+	const struct check_file *file;
+	const struct check_options *options;
+	struct check_result *result;
+	struct why *why;
+
+	uint64_t file_bytes;
+	struct qcow2_header header;
+	struct bitmap_directory bitmaps; /* of which there are 0 without the extension */
+	struct crypto_area crypto;
+	struct geometry g;
+
+	struct refs refs;
+	uint64_t first_free; /* no host cluster before it is free; 0: not looked for yet */
+	uint64_t avoid_end; /* behind what is referred to behind the end of the file, in bytes */
+	struct l2_tables tables;
+	uint64_t snapshot_table_bytes;
+	unsigned bad_snapshots; /* entries that a new table would mend */
+	uint64_t mendable; /* L2 entries that entry_mend() would change */
+
+	uint64_t *block; /* entries of the refcount table */
+	uint64_t blocks;
+	bool zero_refcounts; /* clusters are referred to whose refcount is 0 */
+	bool rebuild; /* the refcount blocks cannot be put right one by one */
+	bool rebuild_all; /* they could, but would still lie in the wrong place */
+
+	uint8_t *buffer; /* of a cluster, at least BUFFER_LEAST; for whoever is at work */
+};
+
+#define BUFFER_LEAST ACCESS_PIECE
+
+/* --- how findings are counted: each is one line for whoever listens ---------------------------- */
+
+void found(struct check *check, uint64_t *counter, uint64_t times, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+#define found_corruption(c, times, ...) found(c, &(c)->result->corruptions, times, __VA_ARGS__)
+
+/* --- how references are counted ---------------------------------------------------------------- */
+
+/*
+ * The bytes from @off on are referred to @times; a range that ends a cluster or more behind the
+ * end of the file is a corruption, and counts as far as the file goes.  0, or -ENOMEM with the
+ * sentence.
+ */
+int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times);
+
+/* The same for a table, which is to lie alone. */
+int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times);
+
+/* Can the table at @off be written: in the file, and no other table in its place? */
+bool table_is_own(struct check *check, uint64_t off, uint64_t len);
+
+/* Host clusters that the file has; the last one may be cut off. */
+static inline uint64_t file_clusters(const struct check *check)
+{
+	return div_round_up(check->file_bytes, check->g.cluster_bytes);
+}
+
+static inline bool has_data_file(const struct check *check)
+{
+	return check->header.incompatible & QCOW2_DATA_FILE;
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2-ublkd check: the checker at the command line, with the exit statuses of qemu-img check. */
+#include "commands.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#define PROGRESS_FIRST_MS 2000
+#define PROGRESS_EVERY_MS 500
+
+struct check_command {
+	struct command_options common;
+	unsigned repair; /* enum check_repair - 1; without the option larger than any */
+	bool json;
+};
+
+#define AT(field) offsetof(struct check_command, field)
+#define NO_REPAIR UINT32_MAX
+
+static const struct option_row rows[] = {
+	{ "repair", "leaks|all",
+	  "lower refcounts that are too high, or repair whatever can be repaired", CHOICE,
+	  AT(repair), 0, 0, 0 },
+	{ "json", NULL, "print one JSON object, with the keys of qemu-img check", FLAG, AT(json), 0,
+	  0, 0 },
+	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
+};
+
+static const struct option_rows table = { rows, ARRAY_SIZE(rows) };
+
+/* When progress was told last, and whether there is a line of it on the screen. */
+struct progress {
+	struct timespec next;
+	bool shown;
+};
+
+static struct timespec later(struct timespec now, unsigned ms)
+{
+	now.tv_sec += ms / 1000;
+	now.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (now.tv_nsec >= 1000000000) {
+		now.tv_nsec -= 1000000000;
+		now.tv_sec++;
+	}
+	return now;
+}
+
+static struct timespec now_plus(unsigned ms)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return later(now, ms);
+}
+
+static void clear_progress(struct progress *progress)
+{
+	if (progress->shown)
+		fprintf(stderr, "\r%20s\r", "");
+	progress->shown = false;
+}
+
+static void show_progress(void *arg, uint64_t done, uint64_t all)
+{
+	struct progress *progress = arg;
+	struct timespec now = now_plus(0);
+
+	if (now.tv_sec < progress->next.tv_sec ||
+	    (now.tv_sec == progress->next.tv_sec && now.tv_nsec < progress->next.tv_nsec))
+		return;
+	fprintf(stderr, "\rchecked %3u %%", (unsigned)((double)done * 100 / (double)all));
+	progress->shown = true;
+	progress->next = later(now, PROGRESS_EVERY_MS);
+}
+
+static void show_finding(void *arg, const char *text)
+{
+	clear_progress(arg);
+	fprintf(stderr, "%s\n", text);
+}
+
+static int check(const struct check_command *command)
+{
+	struct progress progress = { .next = now_plus(PROGRESS_FIRST_MS) };
+	struct check_options options = {
+		.repair = command->repair == NO_REPAIR ? CHECK_ONLY :
+							 (enum check_repair)(command->repair + 1),
+		.arg = &progress,
+		.finding = show_finding,
+		.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+	};
+	struct check_result result;
+	struct check_file file;
+	struct why why;
+	int err = command_open(&file, command->common.image, options.repair != CHECK_ONLY, &why);
+
+	if (!err) {
+		err = check_image(&file, &options, &result, &why);
+		clear_progress(&progress);
+		close(file.fd);
+	}
+	if (err) {
+		log_error("%s", why.text);
+		return CHECK_FAILED;
+	}
+	if (command->json)
+		check_print_json(&result, command->common.image, stdout);
+	else
+		check_print(&result, stdout);
+	return command_end((int)check_status(&result), CHECK_FAILED);
+}
+
+int command_check(char **argv)
+{
+	struct check_command command = { .repair = NO_REPAIR };
+	struct why why;
+
+	if (command_parse(&table, &command.common, argv, &why)) {
+		fprintf(stderr, "qcow2-ublkd check: %s\nTry qcow2-ublkd check --help\n", why.text);
+		return CHECK_FAILED;
+	}
+	if (!command.common.help)
+		return check(&command);
+	command_help("check", "Look for corruption and leaked clusters in a qcow2 image.\n",
+		     &table);
+	printf("\nExit status: 0 nothing is wrong, or all of it was repaired; 1 the check could not\n"
+	       "be done; 2 the image is corrupt; 3 it has leaks, and no corruption.\n");
+	return command_end(CHECK_CLEAN, CHECK_FAILED);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Tables of options: the daemon has one, and each command. */
+#ifndef ROWS_H
+#define ROWS_H
+
+#include "backing.h"
+#include "base.h"
+
+enum kind {
+	FLAG, /* bool */
+	TEXT, /* const char * */
+	NUMBER, /* uint64_t or int64_t */
+	SIZE, /* the same, with a suffix */
+	CHOICE, /* unsigned or an enum: position among the words of the argument */
+	WORD, /* const char *: one of the words of the argument */
+	FOLDERS, /* struct allow_paths; may be given more than once */
+};
+
+struct option_row {
+	const char *name;
+	const char *argument; /* NULL: none */
+	const char *help; /* lines after the first are indented by the printer */
+	enum kind kind;
+	size_t at; /* in the structure that is filled */
+	uint64_t least, most; /* of a number or size */
+	uint64_t multiple; /* of a size; 0: any */
+};
+
+struct option_rows {
+	const struct option_row *row;
+	size_t rows;
+};
+
+/*
+ * Take the option at argv[0], --name, --name VALUE or --name=VALUE, into the structure @options:
+ * the number of words, or -EINVAL with the sentence.
+ */
+int rows_parse(const struct option_rows *rows, void *options, char **argv, struct why *why);
+
+/* The rows' part of --help, on standard output. */
+void rows_help(const struct option_rows *rows);
+
+#endif
