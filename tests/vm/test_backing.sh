@@ -57,15 +57,14 @@ use_overlay()
 	[ "$(sha256sum <"$disk/$below")" = "$before" ] || fail "$below was written to"
 }
 
-for below in raw zlib middle; do
-	for compat in 1.1 0.10; do
-		note "over $below, compat $compat"
-		format=qcow2
-		[ "$below" != raw ] || format=raw
-		(cd "$disk" && image_create -o compat=$compat -b "$below" -F $format overlay 600M)
-		use_overlay "$disk/overlay" --allow-path "$disk"
-		rm "$disk/overlay"
-	done
+for over in "raw 1.1" "zlib 0.10" "middle 1.1"; do
+	read -r below compat <<<"$over"
+	note "over $below, compat $compat"
+	format=qcow2
+	[ "$below" != raw ] || format=raw
+	(cd "$disk" && image_create -o "compat=$compat" -b "$below" -F $format overlay 600M)
+	use_overlay "$disk/overlay" --allow-path "$disk"
+	rm "$disk/overlay"
 done
 
 note "compressed clusters of its own"
