@@ -29,6 +29,7 @@ struct image_files {
 
 struct image_options {
 	bool read_only;
+	const char *snapshot; /* id or name of an internal one to serve, read only; NULL: none */
 	uint64_t l2_cache_bytes; /* of each layer; 0: as much as maps the whole disk, within LIMIT_L2_CACHE_DEFAULT */
 	unsigned reqs_per_lane; /* requests that one lane may have in the engine at a time */
 	unsigned lanes; /* how many; the last one also runs the background jobs */

@@ -15,6 +15,7 @@
 #include "notify.h"
 #include "options.h"
 #include "privileges.h"
+#include "repair.h"
 #include "run.h"
 #include "service.h"
 
@@ -122,6 +123,8 @@ static int open_file(struct daemon *daemon, struct why *why)
 		return err;
 	daemon->file_is_open = true;
 	err = lock_image(daemon->file.fd, options->image, options->read_only, why);
+	if (!err && !options->read_only)
+		err = repair_dirty(daemon->file.fd, options->image, why);
 	return err ? err : file_measure(&daemon->file, &how, why);
 }
 
@@ -159,6 +162,7 @@ static int open_image(struct daemon *daemon, struct why *why)
 	const struct options *options = &daemon->options;
 	struct image_options how = {
 		.read_only = options->read_only,
+		.snapshot = options->snapshot,
 		.l2_cache_bytes = options->l2_cache,
 		.reqs_per_lane = (unsigned)options->depth,
 		.lanes = device_lanes(daemon->device) + 1,

@@ -26,6 +26,8 @@ static const struct option_row rows[] = {
 	  AT(device_id), 0, DEVICE_ID_MAX, 0 },
 	{ "read-only", NULL, "refuse writes, and share the image with other readers", FLAG,
 	  AT(read_only), 0, 0, 0 },
+	{ "snapshot", "NAME|ID", "serve an internal snapshot of the image, read-only", TEXT,
+	  AT(snapshot), 0, 0, 0 },
 	{ "cache", "none|writeback", /* enum cache */
 	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)",
 	  CHOICE, AT(cache), 0, 0, 0 },
@@ -85,6 +87,7 @@ int options_parse(struct options *options, char **argv, struct why *why)
 	}
 	if (!options->image && !options->help && !options->version)
 		return why_set(why, -EINVAL, "--image is missing");
+	options->read_only |= options->snapshot != NULL;
 	return 0;
 }
 

@@ -70,7 +70,7 @@ static int open_below(struct node *above, const struct image_options *options, s
 	if (format == LAYER_RAW)
 		node_open_raw(above->below, image, file);
 	else
-		err = node_open(above->below, image, file, true, why);
+		err = node_open(above->below, image, file, true, NULL, why);
 	if (!err && format == LAYER_QCOW2 && cache_open(above->below, options->l2_cache_bytes))
 		err = why_set(why, -ENOMEM, "%s: not enough memory", file->name);
 	if (!err)

@@ -3,6 +3,7 @@
 #include "node.h"
 
 #include "cache.h"
+#include "snapshot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -119,7 +120,7 @@ static int read_l1(struct node *node, struct why *why)
 }
 
 int node_open(struct node *node, struct image *image, struct host_file *file, bool read_only,
-	      struct why *why)
+	      const char *snapshot, struct why *why)
 {
 	int err;
 
@@ -129,7 +130,9 @@ int node_open(struct node *node, struct image *image, struct host_file *file, bo
 	if (err)
 		return err;
 	node->geo = qcow2_geometry(&node->header);
-	return read_l1(node, why);
+	if (snapshot)
+		err = snapshot_choose(node, snapshot, why);
+	return err ? err : read_l1(node, why);
 }
 
 void node_open_raw(struct node *node, struct image *image, struct host_file *file)

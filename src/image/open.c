@@ -90,7 +90,7 @@ static int make_durable(struct image *image, struct why *why)
 static int open_image(struct image *image, struct host_file *file,
 		      const struct image_options *options, struct why *why)
 {
-	int err = node_open(&image->top, image, file, options->read_only, why);
+	int err = node_open(&image->top, image, file, options->read_only, options->snapshot, why);
 
 	if (err)
 		return err;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Chains and compressed clusters, case by case: which are served, which are refused, and why.
+"""Chains, snapshots, marks and compressed clusters, case by case: which are served, which are refused, and why.
 
 chain.py --qio PATH
 """
@@ -78,6 +78,13 @@ class Case:
             at = (struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00) + 8 * guest_cluster
             file.seek(at)
             return at, struct.unpack(">Q", file.read(8))[0]
+
+    def bytes(self, image):
+        with open(self.path(image), "rb") as file:
+            return file.read()
+
+    def incompatible(self, image):
+        return struct.unpack(">Q", self.bytes(image)[72:80])[0]
 
     def poke(self, image, offset, data):
         with open(self.path(image), "r+b") as file:
@@ -233,7 +240,67 @@ def unpacking(case):
             raise Failure(f"a cluster beyond the end: {result.stdout}")
 
 
-CASES = [names, formats, length, allowed, layers_refused, unpacking]
+def dirty(case):
+    """An image that QEMU has left dirty is repaired before the first write, not for readers."""
+    for options in ["lazy_refcounts=on", "lazy_refcounts=on,cluster_size=4k,refcount_bits=1"]:
+        case.raw("base.raw", 1 << 20)
+        if os.path.exists(case.path("top")):
+            os.remove(case.path("top"))
+        case.create("top", "base.raw", "raw", "3M", options)
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 5 100k 1M", "-c", "flush",
+                        "-c", "abort", case.path("top")], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        if not case.incompatible("top") & 1:
+            raise Failure("qemu-io has not left the image dirty")
+        case.tool("qemu-img", "convert", "-O", "raw", "-U", "top", "wanted.raw")
+        shutil.copyfile(case.path("top"), case.path("before"))
+        case.serves("top", "--read-only", "-c", f"compare {case.path('wanted.raw')}")
+        if case.bytes("top") != case.bytes("before"):
+            raise Failure("reading has changed the image")
+        case.serves("top", "-c", f"compare {case.path('wanted.raw')}", "-c", "write 2M 64k 6")
+        if case.incompatible("top") & 1:
+            raise Failure("it is still marked dirty")
+        case.tool("qemu-img", "check", "-q", "top")
+        case.serves("top", "-c", f"compare {case.path('wanted.raw')} 0 2M")
+        # Marked corrupt as well, it is nobody's to repair in passing.
+        case.poke("before", 79, bytes([3]))
+        shutil.copyfile(case.path("before"), case.path("top"))
+        case.refuses("top", "marked corrupt")
+        if case.bytes("top") != case.bytes("before"):
+            raise Failure("refusing has changed the image")
+
+
+def snapshots(case):
+    """Snapshots by id and name, of other sizes than the disk, with what they share written over."""
+    case.raw("base.raw", 1 << 20)
+    for options in ["compat=0.10", "compat=1.1,refcount_bits=64", "cluster_size=512",
+                    "cluster_size=2M"]:
+        case.create("top", "base.raw", "raw", "3M", options)
+        lot = random.Random(options)
+        for name in ["first", "2", "three words "]:
+            for _ in range(12):
+                at = lot.randrange(6144) * 512
+                length = min(lot.randrange(1, 300) * 512, (3 << 20) - at)
+                case.serves("top", "-c", f"write {at} {length} {lot.randrange(256)}")
+            case.tool("qemu-img", "snapshot", "-c", name, "top")
+            case.tool("qemu-img", "convert", "-O", "raw", "top", f"{name}.raw")
+        if "compat=0.10" not in options:
+            case.tool("qemu-img", "resize", "-q", "top", "5M")
+        case.serves("top", "-c", "write 0 3M 7")
+        case.tool("qemu-img", "check", "-q", "top")
+        # The id 2 is that of "2", too; an id comes before a name.
+        for wanted, raw in [("first", "first"), ("1", "first"), ("2", "2"),
+                            ("three words ", "three words "), ("3", "three words ")]:
+            shutil.copyfile(case.path(f"{raw}.raw"), case.path("wanted.raw"))
+            case.serves("top", "--snapshot", wanted, "-c", f"compare {case.path('wanted.raw')}",
+                        "-c", "read 0 3M")
+        case.refuses("top", "no snapshot with the id or name", "--snapshot", "thre")
+        result = case.engine(case.path("top"), "--snapshot", "1", "-c", "write 0 512 1")
+        if "Read-only" not in result.stdout:
+            raise Failure(f"a write to a snapshot: {result.stdout}")
+
+
+CASES = [names, dirty, snapshots, formats, length, allowed, layers_refused, unpacking]
 
 
 def main():

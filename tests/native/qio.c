@@ -281,7 +281,7 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: qio IMAGE [--lanes N] [--l2-cache BYTES] [--reserve BYTES] [--direct]\n"
-		"           [--read-only] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
+		"           [--read-only] [--snapshot NAME|ID] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
 		"           [-c COMMAND]...\n"
 		"Without -c, commands are lines of standard input.\n");
 	exit(2);
@@ -293,6 +293,7 @@ static const struct option options[] = {
 	{ "reserve", required_argument, NULL, 'R' },
 	{ "direct", no_argument, NULL, 'd' },
 	{ "read-only", no_argument, NULL, 'r' },
+	{ "snapshot", required_argument, NULL, 's' },
 	{ "backing-format", required_argument, NULL, 'F' },
 	{ "allow-path", required_argument, NULL, 'A' },
 	{ 0 },
@@ -318,6 +319,10 @@ static int parse(int argc, char **argv)
 			qio.options.direct = true;
 			break;
 		case 'r':
+			qio.options.read_only = true;
+			break;
+		case 's':
+			qio.options.snapshot = optarg;
 			qio.options.read_only = true;
 			break;
 		case 'F':

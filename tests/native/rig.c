@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files, threads and an image, put together and taken apart. */
 #include "rig.h"
+#include "repair.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +21,10 @@ static int open_file(struct rig *rig, struct why *why)
 
 	if (err)
 		return err;
-	err = file_measure(&rig->file, &options, why);
+	if (!options.read_only)
+		err = repair_dirty(rig->file.fd, rig->options.path, why);
+	if (!err)
+		err = file_measure(&rig->file, &options, why);
 	if (err)
 		file_close(&rig->file);
 	return err;
@@ -29,6 +33,7 @@ static int open_file(struct rig *rig, struct why *why)
 static int open_image(struct rig *rig, struct why *why)
 {
 	struct image_options options = {
+		.snapshot = rig->options.snapshot,
 		.read_only = rig->options.read_only,
 		.l2_cache_bytes = rig->options.l2_cache_bytes,
 		.reqs_per_lane = rig->options.depth,

@@ -21,6 +21,7 @@ struct rig_options {
 	uint64_t reserve_bytes;
 	bool direct;
 	bool read_only;
+	const char *snapshot; /* see struct image_options; with read_only */
 	const char *backing_format; /* see struct image_files */
 	struct allow_paths allow;
 };

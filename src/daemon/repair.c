@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The dirty mark: whether it is there, and what is done about it. */
+#include "repair.h"
+#include "checker.h"
+#include "format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Marked dirty, and nothing worse.  What cannot be understood is refused by who opens it. */
+static bool is_dirty(int fd, const char *name)
+{
+	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
+	struct qcow2_header header;
+	struct why ignored;
+	bool dirty = false;
+	ssize_t got;
+
+	if (!bytes)
+		return false;
+	got = pread(fd, bytes, QCOW2_HEADER_READ, 0);
+	if (got > 0 && qcow2_header_decode(bytes, (size_t)got, name, &header, &ignored) == 0)
+		dirty = header.incompatible & QCOW2_DIRTY && !(header.incompatible & QCOW2_CORRUPT);
+	free(bytes);
+	return dirty;
+}
+
+/* The same file with a description of its own: checks want the page cache, serving may not. */
+static int open_again(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static int verdict(const struct check_result *result, const char *name, struct why *why)
+{
+	if (result->corruptions || result->check_errors)
+		return why_set(why, -EUCLEAN,
+			       "%s: was not closed in order, and %" PRIu64
+			       " errors in it cannot be repaired; see qcow2-ublkd check, or use "
+			       "--read-only",
+			       name, result->corruptions + result->check_errors);
+	log_info("%s: was not closed in order; its refcounts are repaired (%" PRIu64
+		 " errors, %" PRIu64 " leaked clusters)",
+		 name, result->corruptions_fixed, result->leaks_fixed);
+	return 0;
+}
+
+int repair_dirty(int fd, const char *name, struct why *why)
+{
+	struct check_options options = { .repair = CHECK_REPAIR_ALL };
+	struct check_file file = { .name = name };
+	struct check_result result;
+	int err;
+
+	if (!is_dirty(fd, name))
+		return 0;
+	file.fd = open_again(fd);
+	if (file.fd < 0)
+		return why_set(why, -errno, "%s: cannot open it to repair it: %m", name);
+	err = check_image(&file, &options, &result, why);
+	close(file.fd);
+	return err ? err : verdict(&result, name, why);
+}

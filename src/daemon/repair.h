@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Images that were not closed in order. */
+#ifndef REPAIR_H
+#define REPAIR_H
+
+#include "base.h"
+
+/*
+ * When the image open for reading and writing at @fd is marked dirty (its refcounts may be behind,
+ * specification: "lazy refcounts"), repair it as qcow2-ublkd check --repair all would.  The caller
+ * has it locked, and has not read anything of it yet.  Blocking; memory and time are proportional
+ * to the image's metadata.  -errno with the sentence in @why when that was not possible, or not
+ * all of it; 0 also for an image that somebody else must refuse.
+ */
+int repair_dirty(int fd, const char *name, struct why *why);
+
+#endif
