@@ -110,6 +110,7 @@ struct node {
 	size_t l1_bytes; /* of the allocation */
 	struct cache cache;
 
+	struct bitmap_directory bitmaps; /* none: .bitmaps is 0 */
 	char *below_name; /* as the header has it; NULL: none */
 	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
 	struct node *below; /* NULL: what is absent here is zeros */

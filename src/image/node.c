@@ -39,10 +39,6 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 		return refuse(file, why,
 			      "is marked dirty (lazy refcounts); repair it with "
 			      "qemu-img check -r all, or use --read-only");
-	if (header->autoclear & QCOW2_BITMAPS)
-		return refuse(file, why,
-			      "has persistent bitmaps, which writing would make wrong; remove "
-			      "them with qemu-img bitmap --remove, or use --read-only");
 	return 0;
 }
 
@@ -90,6 +86,8 @@ static int read_header(struct node *node, bool read_only, struct why *why)
 		memcpy(node->header_sector, bytes, min_u64(SECTOR_SIZE, (uint64_t)got));
 		err = check_supported(file, &node->header, read_only, why);
 	}
+	if (!err && node->header.bitmaps.len)
+		node->bitmaps = bitmap_directory_decode(bytes + node->header.bitmaps.off);
 	if (!err)
 		err = keep_below(node, bytes, why);
 	free(bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Opening: from a file to an image that can be served, or a sentence why not. */
 #include "alloc.h"
+#include "bitmaps.h"
 #include "cache.h"
 #include "chain.h"
 #include "copies.h"
@@ -52,19 +53,29 @@ static int open_memory(struct image *image, const struct image_options *options)
 }
 
 /*
- * Unknown autoclear bits vouch for something that this writer does not keep up: they go, durably,
- * before anything else changes (specification: "autoclear_features").
+ * Autoclear bits vouch for something that this writer does not keep up: they go, durably, before
+ * anything else changes (specification: "autoclear_features").  Except that of bitmaps which say
+ * themselves that they are not to be believed.
  */
 static int clear_autoclear(struct image *image, struct why *why)
 {
-	struct host_file *file = image->top.file;
-	struct be64 none = be64_make(0);
-	int err;
+	struct node *node = &image->top;
+	struct host_file *file = node->file;
+	bool marked = false;
+	struct be64 kept;
+	int err = 0;
 
-	if (image->top.header.version < 3 || !image->top.header.autoclear)
+	if (node->header.version < 3 || !node->header.autoclear)
 		return 0;
-	memcpy(image->top.header_sector + QCOW2_AT_AUTOCLEAR, &none, sizeof(none));
-	err = file->write(file, image->top.header_sector, SECTOR_SIZE, 0);
+	if (node->header.autoclear & QCOW2_BITMAPS)
+		err = bitmaps_mark(node, &marked, why);
+	if (err)
+		return err;
+	kept = be64_make(marked ? QCOW2_BITMAPS : 0);
+	if (be64_get(kept) == node->header.autoclear)
+		return 0;
+	memcpy(node->header_sector + QCOW2_AT_AUTOCLEAR, &kept, sizeof(kept));
+	err = file->write(file, node->header_sector, SECTOR_SIZE, 0);
 	if (!err)
 		err = file->sync(file);
 	if (err)
