@@ -16,6 +16,7 @@
 #include "epoch.h"
 #include "flush.h"
 #include "grow.h"
+#include "overlap.h"
 #include "refblock.h"
 #include "sync.h"
 
@@ -28,7 +29,9 @@
 #define BATCH_FIRST_MIN 4u
 
 /*
- *	LOOK        -> DROP FIND RETURN LOOK* FAIL CLOSED
+ *	LOOK        -> MARK DROP FIND RETURN LOOK* FAIL CLOSED
+ *	MARK        -> MARKED~
+ *	MARKED      -> LOOK~
  *	DROP        -> LOOK DROP DROP~ DROPPED~
  *	DROPPED     -> DROP
  *	FIND        -> FAIL FIND FIND~ SIZE
@@ -51,10 +54,10 @@
  *	CLOSED      -> DONE
  */
 #define ALLOC_LIST(s) \
-	s(A_LOOK) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) s(A_PUNCHED) s(A_WRITE) \
-		s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) s(A_RETURN) \
-			s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) s(A_CLOSE_BELIEVE) \
-				s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
+	s(A_LOOK) s(A_MARK) s(A_MARKED) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) \
+		s(A_PUNCHED) s(A_WRITE) s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) \
+			s(A_RETURN) s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) \
+				s(A_CLOSE_BELIEVE) s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -131,8 +134,8 @@ static bool drop_reference(struct image *image, struct ref_piece *piece, uint64_
 	uint64_t refcount = piece_refcount(image, piece, cluster);
 
 	if (refcount == 0) {
-		log_error("%s: refcount of cluster %llu is too low; run qemu-img check",
-			  image->top.file->name, (unsigned long long)cluster);
+		image_corrupt(image, "the refcount of cluster %llu is too low",
+			      (unsigned long long)cluster);
 		return false;
 	}
 	piece_set(image, piece, cluster, refcount - 1);
@@ -210,24 +213,6 @@ static void punched(struct task *t, struct image *image)
 
 /* --- finding free clusters ------------------------------------------------------------------------------ */
 
-static bool overlaps(uint64_t a, uint64_t a_count, uint64_t b, uint64_t b_count)
-{
-	return a < b + b_count && b < a + a_count;
-}
-
-/* What is always in use, whatever its refcount says. */
-static bool holds_metadata(const struct image *image, uint64_t cluster, uint64_t clusters)
-{
-	const struct geometry *geo = &image->top.geo;
-	const struct alloc *alloc = &image->alloc;
-
-	return overlaps(cluster, clusters, 0, 1) ||
-	       overlaps(cluster, clusters, host_cluster(geo, image->top.header.l1),
-			div_round_up(image->top.l1_bytes, geo->cluster_bytes)) ||
-	       overlaps(cluster, clusters, host_cluster(geo, alloc->table_host),
-			alloc->table_clusters);
-}
-
 /* Count the run in memory, and keep it for the order. */
 static void take_run(struct image *image, struct ref_piece *piece, struct run run)
 {
@@ -266,11 +251,9 @@ static int search_piece(struct image *image, struct ref_piece *piece, uint64_t *
 		*at = last;
 		if (first == last)
 			continue;
-		if (holds_metadata(image, first, last - first)) {
-			log_error("%s: metadata in clusters %llu to %llu has no refcount; "
-				  "run qemu-img check -r all",
-				  image->top.file->name, (unsigned long long)first,
-				  (unsigned long long)last - 1);
+		if (overlap_hit(image, first, last - first)) {
+			image_corrupt(image, "metadata in clusters %llu to %llu has no refcount",
+				      (unsigned long long)first, (unsigned long long)last - 1);
 			return -EIO;
 		}
 		take_run(image, piece,
@@ -433,6 +416,21 @@ static void start_truncate(struct task *t, struct image *image)
 			 (struct host){ bytes }, 0);
 }
 
+/* --- the corrupt mark -------------------------------------------------------------------------------------- */
+
+/* By the allocator, because nobody else writes the header.  Version 2 has no such mark. */
+static void start_mark(struct task *t, struct image *image)
+{
+	struct node *node = &image->top;
+	struct be64 features = be64_make(node->header.incompatible | QCOW2_CORRUPT);
+
+	if (node->header.version < 3)
+		return;
+	memcpy(node->header_sector + QCOW2_AT_INCOMPATIBLE, &features, sizeof(features));
+	io_start(t, &image->alloc.io[0], IO_WRITE, node->file->index,
+		 span_memory(node->header_sector), (struct host){ 0 }, SECTOR_SIZE);
+}
+
 /* --- the machine ------------------------------------------------------------------------------------------- */
 
 static enum step alloc_step(struct task *t)
@@ -445,6 +443,8 @@ static enum step alloc_step(struct task *t)
 		CRITICAL(&alloc->lock);
 		bool broken = image_broken(image);
 		t->err = 0;
+		if (atomic_load(&image->corrupt) && !alloc->marked)
+			return go(t, A_MARK);
 		if (!broken && take_releases(image))
 			return go(t, A_DROP);
 		if (take_order(image))
@@ -453,6 +453,17 @@ static enum step alloc_step(struct task *t)
 			return broken ? fail(t, -EIO, A_CLOSED) : go(t, A_RETURN);
 		return park(t, &alloc->idle, A_LOOK);
 	}
+	case A_MARK:
+		alloc->marked = true;
+		start_mark(t, image);
+		return await_io(t, A_MARKED);
+
+	case A_MARKED:
+		if (!t->err)
+			io_start(t, &alloc->io[0], IO_SYNC, image->top.file->index,
+				 span_memory(NULL), (struct host){ 0 }, 0);
+		return await_io(t, A_LOOK);
+
 	case A_DROP:
 		return drop(t, image);
 

@@ -302,6 +302,7 @@ struct alloc {
 	uint64_t file_bytes; /* size of the file now */
 	uint64_t opened_bytes; /* and when it was opened */
 	bool no_punch; /* the host cannot punch holes */
+	bool marked; /* the image as corrupt; or it was tried */
 	struct piece_load load;
 	struct grow grow;
 
@@ -372,6 +373,13 @@ struct copies {
 	struct waitq waiters;
 };
 
+/* --- what guest data must never overwrite (overlap.c) ---------------------------------------------------- */
+
+struct overlap {
+	_Atomic uint64_t *word; /* NULL: the image is never written */
+	uint64_t clusters; /* that it has bits for */
+};
+
 /* --- the whole --------------------------------------------------------------------------------------------- */
 
 struct image_lane {
@@ -405,6 +413,7 @@ struct image {
 	struct node top;
 	bool read_only;
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
+	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
 
 	void *zeros; /* as many as a cluster of the top has, never written */
 
@@ -419,6 +428,7 @@ struct image {
 	struct writeback writeback;
 	struct alloc alloc;
 	struct copies copies;
+	struct overlap overlap;
 	struct closer closer;
 	struct counters counters;
 };
@@ -449,5 +459,13 @@ static inline int image_broken(const struct image *image)
  * caller but flush->lock is taken, so not under a leaf lock.
  */
 void image_break(struct image *image, int err, const char *what);
+
+/*
+ * The same for metadata of the top layer that makes no sense, as @format says.  The image gets its
+ * corrupt mark, so that nobody writes to it before it is repaired (specification:
+ * "incompatible_features").  No lock held.
+ */
+void image_corrupt(struct image *image, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

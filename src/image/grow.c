@@ -8,6 +8,8 @@
  */
 #include "grow.h"
 
+#include "overlap.h"
+
 #include "alloc.h"
 #include "sync.h"
 
@@ -185,6 +187,8 @@ static void switch_table(struct image *image, struct grow *grow)
 
 	old->cluster = host_cluster(&image->top.geo, alloc->table_host);
 	old->count = alloc->table_clusters;
+	overlap_remove(image, old->cluster, old->count);
+	overlap_add(image, grow->first, grow->blocks + grow->table_clusters);
 	list_add_tail(&alloc->work, &old->link);
 	alloc->table_host = new_table(image, grow);
 	alloc->table_clusters = (uint32_t)grow->table_clusters;
@@ -289,6 +293,7 @@ static enum step grow_step(struct task *t)
 		if (t->err)
 			return go(t, G_END);
 		grow->unlinked = 0;
+		overlap_add(image, grow->first, 1);
 		return go(t, G_PLAN);
 
 	case G_TABLE:

@@ -8,6 +8,8 @@
 #include "part.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #ifdef MUTANTS
 enum mutant mutant_planted;
@@ -59,6 +61,15 @@ static void wake_shard(struct shard *shard)
 	waitq_wake(&shard->starved);
 }
 
+/* Whoever waits for what will not come now looks again. */
+static void wake_all(struct image *image)
+{
+	wake_flush(image);
+	wake_alloc(image);
+	for (uint32_t i = 0; i < image->top.cache.nshards; i++)
+		wake_shard(&image->top.cache.shards[i]);
+}
+
 void image_break(struct image *image, int err, const char *what)
 {
 	int was = 0;
@@ -67,11 +78,25 @@ void image_break(struct image *image, int err, const char *what)
 		return;
 	log_error("%s: %s failed: %s; nothing is written to it any more, reads go on",
 		  image->top.file->name, what, strerror(-err));
-	/* Whoever waits for what will not come now looks again. */
-	wake_flush(image);
-	wake_alloc(image);
-	for (uint32_t i = 0; i < image->top.cache.nshards; i++)
-		wake_shard(&image->top.cache.shards[i]);
+	wake_all(image);
+}
+
+void image_corrupt(struct image *image, const char *format, ...)
+{
+	char what[128];
+	int was = 0;
+	va_list args;
+
+	if (image->read_only || !atomic_compare_exchange_strong(&image->broken, &was, -EIO))
+		return;
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	log_error("%s: is corrupt: %s; nothing is written to it any more; repair it with "
+		  "qcow2-ublkd check --repair all",
+		  image->top.file->name, what);
+	atomic_store(&image->corrupt, true);
+	wake_all(image);
 }
 
 struct image_info image_info(const struct image *image)

@@ -172,3 +172,10 @@ struct references extent_references(const struct geometry *geo, struct guest gue
 	}
 	return held;
 }
+
+void map_bad(struct part *part)
+{
+	if (!part->node || part->node == &part->image->top)
+		image_corrupt(part->image, "the mapping of guest offset %#llx",
+			      (unsigned long long)part->guest.byte);
+}

@@ -45,4 +45,7 @@ static inline bool table_owned(const struct image *image, struct guest guest)
 	return table.kind == L1_TABLE && table.copied;
 }
 
+/* The mapping makes no sense at part->guest: if the top layer's, the image is corrupt.  No lock held. */
+void map_bad(struct part *part);
+
 #endif

@@ -8,6 +8,7 @@
 #include "epoch.h"
 #include "flush.h"
 #include "node.h"
+#include "overlap.h"
 #include "part.h"
 #include "reserve.h"
 #include "table.h"
@@ -113,6 +114,8 @@ static int open_image(struct image *image, struct host_file *file,
 		return no_memory(image->top.file, why);
 	err = alloc_open(image, why);
 	if (!err && !image->read_only)
+		err = overlap_open(image, why);
+	if (!err && !image->read_only)
 		err = make_durable(image, why);
 	if (!err && !image->read_only)
 		err = clear_autoclear(image, why);
@@ -143,6 +146,7 @@ int image_open(struct image **image, struct host_file *file, const struct image_
 void image_free(struct image *image)
 {
 	alloc_free(image);
+	overlap_free(image);
 	reserve_free(image);
 	copies_free(image);
 	tables_free(image);

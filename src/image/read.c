@@ -46,8 +46,10 @@ static enum step read_step(struct task *t)
 		slice_looked(part);
 		if (err == -EAGAIN)
 			return go(t, R_SLICE);
-		if (err)
+		if (err) {
+			map_bad(part);
 			return fail(t, err, R_DONE);
+		}
 		part_split(part);
 		if (part->extent.kind == EXTENT_PACKED)
 			return go(t, R_UNPACK);

@@ -8,66 +8,79 @@
 /* The longest entry with extra data of a length that is taken: id and name have 16-bit lengths. */
 #define ENTRY_MOST (SNAPSHOT_FIXED_BYTES + LIMIT_SNAPSHOT_EXTRA + 2 * (64 * KIB))
 
-struct table {
-	const struct node *node;
-	struct host at; /* of the next entry */
-	uint8_t *bytes; /* of the entry, ENTRY_MOST */
-	struct snapshot entry;
-};
-
-static int damaged(const struct table *table, unsigned number, struct why *why)
+static int damaged(const struct snapshots *snapshots, struct why *why)
 {
 	return why_set(why, -EINVAL,
 		       "%s: entry %u of its snapshot table is damaged; see qcow2-ublkd check",
-		       table->node->file->name, number);
+		       snapshots->node->file->name, snapshots->number);
 }
 
-/* Zeros where the file ends. */
-static int read_bytes(const struct table *table, uint64_t len, struct why *why)
+/* Bytes of the entry, in whole sectors of the file; zeros where it ends. */
+static int read_bytes(struct snapshots *snapshots, uint64_t len, struct why *why)
 {
-	struct host_file *file = table->node->file;
-	int64_t got = file->read(file, table->bytes, len, table->at.byte);
+	struct host_file *file = snapshots->node->file;
+	uint64_t start = round_down(snapshots->at.byte, SECTOR_SIZE);
+	uint64_t skip = snapshots->at.byte - start;
+	uint64_t want = round_up(skip + len, SECTOR_SIZE);
+	int64_t got = file->read(file, snapshots->sectors, want, start);
 
 	if (got < 0)
 		return why_set(why, (int)got, "%s: cannot read the snapshot table: %s", file->name,
 			       strerror((int)-got));
-	memset(table->bytes + got, 0, len - (uint64_t)got);
+	memset(snapshots->sectors + got, 0, want - (uint64_t)got);
+	snapshots->bytes = snapshots->sectors + skip;
 	return 0;
 }
 
-static int read_entry(struct table *table, unsigned number, struct why *why)
+int snapshots_begin(struct snapshots *snapshots, const struct node *node, struct why *why)
+{
+	*snapshots = (struct snapshots){ .node = node, .at = node->header.snapshot_table };
+	snapshots->sectors = malloc(ENTRY_MOST + 2 * SECTOR_SIZE);
+	if (!snapshots->sectors)
+		return why_set(why, -ENOMEM, "%s: not enough memory", node->file->name);
+	return 0;
+}
+
+int snapshots_next(struct snapshots *snapshots, struct why *why)
 {
 	uint64_t len;
-	int err = read_bytes(table, SNAPSHOT_FIXED_BYTES, why);
+	int err = read_bytes(snapshots, SNAPSHOT_FIXED_BYTES, why);
 
 	if (err)
 		return err;
-	len = snapshot_entry_bytes(table->bytes);
+	len = snapshot_entry_bytes(snapshots->bytes);
 	if (len > ENTRY_MOST)
-		return damaged(table, number, why);
-	err = read_bytes(table, len, why);
+		return damaged(snapshots, why);
+	err = read_bytes(snapshots, len, why);
 	if (err)
 		return err;
-	if (snapshot_decode(&table->node->geo, table->bytes, len, &table->entry))
-		return damaged(table, number, why);
-	table->at.byte += round_up(table->entry.entry_bytes, 8);
+	if (snapshot_decode(&snapshots->node->geo, snapshots->bytes, len, &snapshots->entry))
+		return damaged(snapshots, why);
+	snapshots->at.byte += round_up(snapshots->entry.entry_bytes, 8);
+	snapshots->number++;
 	return 0;
 }
 
-static bool range_is(const struct table *table, const struct header_range *range, const char *text)
+void snapshots_end(struct snapshots *snapshots)
+{
+	free(snapshots->sectors);
+}
+
+static bool range_is(const struct snapshots *table, const struct header_range *range,
+		     const char *text)
 {
 	return range->len == strlen(text) &&
 	       memcmp(table->bytes + range->off, text, range->len) == 0;
 }
 
 /* An id is as good as a name, and comes first. */
-static int find(struct table *table, const char *wanted, struct snapshot *found, struct why *why)
+static int find(struct snapshots *table, const char *wanted, struct snapshot *found,
+		struct why *why)
 {
-	const struct qcow2_header *header = &table->node->header;
 	bool by_name = false;
 
-	for (unsigned i = 0; i < header->snapshots; i++) {
-		int err = read_entry(table, i, why);
+	while (table->number < table->node->header.snapshots) {
+		int err = snapshots_next(table, why);
 
 		if (err)
 			return err;
@@ -109,14 +122,13 @@ static int show(struct node *node, const struct snapshot *snapshot, const char *
 
 int snapshot_choose(struct node *node, const char *wanted, struct why *why)
 {
-	struct table table = { .node = node, .at = node->header.snapshot_table };
+	struct snapshots table;
 	struct snapshot found;
-	int err;
+	int err = snapshots_begin(&table, node, why);
 
-	table.bytes = malloc(ENTRY_MOST);
-	if (!table.bytes)
-		return why_set(why, -ENOMEM, "%s: not enough memory", node->file->name);
+	if (err)
+		return err;
 	err = find(&table, wanted, &found, why);
-	free(table.bytes);
+	snapshots_end(&table);
 	return err ? err : show(node, &found, wanted, why);
 }

@@ -1,9 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which snapshot is meant, and what it needs to be read like an image. */
+/* The snapshots of an image; which one is meant, and what it needs to be read like an image. */
 #ifndef SNAPSHOT_H
 #define SNAPSHOT_H
 
 #include "engine.h"
+
+/* The table, entry by entry. */
+struct snapshots {
+	const struct node *node;
+	uint32_t number; /* of the next entry */
+	struct host at; /* where it is */
+	uint8_t *sectors; /* memory for those that an entry lies in */
+	uint8_t *bytes; /* of this one */
+	struct snapshot entry; /* decoded; its faults say what must not be used */
+};
+
+/*
+ * Begin before the first entry of the node, whose header has been read; snapshots_next() decodes
+ * one after the other, as many as the header says.  Blocking.  -EINVAL when it is damaged, -EIO,
+ * -ENOMEM; the sentence is in @why.
+ */
+int snapshots_begin(struct snapshots *snapshots, const struct node *node, struct why *why);
+int snapshots_next(struct snapshots *snapshots, struct why *why);
+void snapshots_end(struct snapshots *snapshots);
 
 /*
  * Make @node, whose header has been read, show the snapshot with the id or else the name @wanted

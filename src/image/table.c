@@ -10,6 +10,7 @@
 
 #include "flush.h"
 #include "map.h"
+#include "overlap.h"
 #include "reserve.h"
 
 #include <errno.h>
@@ -100,6 +101,7 @@ static enum step table_step(struct task *t)
 				      host_cluster(&image->top.geo, job->old.host),
 				      !job->zero && !mutant(NO_TABLE_SYNC)))
 			return park(t, &image->flush.starved, T_PUBLISH);
+		overlap_add(image, job->host_cluster, 1);
 		return go(t, T_END);
 	}
 	case T_UNDO:

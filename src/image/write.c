@@ -12,6 +12,7 @@
 #include "copies.h"
 #include "flush.h"
 #include "map.h"
+#include "overlap.h"
 #include "part.h"
 #include "reserve.h"
 #include "sync.h"
@@ -21,9 +22,10 @@
 #include <stdlib.h>
 
 /*
- *	MAP     -> DONE NEXT~ SYNCED~ TABLE CLAIM
+ *	MAP     -> DONE BAD NEXT~ SYNCED~ TABLE CLAIM
+ *	BAD     -> DONE
  *	TABLE   -> MAP MAP*
- *	CLAIM   -> DONE MAP MAP* RESERVE COPY WRITE
+ *	CLAIM   -> DONE BAD MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
  *	COPY    -> COPY* WRITE~
  *	WRITE   -> UNDO ROOM~
@@ -35,8 +37,8 @@
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
-	s(W_MAP) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_ROOM) s(W_LINK) \
-		s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
+	s(W_MAP) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_ROOM) \
+		s(W_LINK) s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
 
 /* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
@@ -65,6 +67,20 @@ static void write_in_place(struct part *part)
 	}
 	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.file->index, part->span,
 		       part->extent.host, part->extent.len, flags);
+}
+
+/* Is the target of a write in place really data? */
+static bool hits_metadata(const struct part *part)
+{
+	const struct geometry *geo = &part->image->top.geo;
+
+	if (!overlap_hit(part->image, host_cluster(geo, part->extent.host),
+			 clusters_touched(geo, part->guest, part->extent.len)))
+		return false;
+	image_corrupt(part->image, "guest offset %#llx is mapped to metadata at %#llx",
+		      (unsigned long long)part->guest.byte,
+		      (unsigned long long)part->extent.host.byte);
+	return true;
 }
 
 /* --- claiming ------------------------------------------------------------------------------------ */
@@ -239,10 +255,12 @@ static enum step write_step(struct task *t)
 			err = map_lookup(&image->top, part->guest, part->len, &part->extent);
 		if (err && err != -EAGAIN) {
 			slice_looked(part);
-			return fail(t, err, W_DONE);
+			return fail(t, err, W_BAD);
 		}
 		if (!err && part->extent.kind == EXTENT_DATA && part->extent.in_place) {
 			slice_looked(part);
+			if (hits_metadata(part))
+				return fail(t, -EIO, W_DONE);
 			part_split(part);
 			write_in_place(part);
 			return await_io(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
@@ -250,6 +268,10 @@ static enum step write_step(struct task *t)
 		part_leave(part);
 		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
 	}
+	case W_BAD:
+		map_bad(part);
+		return go(t, W_DONE);
+
 	case W_TABLE: {
 		slice_looked(part);
 		CRITICAL(&image->tables.lock);
@@ -268,7 +290,9 @@ static enum step write_step(struct task *t)
 		enum plan plan = PLAN_WAIT;
 		if (slice)
 			plan = plan_write(part, shard, slice, &wait);
-		if (plan == PLAN_BAD || (plan == PLAN_WAIT && !wait))
+		if (plan == PLAN_BAD)
+			return fail(t, -EIO, W_BAD);
+		if (plan == PLAN_WAIT && !wait)
 			return fail(t, -EIO, W_DONE);
 		if (plan == PLAN_WAIT)
 			return park(t, wait, W_MAP);
@@ -299,6 +323,8 @@ static enum step write_step(struct task *t)
 	case W_WRITE:
 		if (t->err)
 			return go(t, W_UNDO);
+		if (part->reuse && hits_metadata(part))
+			return fail(t, -EIO, W_UNDO);
 		start_writes(part);
 		return await_io(t, W_ROOM);
 

@@ -19,14 +19,15 @@
 /*
  *	MAP    -> DONE NEXT CLAIM TABLE
  *	TABLE  -> MAP MAP*
- *	CLAIM  -> DONE NEXT MAP* TABLE ROOM
+ *	BAD    -> DONE
+ *	CLAIM  -> DONE BAD NEXT MAP* TABLE ROOM
  *	ROOM   -> UNDO ROOM* CHANGE
  *	CHANGE -> NEXT
  *	UNDO   -> DONE
  *	NEXT   -> DONE MAP
  */
 #define ZERO_LIST(s) \
-	s(Z_MAP) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) s(Z_DONE)
+	s(Z_MAP) s(Z_BAD) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) s(Z_DONE)
 MACHINE_STATES(zero, ZERO_LIST);
 
 /*
@@ -153,7 +154,7 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 	struct task *t = &part->task;
 
 	if (map_lookup(&part->image->top, part->guest, stretch_bytes(part), &part->extent))
-		return fail(t, -EIO, Z_DONE);
+		return fail(t, -EIO, Z_BAD);
 
 	struct claim *other = claim_in_the_way(shard, part);
 
@@ -209,6 +210,10 @@ static enum step zero_step(struct task *t)
 		if (has_table(part))
 			return go(t, Z_CLAIM);
 		return look_without_table(part);
+
+	case Z_BAD:
+		map_bad(part);
+		return go(t, Z_DONE);
 
 	case Z_TABLE: {
 		CRITICAL(&image->tables.lock);

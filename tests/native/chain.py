@@ -270,6 +270,42 @@ def dirty(case):
             raise Failure("refusing has changed the image")
 
 
+def damage(case):
+    """Tables that make no sense stop all writes and leave the corrupt mark; data is never
+    written over metadata."""
+    case.create("sound", size="4M")
+    case.serves("sound", "-c", "write 0 1M 3")
+    at, entry = case.entry("sound", 0)
+    copied = 1 << 63
+    # Refcount table, refcount block, L1 table, L2 table; not aligned.
+    for target in [CLUSTER, 2 * CLUSTER, 3 * CLUSTER, at - at % CLUSTER, 0x200]:
+        for command in ["write 4k 4k 9", "write 0 64k 9"] + ["read 4k 4k"] * (target % CLUSTER > 0):
+            shutil.copyfile(case.path("sound"), case.path("poked"))
+            case.poke("poked", at, struct.pack(">Q", copied | target))
+            before = case.bytes("poked")
+            result = case.engine(case.path("poked"), "-c", command, "-c", "write 512k 4k 8",
+                                 "-c", "read 512k 4k 3")
+            if "is corrupt" not in result.stdout or result.stdout.count("Input/output") < 2:
+                raise Failure(f"entry {target:#x}, {command}: {result.stdout}")
+            after = case.bytes("poked")
+            if not after[79] & 2 or after[80:] != before[80:] or after[:72] != before[:72]:
+                raise Failure(f"entry {target:#x}, {command}: no corrupt mark, or more than that")
+            case.refuses("poked", "marked corrupt")
+    # A refcount that is too low, met by a discard.
+    shutil.copyfile(case.path("sound"), case.path("poked"))
+    case.poke("poked", 2 * CLUSTER + 2 * ((entry & 0x00fffffffffffe00) // CLUSTER), b"\0\0")
+    result = case.engine(case.path("poked"), "-c", "discard 0 64k", "-c", "flush")
+    if "too low" not in result.stdout or not case.bytes("poked")[79] & 2:
+        raise Failure(f"a refcount that is too low: {result.stdout}")
+    # Readers only read.
+    shutil.copyfile(case.path("sound"), case.path("poked"))
+    case.poke("poked", at, struct.pack(">Q", copied | 0x200))
+    before = case.bytes("poked")
+    result = case.engine(case.path("poked"), "--read-only", "-c", "read 0 4k")
+    if "Input/output" not in result.stdout or case.bytes("poked") != before:
+        raise Failure(f"read only: {result.stdout}")
+
+
 def bitmaps(case):
     """Bitmaps that we do not keep up are marked as in use, and nothing leaks."""
     case.create("top", size="4M")
@@ -326,7 +362,7 @@ def snapshots(case):
             raise Failure(f"a write to a snapshot: {result.stdout}")
 
 
-CASES = [names, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking]
+CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking]
 
 
 def main():
