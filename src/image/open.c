@@ -52,18 +52,19 @@ static int open_memory(struct image *image, const struct image_options *options)
 }
 
 /*
- * Unknown autoclear bits vouch for something that this writer does not keep up: they go, durably,
- * before anything else changes (specification: "autoclear_features").
+ * Autoclear bits vouch for something; those that this writer does not keep up go, durably, before
+ * anything else changes (specification: "autoclear_features").
  */
 static int clear_autoclear(struct image *image, struct why *why)
 {
 	struct host_file *file = image->top.file;
-	struct be64 none = be64_make(0);
+	uint64_t kept = image->top.header.autoclear & QCOW2_DATA_FILE_RAW;
+	struct be64 word = be64_make(kept);
 	int err;
 
-	if (image->top.header.version < 3 || !image->top.header.autoclear)
+	if (image->top.header.version < 3 || image->top.header.autoclear == kept)
 		return 0;
-	memcpy(image->top.header_sector + QCOW2_AT_AUTOCLEAR, &none, sizeof(none));
+	memcpy(image->top.header_sector + QCOW2_AT_AUTOCLEAR, &word, sizeof(word));
 	err = file->write(file, image->top.header_sector, SECTOR_SIZE, 0);
 	if (!err)
 		err = file->sync(file);
@@ -77,14 +78,23 @@ static int clear_autoclear(struct image *image, struct why *why)
  * What was just read may be in the host's memory only, left there by a daemon that was killed.
  * From here on it counts as durable, so make it so.
  */
-static int make_durable(struct image *image, struct why *why)
+static int make_durable(struct host_file *file, struct why *why)
 {
-	int err = image->top.file->sync(image->top.file);
+	int err = file->sync(file);
 
 	if (err)
-		return why_set(why, err, "%s: fsync: %s; nothing can be written to it",
-			       image->top.file->name, strerror(-err));
+		return why_set(why, err, "%s: fsync: %s; nothing can be written to it", file->name,
+			       strerror(-err));
 	return 0;
+}
+
+static int make_all_durable(struct image *image, struct why *why)
+{
+	int err = 0;
+
+	if (image->top.data != image->top.file)
+		err = make_durable(image->top.data, why);
+	return err ? err : make_durable(image->top.file, why);
 }
 
 static int open_image(struct image *image, struct host_file *file,
@@ -95,14 +105,16 @@ static int open_image(struct image *image, struct host_file *file,
 	if (err)
 		return err;
 	image->read_only = options->read_only;
-	err = chain_open(image, options, why);
+	err = chain_open_data(&image->top, options, why);
+	if (!err)
+		err = chain_open(image, options, why);
 	if (err)
 		return err;
 	if (open_memory(image, options))
 		return no_memory(image->top.file, why);
 	err = alloc_open(image, why);
 	if (!err && !image->read_only)
-		err = make_durable(image, why);
+		err = make_all_durable(image, why);
 	if (!err && !image->read_only)
 		err = clear_autoclear(image, why);
 	if (!err)
