@@ -345,7 +345,7 @@ def main():
     for case in CASES:
         folder = os.path.realpath(tempfile.mkdtemp(prefix="chain-"))
         try:
-            case(Case(options.qio, folder))
+            case(Case(os.path.abspath(options.qio), folder))
             print(f"ok {case.__name__}")
         except Failure as failure:
             print(f"not ok {case.__name__}: {failure}")
