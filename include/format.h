@@ -19,6 +19,7 @@
 #define LIMIT_SNAPSHOTS 65536u
 #define LIMIT_BACKING_NAME 1023u
 #define LIMIT_BACKING_FORMAT 15u
+#define LIMIT_DATA_FILE_NAME 4095u /* a path of the host */
 #define LIMIT_CHAIN 64u /* an image and all that lies below it */
 #define LIMIT_HOST_OFFSET (UINT64_C(1) << 56) /* bits 9..55 of a table entry */
 #define LIMIT_SNAPSHOT_EXTRA 1024u
@@ -135,6 +136,7 @@ struct geometry {
 	unsigned slice_entries_bits; /* log2 of L2 entries in a slice */
 	unsigned slice_refcounts_bits; /* log2 of refcounts in a slice */
 	uint64_t size_bytes;
+	bool data_apart; /* guest bytes lie in an external data file */
 };
 
 struct geometry qcow2_geometry(const struct qcow2_header *header);
@@ -203,7 +205,9 @@ enum l2_kind {
 	L2_ZERO, /* no host cluster */
 	L2_ZERO_ALLOCATED, /* a host cluster is set aside */
 	L2_COMPRESSED,
-	L2_INVALID, /* misaligned, cluster 0, COPIED with COMPRESSED, zero flag in version 2 */
+	/* Misaligned, cluster 0, COPIED with COMPRESSED, zero flag in version 2, COMPRESSED though the
+	 * data is apart. */
+	L2_INVALID,
 };
 
 struct l2_entry {
@@ -212,8 +216,18 @@ struct l2_entry {
 	struct host host; /* DATA, ZERO_ALLOCATED */
 };
 
-/* Standard entries (not extended L2). */
+/*
+ * Standard entries (not extended L2).  With an external data file, offset 0 is a cluster like others
+ * when COPIED is set, and nobody else can refer to one: copied is always set.  That the offset is the
+ * guest's own is for the caller to check: l2_in_place().
+ */
 struct l2_entry l2_decode(const struct geometry *g, uint64_t entry);
+
+/* With an external data file: is the host cluster of this entry the one at the guest's own address? */
+static inline bool l2_in_place(const struct geometry *g, struct host host, struct guest guest)
+{
+	return host.byte == guest.byte - guest_in_cluster(g, guest);
+}
 
 static inline uint64_t table_entry_make(struct host host)
 {

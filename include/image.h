@@ -15,7 +15,7 @@
 
 struct image;
 
-/* How a chain of backing files is opened; the engine knows no paths. */
+/* How the other files of an image are opened; the engine knows no paths. */
 struct image_files {
 	/*
 	 * Open the file that the header of @above names @name, for reading only; it outlives the
@@ -23,6 +23,12 @@ struct image_files {
 	 */
 	int (*open_below)(void *arg, const struct host_file *above, const char *name,
 			  struct host_file **file, struct why *why);
+	/*
+	 * The same for the external data file of @image, which is written to when @image is: what
+	 * lies below is not.
+	 */
+	int (*open_data)(void *arg, const struct host_file *image, const char *name,
+			 struct host_file **file, struct why *why);
 	void *arg;
 	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
 };
@@ -50,7 +56,7 @@ struct image_info {
 
 /* Counters since open; a snapshot, each exact. */
 struct image_stats {
-	uint64_t syncs; /* IO_SYNC of the image file started by flushes */
+	uint64_t syncs; /* IO_SYNC started by flushes */
 	uint64_t flush_runs;
 	uint64_t refills; /* runs of clusters reserved */
 	uint64_t slice_loads; /* metadata reads */
@@ -119,7 +125,11 @@ struct image_stats image_stats(const struct image *image);
 	m(ONE_PACKED_REFERENCE) /* a compressed cluster gives up its first host cluster only */ \
 	m(NO_UNPACK_WAKE) /* a decompressed cluster does not wake who waits for it */ \
 	m(NO_UNPACK_EPOCH) /* a compressed stream may be replaced while it is read */ \
-	m(DISCARD_UNCOVERS) /* discard leaves an absent entry over a backing file */
+	m(DISCARD_UNCOVERS) /* discard leaves an absent entry over a backing file */ \
+	m(LATE_DATA_FILE_SYNC) /* flush: the data file is synced with, not before, the mappings */ \
+	m(NO_DATA_FILE_SYNC) /* flush: the data file is not synced at all */ \
+	m(DATA_FILE_FRESH) /* what was never mapped in a data file is taken for zeros */ \
+	m(RAW_DATA_STAYS) /* zeroes over a raw data file change the mapping only */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

@@ -73,7 +73,7 @@ struct part {
 	uint64_t host_cluster; /* newly allocated, first of extent.len's clusters; 0: none */
 	uint32_t clusters; /* how many */
 	bool fresh_zero; /* ... and they read as zeros where not written */
-	bool reuse; /* the host clusters of a preallocated ZERO are written in place */
+	bool reuse; /* no new host clusters: those of a preallocated ZERO, or of a data file */
 	bool data_first; /* the mapping may be durable only after the bytes (law 2) */
 	int copy_buffer; /* index of the copy buffer held, or -1 */
 	bool writes_zeros; /* span is the image's zeros: do not advance it */

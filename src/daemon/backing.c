@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which file is it that an image names as its backing file, and may it be opened?
+ * Which file is it that an image names as its backing or data file, and may it be opened?
  *
  * The name is what somebody has written into the image.  It is the name of a file here, relative
  * to the folder of the image that names it; whatever else QEMU could make of it is refused.  Where
@@ -19,12 +19,13 @@
 #include <unistd.h>
 
 void backing_init(struct backing *backing, struct file *top, const struct allow_paths *allow,
-		  bool lock)
+		  bool lock, bool direct)
 {
 	memset(backing, 0, sizeof(*backing));
 	backing->top = top;
 	backing->allow = allow;
 	backing->lock = lock;
+	backing->direct = direct;
 }
 
 /* --- names --------------------------------------------------------------------------------------- */
@@ -37,8 +38,18 @@ static bool has_protocol(const char *name)
 	return name[before] == ':';
 }
 
+/* Backing file or data file: what messages say. */
+struct role {
+	const char *name;
+	const char *remedy; /* give it another one with ... */
+};
+
+static const struct role role_backing = { "backing file", "qemu-img rebase -u" };
+static const struct role role_data = { "data file", "qemu-img amend -o data_file=NAME" };
+
 /* The path of a file, as seen from here; NULL with *@err. */
-static char *path_of(const char *above, const char *name, int *err, struct why *why)
+static char *path_of(const char *above, const char *name, const struct role *role, int *err,
+		     struct why *why)
 {
 	const char *slash = strrchr(above, '/');
 	char *path;
@@ -47,10 +58,9 @@ static char *path_of(const char *above, const char *name, int *err, struct why *
 		name += 5;
 	else if (has_protocol(name)) {
 		*err = why_set(why, -ENOTSUP,
-			       "%s: its backing file %s is not the name of a file, which is not "
-			       "supported; copy it into a file and point the image to that with "
-			       "qemu-img rebase -u",
-			       above, name);
+			       "%s: its %s %s is not the name of a file, which is not "
+			       "supported; copy it into a file and point the image to that with %s",
+			       above, role->name, name, role->remedy);
 		return NULL;
 	}
 	if (name[0] == '/' || !slash)
@@ -108,7 +118,7 @@ static int same_file(const struct file *a, const struct file *b)
 
 /* Is the file part of the chain already? */
 static int check_new(const struct backing *backing, const struct file *file, const char *above,
-		     struct why *why)
+		     const struct role *role, struct why *why)
 {
 	int same = same_file(file, backing->top);
 
@@ -118,9 +128,9 @@ static int check_new(const struct backing *backing, const struct file *file, con
 		return why_set(why, same, "%s: fstat: %s", file->host.name, strerror(-same));
 	if (same)
 		return why_set(why, -ELOOP,
-			       "%s: its backing file %s lies above it in the same chain; give it "
-			       "another one with qemu-img rebase -u",
-			       above, file->host.name);
+			       "%s: its %s %s lies above it in the same chain; give it "
+			       "another one with %s",
+			       above, role->name, file->host.name, role->remedy);
 	return 0;
 }
 
@@ -128,41 +138,38 @@ static int check_new(const struct backing *backing, const struct file *file, con
 
 /* Everything about a file that is open: may it be used, is it free, how large is it? */
 static int admit(struct backing *backing, struct file *file, const struct file_options *options,
-		 const char *above, struct why *why)
+		 const char *above, const struct role *role, struct why *why)
 {
 	int err = check_allowed(backing, file, why);
 
 	if (!err)
-		err = check_new(backing, file, above, why);
+		err = check_new(backing, file, above, role, why);
 	if (!err && backing->lock)
-		err = lock_image(file->fd, file->host.name, true, why);
+		err = lock_image(file->fd, file->host.name, options->read_only, why);
 	return err ? err : file_measure(file, options, why);
 }
 
-int backing_open(void *arg, const struct host_file *above, const char *name,
-		 struct host_file **file, struct why *why)
+static int open_role(struct backing *backing, const struct host_file *above, const char *name,
+		     const struct role *role, struct file_options options, struct host_file **file,
+		     struct why *why)
 {
-	struct backing *backing = arg;
 	struct file *fresh = &backing->file[backing->files];
-	struct file_options options = {
-		.read_only = true,
-		.index = (uint16_t)(backing->files + 1),
-	};
 	struct why cause;
 	int err = 0;
 	char *path;
 
-	must(backing->files < LIMIT_CHAIN - 1);
-	path = path_of(above->name, name, &err, why);
+	must(backing->files < CHAIN_FILES - 1);
+	options.index = (uint16_t)(backing->files + 1);
+	path = path_of(above->name, name, role, &err, why);
 	if (!path)
 		return err;
 	err = file_open(fresh, path, &options, &cause);
 	if (err) {
 		free(path);
-		return why_set(why, err, "%s: cannot open its backing file: %.300s", above->name,
+		return why_set(why, err, "%s: cannot open its %s: %.300s", above->name, role->name,
 			       cause.text);
 	}
-	err = admit(backing, fresh, &options, above->name, why);
+	err = admit(backing, fresh, &options, above->name, role, why);
 	if (err) {
 		file_close(fresh);
 		free(path);
@@ -171,6 +178,27 @@ int backing_open(void *arg, const struct host_file *above, const char *name,
 	backing->name[backing->files++] = path;
 	*file = &fresh->host;
 	return 0;
+}
+
+int backing_open(void *arg, const struct host_file *above, const char *name,
+		 struct host_file **file, struct why *why)
+{
+	struct file_options options = { .read_only = true };
+
+	return open_role(arg, above, name, &role_backing, options, file, why);
+}
+
+int backing_open_data(void *arg, const struct host_file *image, const char *name,
+		      struct host_file **file, struct why *why)
+{
+	struct backing *backing = arg;
+	bool of_top = image == &backing->top->host;
+	struct file_options options = {
+		.read_only = !of_top || image->read_only,
+		.direct = of_top && backing->direct,
+	};
+
+	return open_role(backing, image, name, &role_data, options, file, why);
 }
 
 const int *backing_fds(struct backing *backing, unsigned *files)

@@ -169,12 +169,14 @@ static int open_image(struct daemon *daemon, struct why *why)
 		.lane = daemon->lane,
 		.files = {
 			.open_below = backing_open,
+			.open_data = backing_open_data,
 			.arg = &daemon->backing,
 			.backing_format = options->backing_format,
 		},
 	};
 
-	backing_init(&daemon->backing, &daemon->file, &options->allow, true);
+	backing_init(&daemon->backing, &daemon->file, &options->allow, true,
+		     options->cache == CACHE_NONE);
 	return image_open(&daemon->image, &daemon->file.host, &how, why);
 }
 

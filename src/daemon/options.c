@@ -36,7 +36,7 @@ static const struct option_row rows[] = {
 	  "(default: refuse such images)",
 	  WORD, AT(backing_format), 0, 0, 0 },
 	{ "allow-path", "DIR",
-	  "refuse backing files that are not below DIR; may be given more than\n"
+	  "refuse backing and data files that are not below DIR; may be given more than\n"
 	  "once (default: allow all)",
 	  FOLDERS, AT(allow), 0, 0, 0 },
 	{ "max-io", "SIZE", "largest read or write request (default: 1M, at most 32M)", SIZE,

@@ -27,7 +27,7 @@ static struct l2_entry compressed_decode(const struct geometry *g, uint64_t entr
 {
 	struct compressed_range range = l2_compressed_range(g, entry);
 
-	if ((entry & ENTRY_COPIED) || range.off.byte < g->cluster_bytes ||
+	if ((entry & ENTRY_COPIED) || g->data_apart || range.off.byte < g->cluster_bytes ||
 	    range.off.byte + range.len > LIMIT_HOST_OFFSET)
 		return (struct l2_entry){ .kind = L2_INVALID };
 	return (struct l2_entry){ .kind = L2_COMPRESSED };
@@ -47,8 +47,10 @@ struct l2_entry l2_decode(const struct geometry *g, uint64_t entry)
 		return compressed_decode(g, entry);
 	if ((zero && g->version == 2) || !is_aligned(out.host.byte, g->cluster_bytes))
 		return (struct l2_entry){ .kind = L2_INVALID };
-	if (out.host.byte == 0)
+	if (out.host.byte == 0 && !(g->data_apart && out.copied))
 		return (struct l2_entry){ .kind = zero ? L2_ZERO : L2_ABSENT };
+	/* Clusters of the data file have no refcounts: nothing else can refer to them. */
+	out.copied |= g->data_apart;
 	return out;
 }
 

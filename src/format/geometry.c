@@ -16,6 +16,7 @@ struct geometry qcow2_geometry(const struct qcow2_header *header)
 		.refcount_block_bits = header->cluster_bits + 3 - order,
 		.refcount_max = UINT64_MAX >> (64 - (1u << order)),
 		.size_bytes = header->size_bytes,
+		.data_apart = header->incompatible & QCOW2_DATA_FILE,
 	};
 
 	g.slice_bytes = (uint32_t)min_u64(g.cluster_bytes, LIMIT_SLICE_BYTES);

@@ -506,7 +506,7 @@ static enum step alloc_step(struct task *t)
 		pieces_written(image);
 		if (mutant(NO_RESERVE_SYNC))
 			return go(t, A_GIVE);
-		sync_start(image, t, &alloc->io[0], SYNC_ALLOC);
+		sync_start(image, t, &alloc->io[0], SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, A_SYNCED);
 
 	case A_SYNCED:
@@ -548,7 +548,7 @@ static enum step alloc_step(struct task *t)
 			return go(t, A_CLOSED);
 		pieces_written(image);
 		alloc->trim = div_round_up(alloc->file_bytes, image->top.geo.cluster_bytes);
-		sync_start(image, t, &alloc->io[0], SYNC_ALLOC);
+		sync_start(image, t, &alloc->io[0], SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, A_CLOSE_SYNCED);
 
 	case A_CLOSE_SYNCED:

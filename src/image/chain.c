@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The chain: which file lies below, and what is in it?
+ * The chain: which file lies below, and what is in it?  And which has the guest's bytes?
  *
  * The format of a file below is what the header above records, or what the user says; it is never
  * guessed from the file's bytes, because in a raw file those are a guest's, who could make it a
@@ -48,6 +48,19 @@ static void set_backed(struct node *above)
 	above->backed_bytes = round_up(end, cluster);
 }
 
+int chain_open_data(struct node *node, const struct image_options *options, struct why *why)
+{
+	const struct image_files *files = &options->files;
+
+	if (!node->data_name)
+		return 0;
+	if (!files->open_data)
+		return why_set(why, -ENOTSUP,
+			       "%s: has an external data file, which cannot be opened here",
+			       node->file->name);
+	return files->open_data(files->arg, node->file, node->data_name, &node->data, why);
+}
+
 static int open_below(struct node *above, const struct image_options *options, struct why *why)
 {
 	const struct image_files *files = &options->files;
@@ -71,6 +84,8 @@ static int open_below(struct node *above, const struct image_options *options, s
 		node_open_raw(above->below, image, file);
 	else
 		err = node_open(above->below, image, file, true, NULL, why);
+	if (!err)
+		err = chain_open_data(above->below, options, why);
 	if (!err && format == LAYER_QCOW2 && cache_open(above->below, options->l2_cache_bytes))
 		err = why_set(why, -ENOMEM, "%s: not enough memory", file->name);
 	if (!err)

@@ -10,6 +10,9 @@
  * was opened is closed with chain_close().
  */
 int chain_open(struct image *image, const struct image_options *options, struct why *why);
+/* Open the external data file of a node, if it has one. */
+int chain_open_data(struct node *node, const struct image_options *options, struct why *why);
+
 void chain_close(struct image *image);
 
 /* How many layers, with the top. */

@@ -98,8 +98,10 @@ struct cache {
  */
 struct node {
 	struct image *image;
-	struct host_file *file;
+	struct host_file *file; /* header, tables, refcounts */
+	struct host_file *data; /* the guest's bytes: file, or the external data file */
 	bool raw; /* guest bytes are host bytes; of the rest only geo.size_bytes is set */
+	bool data_raw; /* the data file alone is to say what the guest's disk holds */
 	struct geometry geo;
 	struct qcow2_header header;
 	uint8_t *header_sector; /* the first sector of the file as it is on disk */
@@ -111,7 +113,8 @@ struct node {
 	struct cache cache;
 
 	struct bitmap_directory bitmaps; /* none: .bitmaps is 0 */
-	char *below_name; /* as the header has it; NULL: none */
+	char *data_name; /* as the header has it; NULL: no external data file */
+	char *below_name; /* the same of the layer below */
 	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
 	struct node *below; /* NULL: what is absent here is zeros */
 	/* The guest's bytes from here on have nothing below them; a multiple of the cluster size. */

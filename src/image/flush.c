@@ -8,7 +8,8 @@
  *     durable before any cluster of it is linked, so linking needs no refcount flush.
  *  2. A mapping becomes durable only after the bytes that it maps.  Exception: the old content
  *     was zeros and the new cluster is known to read as zeros where not yet written; then any
- *     order is right, because every state in between is an old or a new value.
+ *     order is right, because every state in between is an old or a new value.  Bytes in an
+ *     external data file are made durable before any mapping, by every run.
  *  3. A new table is durable before the pointer to it.
  *  4. A dropped mapping is durable before its clusters lose their refcount; a cluster is reused
  *     only after that, after every epoch that could have seen the mapping has ended, and after
@@ -273,10 +274,29 @@ static bool start_writes(struct task *t, struct image *image)
 	return n > 0;
 }
 
-static void start_sync(struct task *t, struct image *image)
+static void start_sync(struct task *t, struct image *image, unsigned files)
 {
-	count(&image->counters.syncs, 1);
-	sync_start(image, t, &image->flush.io[0], SYNC_FLUSH);
+	count(&image->counters.syncs, 1 + (files == (SYNC_IMAGE | SYNC_DATA)));
+	sync_start(image, t, &image->flush.io[0], SYNC_FLUSH, files);
+}
+
+/* What has to be durable before the mappings: law 2 and, of new tables, law 3. */
+static unsigned files_first(const struct image *image)
+{
+	unsigned files = 0;
+
+	if (image->flush.frozen_data_first && !mutant(NO_DATA_SYNC))
+		files |= SYNC_IMAGE;
+	if (image->top.geo.data_apart && !mutant(LATE_DATA_FILE_SYNC) && !mutant(NO_DATA_FILE_SYNC))
+		files |= SYNC_DATA;
+	return files;
+}
+
+static unsigned files_last(const struct image *image)
+{
+	bool late = mutant(LATE_DATA_FILE_SYNC) && image->top.geo.data_apart;
+
+	return SYNC_IMAGE | (late ? SYNC_DATA : 0u);
 }
 
 /* One frozen slice is clean, or dirty again.  Under its shard's lock. */
@@ -384,9 +404,9 @@ static enum step flush_step(struct task *t)
 	case F_DATA_SYNC:
 		if (mutant(EARLY_REUSE))
 			hand_over_releases(image);
-		if (!flush->frozen_data_first || mutant(NO_DATA_SYNC))
+		if (!files_first(image))
 			return go(t, F_WRITE);
-		start_sync(t, image);
+		start_sync(t, image, files_first(image));
 		return await_io(t, F_DATA_SYNCED);
 
 	case F_DATA_SYNCED:
@@ -415,7 +435,7 @@ static enum step flush_step(struct task *t)
 		flush->cursor = 0;
 		if (mutant(NO_META_SYNC))
 			return go(t, F_SETTLE);
-		start_sync(t, image);
+		start_sync(t, image, files_last(image));
 		return await_io(t, F_SYNCED);
 
 	case F_SYNCED:

@@ -258,7 +258,7 @@ static enum step grow_step(struct task *t)
 			return go(t, G_END);
 		if (mutant(NO_REFBLOCK_SYNC))
 			return go(t, G_LINK);
-		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, G_BLOCK_SYNCED);
 
 	case G_BLOCK_SYNCED:
@@ -285,7 +285,7 @@ static enum step grow_step(struct task *t)
 			grow->unlinked = grow->first;
 			return go(t, G_END);
 		}
-		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, G_LINKED);
 
 	case G_LINKED:
@@ -321,7 +321,7 @@ static enum step grow_step(struct task *t)
 		}
 		if (mutant(NO_REFBLOCK_SYNC))
 			return go(t, G_HEADER);
-		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, G_TABLE_SYNCED);
 
 	case G_TABLE_SYNCED:
@@ -347,7 +347,7 @@ static enum step grow_step(struct task *t)
 			image_break(image, t->err, "writing the header");
 			return go(t, G_END);
 		}
-		sync_start(image, t, &grow->io, SYNC_ALLOC);
+		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
 		return await_io(t, G_SWITCH);
 
 	case G_SWITCH:

@@ -54,7 +54,7 @@ static bool extent_continues(const struct geometry *geo, uint64_t word, bool own
 	    next.kind != first->kind || next.in_place != first->in_place ||
 	    next.preallocated != first->preallocated)
 		return false;
-	if (first->kind != EXTENT_DATA && !first->preallocated)
+	if (!extent_has_host(first))
 		return true;
 	return next.host.byte == first->host.byte + distance;
 }
@@ -89,6 +89,8 @@ static int lookup_table(const struct node *node, struct guest guest, uint64_t le
 		return -EAGAIN;
 	if (extent_of(geo, word, table.copied, extent))
 		return -EIO;
+	if (geo->data_apart && extent_has_host(extent) && !l2_in_place(geo, extent->host, guest))
+		return -EIO;
 
 	/* Lengths count from the cluster's start until the end; then from @guest. */
 	uint64_t distance = geo->cluster_bytes;
@@ -100,7 +102,7 @@ static int lookup_table(const struct node *node, struct guest guest, uint64_t le
 			break;
 		distance += geo->cluster_bytes;
 	}
-	if (extent->kind == EXTENT_DATA || extent->preallocated)
+	if (extent_has_host(extent))
 		extent->host.byte += in_cluster;
 	extent->len = min_u64(len, distance - in_cluster);
 	return 0;
@@ -158,6 +160,8 @@ struct references extent_references(const struct geometry *geo, struct guest gue
 {
 	struct references held = { 0 };
 
+	if (geo->data_apart)
+		return held;
 	if (extent->kind == EXTENT_PACKED) {
 		struct compressed_range range = l2_compressed_range(geo, extent->entry);
 		uint64_t last = range.off.byte + range.len - 1;
@@ -166,7 +170,7 @@ struct references extent_references(const struct geometry *geo, struct guest gue
 		held.clusters = (uint32_t)((last >> geo->cluster_bits) - held.cluster) + 1;
 		if (mutant(ONE_PACKED_REFERENCE))
 			held.clusters = 1;
-	} else if (extent->kind == EXTENT_DATA || extent->preallocated) {
+	} else if (extent_has_host(extent)) {
 		held.cluster = host_cluster(geo, extent->host);
 		held.clusters = clusters_touched(geo, guest, extent->len);
 	}

@@ -20,7 +20,7 @@ int map_lookup(const struct node *node, struct guest guest, uint64_t len, struct
  */
 int map_chain(struct part *part);
 
-/* Host clusters that hold something for an extent of the top layer. */
+/* Host clusters, with refcounts, that hold something for an extent of the top layer. */
 struct references {
 	uint64_t cluster;
 	uint32_t clusters;
@@ -28,6 +28,12 @@ struct references {
 
 struct references extent_references(const struct geometry *geo, struct guest guest,
 				    const struct extent *extent);
+
+/* Is extent->host set? */
+static inline bool extent_has_host(const struct extent *extent)
+{
+	return extent->kind == EXTENT_DATA || extent->preallocated;
+}
 
 /* Does this extent read as zeros, whatever lies below it? */
 static inline bool extent_reads_zero(const struct extent *extent)

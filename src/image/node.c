@@ -25,12 +25,18 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 {
 	if (header->crypt_method)
 		return refuse(file, why, "is encrypted, which is not supported");
-	if (header->incompatible & QCOW2_DATA_FILE)
-		return refuse(file, why, "has an external data file, which is not supported");
 	if (header->incompatible & QCOW2_EXTENDED_L2)
 		return refuse(file, why, "has extended L2 entries, which are not supported");
+	if (header->autoclear & QCOW2_DATA_FILE_RAW && header->has_backing)
+		return refuse(file, why,
+			      "has a raw data file and a backing file, which cannot both be right; "
+			      "drop the backing file with qemu-img rebase -u -b ''");
 	if (read_only)
 		return 0;
+	if (header->incompatible & QCOW2_DATA_FILE && header->snapshots)
+		return refuse(file, why,
+			      "has internal snapshots and an external data file, which cannot keep "
+			      "their bytes; convert it with qemu-img convert, or use --read-only");
 	if (header->incompatible & QCOW2_CORRUPT)
 		return refuse(file, why,
 			      "is marked corrupt; repair it with qemu-img check -r all, "
@@ -42,7 +48,18 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 	return 0;
 }
 
-/* What the header says about the layer below, as strings. */
+/* A file's name in the header, as a string; @whose for messages. */
+static int keep_name(struct node *node, const uint8_t *bytes, const struct header_range *range,
+		     const char *whose, char **name, struct why *why)
+{
+	if (memchr(bytes + range->off, '\0', range->len))
+		return why_set(why, -EINVAL, "%s: the name of its %s has a zero byte in it",
+			       node->file->name, whose);
+	*name = strndup((const char *)bytes + range->off, range->len);
+	return *name ? 0 : no_memory(node->file, why);
+}
+
+/* What the header says about the layer below. */
 static int keep_below(struct node *node, const uint8_t *bytes, struct why *why)
 {
 	const struct header_range *name = &node->header.backing_name;
@@ -50,16 +67,28 @@ static int keep_below(struct node *node, const uint8_t *bytes, struct why *why)
 
 	if (!node->header.has_backing || name->len == 0)
 		return 0;
-	if (memchr(bytes + name->off, '\0', name->len))
-		return why_set(why, -EINVAL,
-			       "%s: the name of its backing file has a zero byte in it",
-			       node->file->name);
-	node->below_name = strndup((const char *)bytes + name->off, name->len);
-	if (!node->below_name)
-		return no_memory(node->file, why);
 	memcpy(node->below_format, bytes + format->off,
 	       min_u64(format->len, sizeof(node->below_format) - 1));
-	return 0;
+	return keep_name(node, bytes, name, "backing file", &node->below_name, why);
+}
+
+/* ... and about the file that has the guest's bytes. */
+static int keep_data(struct node *node, const uint8_t *bytes, struct why *why)
+{
+	const struct header_range *name = &node->header.data_file_name;
+
+	if (!(node->header.incompatible & QCOW2_DATA_FILE))
+		return 0;
+	if (name->len == 0)
+		return why_set(why, -ENOTSUP,
+			       "%s: does not record the name of its data file; record it with "
+			       "qemu-img amend -o data_file=NAME",
+			       node->file->name);
+	if (name->len > LIMIT_DATA_FILE_NAME)
+		return why_set(why, -EINVAL, "%s: the name of its data file is too long: %u bytes",
+			       node->file->name, name->len);
+	node->data_raw = node->header.autoclear & QCOW2_DATA_FILE_RAW;
+	return keep_name(node, bytes, name, "data file", &node->data_name, why);
 }
 
 static int read_header(struct node *node, bool read_only, struct why *why)
@@ -90,6 +119,8 @@ static int read_header(struct node *node, bool read_only, struct why *why)
 		node->bitmaps = bitmap_directory_decode(bytes + node->header.bitmaps.off);
 	if (!err)
 		err = keep_below(node, bytes, why);
+	if (!err)
+		err = keep_data(node, bytes, why);
 	free(bytes);
 	return err;
 }
@@ -124,6 +155,7 @@ int node_open(struct node *node, struct image *image, struct host_file *file, bo
 
 	node->image = image;
 	node->file = file;
+	node->data = file;
 	err = read_header(node, read_only, why);
 	if (err)
 		return err;
@@ -137,6 +169,7 @@ void node_open_raw(struct node *node, struct image *image, struct host_file *fil
 {
 	node->image = image;
 	node->file = file;
+	node->data = file;
 	node->raw = true;
 	/* The host completes a last sector that is cut off with zeros. */
 	node->geo.size_bytes = div_round_up(file->size, SECTOR_SIZE) * SECTOR_SIZE;
@@ -148,5 +181,6 @@ void node_close(struct node *node)
 	if (node->l1)
 		munmap(node->l1, node->l1_bytes);
 	free(node->header_sector);
+	free(node->data_name);
 	free(node->below_name);
 }

@@ -55,15 +55,16 @@ static int open_memory(struct image *image, const struct image_options *options)
 
 /*
  * Autoclear bits vouch for something that this writer does not keep up: they go, durably, before
- * anything else changes (specification: "autoclear_features").  Except that of bitmaps which say
- * themselves that they are not to be believed.
+ * anything else changes (specification: "autoclear_features").  Except that of a raw data
+ * file, and that of bitmaps which say themselves that they are not to be believed.
  */
 static int clear_autoclear(struct image *image, struct why *why)
 {
 	struct node *node = &image->top;
 	struct host_file *file = node->file;
 	bool marked = false;
-	struct be64 kept;
+	uint64_t kept = node->header.autoclear & QCOW2_DATA_FILE_RAW;
+	struct be64 word;
 	int err = 0;
 
 	if (node->header.version < 3 || !node->header.autoclear)
@@ -72,10 +73,12 @@ static int clear_autoclear(struct image *image, struct why *why)
 		err = bitmaps_mark(node, &marked, why);
 	if (err)
 		return err;
-	kept = be64_make(marked ? QCOW2_BITMAPS : 0);
-	if (be64_get(kept) == node->header.autoclear)
+	if (marked)
+		kept |= QCOW2_BITMAPS;
+	if (kept == node->header.autoclear)
 		return 0;
-	memcpy(node->header_sector + QCOW2_AT_AUTOCLEAR, &kept, sizeof(kept));
+	word = be64_make(kept);
+	memcpy(node->header_sector + QCOW2_AT_AUTOCLEAR, &word, sizeof(word));
 	err = file->write(file, node->header_sector, SECTOR_SIZE, 0);
 	if (!err)
 		err = file->sync(file);
@@ -89,14 +92,23 @@ static int clear_autoclear(struct image *image, struct why *why)
  * What was just read may be in the host's memory only, left there by a daemon that was killed.
  * From here on it counts as durable, so make it so.
  */
-static int make_durable(struct image *image, struct why *why)
+static int make_durable(struct host_file *file, struct why *why)
 {
-	int err = image->top.file->sync(image->top.file);
+	int err = file->sync(file);
 
 	if (err)
-		return why_set(why, err, "%s: fsync: %s; nothing can be written to it",
-			       image->top.file->name, strerror(-err));
+		return why_set(why, err, "%s: fsync: %s; nothing can be written to it", file->name,
+			       strerror(-err));
 	return 0;
+}
+
+static int make_all_durable(struct image *image, struct why *why)
+{
+	int err = 0;
+
+	if (image->top.data != image->top.file)
+		err = make_durable(image->top.data, why);
+	return err ? err : make_durable(image->top.file, why);
 }
 
 static int open_image(struct image *image, struct host_file *file,
@@ -107,7 +119,9 @@ static int open_image(struct image *image, struct host_file *file,
 	if (err)
 		return err;
 	image->read_only = options->read_only;
-	err = chain_open(image, options, why);
+	err = chain_open_data(&image->top, options, why);
+	if (!err)
+		err = chain_open(image, options, why);
 	if (err)
 		return err;
 	if (open_memory(image, options))
@@ -116,7 +130,7 @@ static int open_image(struct image *image, struct host_file *file,
 	if (!err && !image->read_only)
 		err = overlap_open(image, why);
 	if (!err && !image->read_only)
-		err = make_durable(image, why);
+		err = make_all_durable(image, why);
 	if (!err && !image->read_only)
 		err = clear_autoclear(image, why);
 	if (!err)

@@ -28,7 +28,7 @@ static void read_extent(struct part *part)
 		memset(span_address(part->span), 0, extent->len);
 		return;
 	}
-	io_start(&part->task, &part->io[0], op, part->node->file->index, part->span, extent->host,
+	io_start(&part->task, &part->io[0], op, part->node->data->index, part->span, extent->host,
 		 extent->len);
 }
 

@@ -5,13 +5,21 @@
 _Static_assert(sizeof(((struct sync_wait *)0)->needed) == SYNC_SOURCES * sizeof(uint64_t),
 	       "a counter for each source");
 
-void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source)
+static void start(struct task *task, struct io *io, const struct host_file *file)
+{
+	io_start(task, io, IO_SYNC, file->index, span_memory(NULL), (struct host){ 0 }, 0);
+}
+
+void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source,
+		unsigned files)
 {
 	CRITICAL(&image->flush.lock);
 	must(!image->syncs.running[source]);
 	image->syncs.running[source] = true;
-	io_start(task, io, IO_SYNC, image->top.file->index, span_memory(NULL), (struct host){ 0 },
-		 0);
+	if (files & SYNC_DATA)
+		start(task, io++, image->top.data);
+	if (files & SYNC_IMAGE)
+		start(task, io, image->top.file);
 }
 
 void sync_end(struct image *image, struct task *task, enum sync_source source)

@@ -10,8 +10,15 @@
 
 #include "engine.h"
 
-/* Start a sync of the image file as an io of @task.  Takes flush->lock. */
-void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source);
+enum sync_files {
+	SYNC_IMAGE = 1
+		     << 0, /* tables and refcounts; and the guest's bytes, if they are not apart */
+	SYNC_DATA = 1 << 1, /* the external data file */
+};
+
+/* Start a sync of @files (enum sync_files) as ios of @task, one each, from io[0].  Takes flush->lock. */
+void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source,
+		unsigned files);
 
 /*
  * It has completed with task->err: latch a failure (law 7), then let others know.  No lock held;

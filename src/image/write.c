@@ -49,9 +49,16 @@ static uint32_t head_bytes(const struct part *part)
 
 static uint32_t tail_bytes(const struct part *part)
 {
-	uint32_t size = part->image->top.geo.cluster_bytes;
+	const struct geometry *geo = &part->image->top.geo;
+	uint32_t size = geo->cluster_bytes;
+	uint32_t tail = (size - (uint32_t)((head_bytes(part) + part->extent.len) & (size - 1))) &
+			(size - 1);
 
-	return (size - (uint32_t)((head_bytes(part) + part->extent.len) & (size - 1))) & (size - 1);
+	/* A data file ends where the disk does, for those who read it without the image. */
+	if (geo->data_apart)
+		tail = (uint32_t)min_u64(tail,
+					 geo->size_bytes - part->guest.byte - part->extent.len);
+	return tail;
 }
 
 static void write_in_place(struct part *part)
@@ -65,7 +72,7 @@ static void write_in_place(struct part *part)
 		else
 			part->flush_after = true;
 	}
-	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.file->index, part->span,
+	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.data->index, part->span,
 		       part->extent.host, part->extent.len, flags);
 }
 
@@ -74,8 +81,8 @@ static bool hits_metadata(const struct part *part)
 {
 	const struct geometry *geo = &part->image->top.geo;
 
-	if (!overlap_hit(part->image, host_cluster(geo, part->extent.host),
-			 clusters_touched(geo, part->guest, part->extent.len)))
+	if (geo->data_apart || !overlap_hit(part->image, host_cluster(geo, part->extent.host),
+					    clusters_touched(geo, part->guest, part->extent.len)))
 		return false;
 	image_corrupt(part->image, "guest offset %#llx is mapped to metadata at %#llx",
 		      (unsigned long long)part->guest.byte,
@@ -112,6 +119,7 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 			    struct waitq **wait)
 {
 	struct extent *extent = &part->extent;
+	bool apart = part->image->top.geo.data_apart;
 
 	if (map_lookup(&part->image->top, part->guest, part->len, extent))
 		return PLAN_BAD;
@@ -124,8 +132,9 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 		*wait = &other->waiters;
 		return PLAN_WAIT;
 	}
-	part->reuse = extent->preallocated && extent->in_place;
-	part->data_first = true;
+	part->reuse = (extent->preallocated && extent->in_place) || apart;
+	/* An external data file is synced first in any case. */
+	part->data_first = !apart;
 	if (!part->reuse && !take_clusters(part))
 		return PLAN_NO_STOCK;
 	claim_begin(shard, part, slice);
@@ -151,6 +160,8 @@ static struct host target(const struct part *part)
 {
 	const struct geometry *geo = &part->image->top.geo;
 
+	if (geo->data_apart)
+		return (struct host){ part->guest.byte };
 	if (part->reuse)
 		return part->extent.host;
 	return (struct host){ cluster_host(geo, part->host_cluster).byte + head_bytes(part) };
@@ -163,6 +174,7 @@ static void start_writes(struct part *part)
 	struct host host = target(part);
 	struct span before = span_memory(image->zeros), behind = before;
 	bool fill = part->reuse || !part->fresh_zero;
+	uint16_t file = image->top.data->index;
 
 	if (part->copy_buffer >= 0) {
 		before = span_memory(copies_head(image, part->copy_buffer));
@@ -171,13 +183,14 @@ static void start_writes(struct part *part)
 	}
 	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
 		fill = false;
+	if (mutant(DATA_FILE_FRESH) && part->copy_buffer < 0 && image->top.geo.data_apart)
+		fill = false;
 	if (fill && head)
-		io_start(&part->task, &part->io[0], IO_WRITE, image->top.file->index, before,
+		io_start(&part->task, &part->io[0], IO_WRITE, file, before,
 			 (struct host){ host.byte - head }, head);
-	io_start(&part->task, &part->io[1], IO_WRITE, image->top.file->index, part->span, host,
-		 part->extent.len);
+	io_start(&part->task, &part->io[1], IO_WRITE, file, part->span, host, part->extent.len);
 	if (fill && tail)
-		io_start(&part->task, &part->io[2], IO_WRITE, image->top.file->index, behind,
+		io_start(&part->task, &part->io[2], IO_WRITE, file, behind,
 			 (struct host){ host.byte + part->extent.len }, tail);
 }
 

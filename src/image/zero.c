@@ -5,6 +5,11 @@
  *
  * What lies in a layer below must not come to light again: a dropped cluster leaves an entry that
  * says zero.  Version 2 has no such entry, so over a layer below there are no whole clusters.
+ *
+ * In an external data file a cluster's place is its guest's for ever: the hole is punched under the
+ * claim, before the mapping says zero, since the next write to the cluster goes to the same place.
+ * Until the change is durable the old mapping shows zeros, which is the new content.  When the data
+ * file alone must say what the disk holds (raw), the zeros are put there and the mapping stays.
  */
 #include "cache.h"
 #include "claim.h"
@@ -20,14 +25,18 @@
  *	MAP    -> DONE NEXT CLAIM TABLE
  *	TABLE  -> MAP MAP*
  *	BAD    -> DONE
- *	CLAIM  -> DONE BAD NEXT MAP* TABLE ROOM
+ *	CLAIM  -> DONE BAD NEXT MAP* TABLE PUNCH ROOM
+ *	PUNCH  -> PUNCHED~
+ *	PUNCHED -> ROOM UNCLAIM
+ *	UNCLAIM -> NEXT
  *	ROOM   -> UNDO ROOM* CHANGE
  *	CHANGE -> NEXT
  *	UNDO   -> DONE
  *	NEXT   -> DONE MAP
  */
 #define ZERO_LIST(s) \
-	s(Z_MAP) s(Z_BAD) s(Z_TABLE) s(Z_CLAIM) s(Z_ROOM) s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) s(Z_DONE)
+	s(Z_MAP) s(Z_BAD) s(Z_TABLE) s(Z_CLAIM) s(Z_PUNCH) s(Z_PUNCHED) s(Z_UNCLAIM) s(Z_ROOM) \
+		s(Z_CHANGE) s(Z_UNDO) s(Z_NEXT) s(Z_DONE)
 MACHINE_STATES(zero, ZERO_LIST);
 
 /*
@@ -82,8 +91,30 @@ static bool keeps_space(const struct part *part)
 	       (extent->kind == EXTENT_DATA || extent->preallocated);
 }
 
+/* Must zeros get into the data file, whatever the mapping says? */
+static bool is_raw(const struct part *part)
+{
+	return part->image->top.data_raw && !mutant(RAW_DATA_STAYS);
+}
+
+/* What reads as zeros may be something else for who reads the data file alone; discards let it be. */
+static bool needs_zeros(const struct part *part)
+{
+	return !extent_reads_zero(&part->extent) ||
+	       (is_raw(part) && part->req->op == REQ_WRITE_ZEROES);
+}
+
+/* Is there something to punch in the data file? */
+static bool needs_punch(const struct part *part)
+{
+	return part->image->top.geo.data_apart && !mutant(RAW_DATA_STAYS) &&
+	       (is_raw(part) || (extent_has_host(&part->extent) && !keeps_space(part)));
+}
+
 static bool needs_change(const struct part *part)
 {
+	if (is_raw(part))
+		return needs_zeros(part);
 	if (part->extent.preallocated)
 		return !keeps_space(part);
 	return !extent_reads_zero(&part->extent);
@@ -92,6 +123,7 @@ static bool needs_change(const struct part *part)
 /* Zeros for a stretch of one cluster: that is a write; what is behind it comes afterwards. */
 static enum step write_zeros(struct part *part)
 {
+	part->extent.len = min_u64(part->extent.len, partial_bytes(part));
 	part->later = part->len - part->extent.len;
 	part->len = part->extent.len;
 	part->span = span_memory(part->image->zeros);
@@ -119,6 +151,13 @@ static void change_mapping(struct part *part)
 	}
 	flush_changed(image, part->slice, old.cluster, old.clusters, false);
 	claim_end(part);
+}
+
+/* The claimed clusters, in the data file. */
+static void start_punch(struct part *part)
+{
+	io_start(&part->task, &part->io[0], IO_PUNCH, part->image->top.data->index,
+		 span_memory(NULL), (struct host){ part->guest.byte }, part->extent.len);
 }
 
 static enum step finish(struct part *part)
@@ -160,14 +199,16 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 
 	if (other)
 		return park(t, &other->waiters, Z_MAP);
-	if (!whole_bytes(part) && !extent_reads_zero(&part->extent))
+	if (!whole_bytes(part) && needs_zeros(part))
 		return write_zeros(part);
 	if (!whole_bytes(part) || !needs_change(part))
 		return go(t, Z_NEXT);
+	if (is_raw(part) && part->req->flags & REQ_NOUNMAP)
+		return write_zeros(part);
 	if (!table_owned(part->image, part->guest))
 		return go(t, Z_TABLE);
 	claim_begin(shard, part, slice);
-	return go(t, Z_ROOM);
+	return go(t, needs_punch(part) ? Z_PUNCH : Z_ROOM);
 }
 
 /* Nothing was ever written to this layer there: what is below decides. */
@@ -179,7 +220,7 @@ static enum step look_without_table(struct part *part)
 	/* Somebody has made the table this moment. */
 	if (err || part->extent.kind != EXTENT_ABSENT)
 		return go(t, Z_CLAIM);
-	if (extent_reads_zero(&part->extent))
+	if (!needs_zeros(part))
 		return go(t, Z_NEXT);
 	if (whole_bytes(part))
 		return go(t, Z_TABLE);
@@ -231,6 +272,26 @@ static enum step zero_step(struct task *t)
 		if (!wait)
 			return fail(t, -EIO, Z_DONE);
 		return park(t, wait, Z_MAP);
+	}
+	case Z_PUNCH:
+		start_punch(part);
+		return await_io(t, Z_PUNCHED);
+
+	case Z_PUNCHED:
+		/* Where the mapping says zero, space that stays allocated is no harm. */
+		if (is_raw(part))
+			return go(t, Z_UNCLAIM);
+		t->err = 0;
+		return go(t, Z_ROOM);
+
+	case Z_UNCLAIM: {
+		CRITICAL(&shard->lock);
+		claim_end(part);
+		if (!t->err)
+			return go(t, Z_NEXT);
+		/* The host punches no holes. */
+		t->err = 0;
+		return write_zeros(part);
 	}
 	case Z_ROOM: {
 		CRITICAL(&image->flush.lock);

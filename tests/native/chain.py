@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Chains, snapshots, marks and compressed clusters, case by case: which are served, which are refused, and why.
+"""Layers, data files, snapshots, marks and compressed clusters: what is served, refused, and why.
 
 chain.py --qio PATH
 """
@@ -187,8 +187,6 @@ def layers_refused(case):
     case.create("below", options="extended_l2=on")
     case.create("top", "below")
     case.refuses("top", "below: has extended L2")
-    case.create("below", options="data_file=data")
-    case.refuses("top", "below: has an external data file")
     case.create("below")
     for bit in [1, 2]:
         # Dirty or corrupt: no harm to a reader.
@@ -362,7 +360,109 @@ def snapshots(case):
             raise Failure(f"a write to a snapshot: {result.stdout}")
 
 
-CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking]
+def header(case, image):
+    with open(case.path(image), "rb") as file:
+        return file.read(4096)
+
+
+def data_file(case):
+    """Guest bytes in a file of their own, of the image and of what lies below it."""
+    case.raw("plain", 2 << 20)
+    for name in [case.path("data"), "data", "file:" + case.path("data")]:
+        case.create("top", options=f"data_file={name}", size="2M")
+        case.tool("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", "plain", "top")
+        case.serves("top", "-c", f"compare {case.path('plain')}")
+        case.serves("top", "--read-only", "-c", f"compare {case.path('plain')}")
+    case.serves("top", "--direct", "-c", "write 0 512 5", "-c", "write 100k 1k 6")
+    case.tool("qemu-io", "-r", "-c", "read -P 5 0 512", "-c", "read -P 6 100k 1k", "top")
+    # A name counts from the folder of the image, wherever we are.
+    os.mkdir(case.path("folder"))
+    os.rename(case.path("data"), case.path("folder/data"))
+    case.create("folder/rel", options="data_file=data", size="2M")
+    os.unlink(case.path("data"))
+    case.serves("folder/rel", "-c", "write 0 512 5", "-c", "read 0 512 5")
+    case.create("over", "folder/rel", size="2M")
+    case.serves("over", "-c", "read 0 512 5", "-c", "write 512 512 7", "-c", "read 512 512 7",
+                "-c", "read 0 512 5")
+    case.serves("folder/rel", "-c", "read 512 512 0")
+    case.create("over", "folder/rel", options=f"data_file={case.path('second')}", size="2M")
+    case.serves("over", "-c", "write 512 512 7", "-c", "read 0 512 5")
+    case.tool("qemu-io", "-r", "-c", "read -P 7 512 512", "second", "-f", "raw")
+
+
+def data_file_bits(case):
+    """What vouches for the raw data file stays, what nobody keeps up goes."""
+    case.create("top", options=f"data_file={case.path('data')},data_file_raw=on", size="2M")
+    case.poke("top", 88, struct.pack(">Q", 1 << 40 | 2))
+    case.serves("top", "--read-only", "-c", "read 0 512 0")
+    if header(case, "top")[88:96] != struct.pack(">Q", 1 << 40 | 2):
+        raise Failure("a reader has changed the header")
+    case.serves("top", "-c", "write 0 1M 1", "-c", "zero 64k 64k", "-c", "discard 128k 64k",
+                "-c", "zero 192k 64k nounmap", "-c", "zero 300k 1k", "-c", "read 300k 1k 0")
+    if header(case, "top")[88:96] != struct.pack(">Q", 2):
+        raise Failure("autoclear bits")
+    case.serves("top", "-c", f"compare {case.path('data')}")
+    with open(case.path("data"), "rb") as file:
+        if file.read().count(1) != (1 << 20) - 3 * CLUSTER - 1024:
+            raise Failure("the zeros are not in the raw data file")
+
+
+def data_file_damage(case):
+    """Clusters elsewhere than at their own address, and compressed ones, are errors."""
+    case.create("top", options=f"data_file={case.path('data')}", size="2M")
+    case.serves("top", "-c", "write 0 256k 3")
+    at, entry = case.entry("top", 0)
+    if entry != 1 << 63:
+        raise Failure(f"the entry of cluster 0 is {entry:#x}")
+    shutil.copyfile(case.path("top"), case.path("sound"))
+    for word in [1 << 63 | 5 * CLUSTER, COMPRESSED | 5 * CLUSTER, 1 << 63 | 5 * CLUSTER | 1]:
+        shutil.copyfile(case.path("sound"), case.path("top"))
+        case.poke("top", at + 8, struct.pack(">Q", word))
+        result = case.engine(case.path("top"), "-c", "read 64k 512", "-c", "write 64k 512 1",
+                             "-c", "read 0 64k 3", "-c", "read 128k 64k 3")
+        if result.stdout.count("Input/output error") != 3:  # the close too
+            raise Failure(f"entry {word:#x}: {result.stdout}")
+
+
+def data_file_refused(case):
+    """Names as with backing files; nothing twice; nothing that cannot be kept right."""
+    def make(name="data", *below):
+        case.create("top", *below, options=f"data_file={case.path('data')}", size="2M")
+        at = header(case, "top").index(b"DATA")
+        field = name.encode().ljust(len(case.path("data")) + 7 & ~7, b"\0")
+        if len(field) > (len(case.path("data")) + 7 & ~7):
+            raise Failure("the name is too long for this test")
+        case.poke("top", at + 4, struct.pack(">I", len(name)) + field)
+        return at
+
+    for name in ["nbd:x", "json:{}", "a:b", ":"]:
+        make(name)
+        case.refuses("top", "is not the name of a file")
+    for name, words in [("gone", "cannot open its data file"), (".", "is a directory"),
+                        ("top", "its data file"), ("a\0b", "zero byte")]:
+        make(name)
+        case.refuses("top", words)
+    at = make()
+    case.poke("top", at, struct.pack(">I", 0x11111111))
+    case.refuses("top", "does not record the name of its data file")
+    case.raw("base", 1 << 20)
+    make("base", "base", "raw")
+    case.refuses("top", "lies above it")
+    make("data", "base", "raw")
+    case.serves("top", "-c", "read 0 512")
+    case.poke("top", 88, struct.pack(">Q", 2))
+    case.refuses("top", "has a raw data file and a backing file")
+    make()
+    case.poke("top", 60, struct.pack(">I", 1))
+    case.refuses("top", "has internal snapshots and an external data file")
+    make()
+    os.mkdir(case.path("in"))
+    case.refuses("top", "is not below a folder", "--allow-path", case.path("in"))
+    case.serves("top", "--allow-path", case.folder, "-c", "flush")
+
+
+CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking,
+         data_file, data_file_bits, data_file_damage, data_file_refused]
 
 
 def main():

@@ -42,12 +42,13 @@ static int open_image(struct rig *rig, struct why *why)
 		.reserve_bytes = rig->options.reserve_bytes,
 		.files = {
 			.open_below = backing_open,
+			.open_data = backing_open_data,
 			.arg = &rig->backing,
 			.backing_format = rig->options.backing_format,
 		},
 	};
 
-	backing_init(&rig->backing, &rig->file, &rig->options.allow, false);
+	backing_init(&rig->backing, &rig->file, &rig->options.allow, false, rig->options.direct);
 
 	for (unsigned i = 0; i < rig->lanes; i++) {
 		int err = worker_prepare(&rig->worker[i], i);

@@ -14,7 +14,7 @@ import tempfile
 SKIP = 77
 
 # Options of qemu-img create, size, options of the program; then those of an image below, if any.
-# With one, both are full of compressed clusters of zeros, as far as they go.
+# With one, both are full of compressed clusters of zeros, as far as they go. @ is the folder.
 KINDS = [
     ("cluster_size=512", "1M", ["--l2-cache", "2k", "--reserve", "4k"]),
     ("cluster_size=512,refcount_bits=64", "4M", ["--lanes", "2"]),
@@ -26,19 +26,24 @@ KINDS = [
     ("cluster_size=64k", "16M", ["--direct"]),
     ("cluster_size=4k", "8M", ["--lanes", "4", "--l2-cache", "8k"], "cluster_size=64k"),
     ("cluster_size=64k,compression_type=zstd", "8M", ["--lanes", "4"], "cluster_size=4k"),
+    ("cluster_size=64k,data_file=@data", "16M", ["--lanes", "4"]),
+    ("cluster_size=4k,data_file=@data,data_file_raw=on", "8M", ["--lanes", "4", "--direct"]),
+    ("cluster_size=4k,data_file=@data", "8M", ["--lanes", "4", "--l2-cache", "8k"], "compat=1.1"),
 ]
 PIECES = [(0, 1 << 20), (3 << 20, 2 << 20)]
 
 
 def prepare(folder, image, create, size, below=None):
     """Commands that make an image, and the one below it."""
+    create = create.replace("@", f"{folder}/")
     if not below:
         return [["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, image, size]]
     base = os.path.join(folder, "base.qcow2")
     commands = [["qemu-img", "create", "-q", "-f", "qcow2", "-o", below, base, "5M"],
                 ["qemu-img", "create", "-q", "-f", "qcow2", "-o", create, "-b", base, "-F",
                  "qcow2", image, size]]
-    for name, pieces in [(base, PIECES), (image, PIECES[:1])]:
+    packed = [(base, PIECES)] + [(image, PIECES[:1])] * ("data_file" not in create)
+    for name, pieces in packed:
         for offset, length in pieces:
             commands.append(["qemu-io", "-f", "qcow2", "-c",
                              f"write -q -c -P 0 {offset} {length}", name])

@@ -10,6 +10,8 @@
 struct builder {
 	const struct shape *shape;
 	struct sparse *file;
+	struct sparse *data; /* guest bytes, when the shape has them apart */
+	const char *data_name;
 	struct sparse *content; /* what all layers so far say */
 	const char *below; /* the name of the layer below; NULL: none */
 	bool below_is_raw;

@@ -21,6 +21,7 @@ enum use {
 
 struct judge {
 	const struct sparse *file;
+	const struct sparse *data; /* NULL: the same */
 	struct qcow2_header header;
 	struct geometry geo;
 	uint64_t clusters; /* of the file, the last one may be cut off */

@@ -52,21 +52,22 @@ static int64_t end_read(struct sim_host *host, struct flight *flight)
 void flight_do(struct sim_host *host, struct flight *flight, uint64_t len)
 {
 	flight->op = flight_op(host, flight, len);
-	disk_do(&host->disk, flight->op);
+	disk_do(host_disk(host, flight->io->file), flight->op);
 }
 
 static int64_t end_write(struct sim_host *host, struct flight *flight)
 {
 	struct io *io = flight->io;
+	uint64_t limit = host_disk(host, io->file)->limit;
 	uint64_t len = io_len(io);
 
 	if (flight_hash(host, flight) != flight->hash)
 		sim_fail("the bytes of a write at %#llx were changed while it was in flight",
 			 (unsigned long long)io_off(io));
-	if (!flight->op && flight_end(flight) > host->disk.limit) {
-		if (io_off(io) >= host->disk.limit)
+	if (!flight->op && flight_end(flight) > limit) {
+		if (io_off(io) >= limit)
 			return mishap(host, ENOSPC);
-		len = round_down(host->disk.limit - io_off(io), SECTOR_SIZE);
+		len = round_down(limit - io_off(io), SECTOR_SIZE);
 		if (len == 0)
 			return mishap(host, ENOSPC);
 		flight_do(host, flight, len);
@@ -91,7 +92,8 @@ void flight_sync(struct sim_host *host, struct flight *flight)
 {
 	flight->synced = true;
 	flight->sync_failed = happens(host, host->faults.sync);
-	disk_sync_end(&host->disk, flight->begun, flight->sync_failed, host->rng);
+	disk_sync_end(host_disk(host, flight->io->file), flight->begun, flight->sync_failed,
+		      host->rng);
 	host->sync_failed |= flight->sync_failed;
 }
 
@@ -106,7 +108,7 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 {
 	if (flight->io->op == IO_PUNCH && host->faults.no_punch)
 		return -EOPNOTSUPP;
-	if (!flight->op && flight_end(flight) > host->disk.limit)
+	if (!flight->op && flight_end(flight) > host_disk(host, flight->io->file)->limit)
 		return mishap(host, flight->io->op == IO_TRUNCATE ? EFBIG : ENOSPC);
 	if (flight->io->op == IO_TRUNCATE && happens(host, host->faults.no_space))
 		return mishap(host, ENOSPC);

@@ -90,6 +90,21 @@ static const struct shape shapes[] = {
 		       .version = 2,
 		       .size_bytes = 3072,
 		       .packed_percent = 50 } } },
+	{ .cluster_bits = 10,
+	  .version = 3,
+	  .refcount_order = 4,
+	  .prefill = PREFILL_RANDOM,
+	  .data_percent = 40,
+	  .data_apart = true,
+	  .layers = 1,
+	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
+	{ .cluster_bits = 10,
+	  .version = 3,
+	  .refcount_order = 4,
+	  .prefill = PREFILL_ALL,
+	  .data_percent = 50,
+	  .data_apart = true,
+	  .data_raw = true },
 };
 
 struct history {
@@ -132,22 +147,29 @@ static uint64_t some_subset(uint32_t ops, uint64_t i)
 
 static void look_at_all(void)
 {
-	struct disk *disk = &stage.host.disk;
-	uint32_t before = disk->ops, ops;
+	struct disk *disk = &stage.host.disk, *data = &stage.host.data;
+	uint32_t before = disk->ops, data_before = data->ops, ops;
 	uint64_t subsets;
 
 	host_append_flying(&stage.host);
-	ops = disk->ops;
+	/* The image's operations are the lower bits. */
+	ops = disk->ops + data->ops;
 	subsets = ops <= max_subsets_log ? UINT64_C(1) << ops : 2 * (uint64_t)ops;
 	for (uint64_t i = 0; i < subsets; i++) {
-		disk_peek_subset(disk, ops <= max_subsets_log ? i : some_subset(ops, i));
-		stage_look(&stage, &disk->durable, LOOK_ONLY, "if the power failed now");
-		disk_peek_end(disk, ops);
+		uint64_t subset = ops <= max_subsets_log ? i : some_subset(ops, i);
+
+		disk_peek_subset(disk, subset);
+		disk_peek_subset(data, disk->ops < 64 ? subset >> disk->ops : 0);
+		stage_look(&stage, BYTES_DURABLE, LOOK_ONLY, "if the power failed now");
+		disk_peek_end(data, data->ops);
+		disk_peek_end(disk, disk->ops);
 		looks++;
 	}
 	/* What was appended goes. */
 	disk_peek_subset(disk, 0);
 	disk_peek_end(disk, before);
+	disk_peek_subset(data, 0);
+	disk_peek_end(data, data_before);
 }
 
 /* --- playing ------------------------------------------------------------------------------------- */
@@ -200,7 +222,7 @@ static void play(uint64_t seed)
 {
 	stage.rng.state = seed;
 	stage_make(&stage);
-	stage_look(&stage, &stage.host.disk.visible, LOOK_DURABLE, "as made");
+	stage_look(&stage, BYTES_VISIBLE, LOOK_DURABLE, "as made");
 	stage_open(&stage, false);
 	for (unsigned i = 0; i < history.length; i++) {
 		while (history.waits[i] && move())

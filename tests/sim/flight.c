@@ -148,12 +148,12 @@ static void check_pair(const struct sim_host *host, const struct flight *a, cons
 	    ranges_meet((uintptr_t)flight_memory(host, a), io_len(a->io),
 			(uintptr_t)flight_memory(host, b), io_len(b->io)))
 		sim_fail("a %s and a %s in flight share memory", flight_name(a), flight_name(b));
-	if (a->io->op == IO_WRITE && b->io->op == IO_WRITE &&
+	if (a->io->op == IO_WRITE && b->io->op == IO_WRITE && a->io->file == b->io->file &&
 	    ranges_meet(io_off(a->io), io_len(a->io), io_off(b->io), io_len(b->io)))
 		check_write_overlap(host, a, b);
 }
 
-static void check_alone(const struct sim_host *host, const struct flight *flight)
+static void check_alone(struct sim_host *host, const struct flight *flight)
 {
 	const struct io *io = flight->io;
 
@@ -165,11 +165,11 @@ static void check_alone(const struct sim_host *host, const struct flight *flight
 		sim_fail("a copy to memory");
 	if (has_file(flight))
 		host_bytes(host, io->file);
-	if (has_file(flight) && io->op != IO_READ && io->file != host->file_index)
+	if (has_file(flight) && io->op != IO_READ && !host_disk(host, io->file))
 		sim_fail("a %s of a file that lies below", flight_name(flight));
 	if (has_memory(flight) && io_len(io) == 0)
 		sim_fail("a transfer of nothing");
-	if ((io->op == IO_READ || io->op == IO_WRITE) && io->file == host->file_index &&
+	if ((io->op == IO_READ || io->op == IO_WRITE) && host_disk(host, io->file) &&
 	    (io_off(io) % host->align || io_len(io) % host->align))
 		sim_fail("a %s of %#llx bytes at %#llx is not aligned", flight_name(flight),
 			 (unsigned long long)io_len(io), (unsigned long long)io_off(io));
@@ -179,9 +179,11 @@ static void check_alone(const struct sim_host *host, const struct flight *flight
 		sim_fail("a %s of a file that is open for reading only", flight_name(flight));
 	if (host->file.fixed_size && io->op == IO_TRUNCATE)
 		sim_fail("the size of a device is not to be changed");
+	if (io->op == IO_TRUNCATE && io->file != host->file_index)
+		sim_fail("the size of a data file is not to be changed");
 }
 
-void flight_check(const struct sim_host *host, struct flight *flight)
+void flight_check(struct sim_host *host, struct flight *flight)
 {
 	check_alone(host, flight);
 	flight->guest = flight_is_guest(host, flight);

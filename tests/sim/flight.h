@@ -37,6 +37,6 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight);
 uint64_t flight_hash(const struct sim_host *host, const struct flight *flight);
 
 /* May it be queued next to what flies already? */
-void flight_check(const struct sim_host *host, struct flight *flight);
+void flight_check(struct sim_host *host, struct flight *flight);
 
 #endif

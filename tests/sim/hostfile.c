@@ -66,16 +66,19 @@ bool hostfile_store(const struct sparse *file, const char *path)
 }
 
 /* What lies below is no concern of a check, and not there. */
-static int run_check(const char *path)
+static int run_check(const char *path, const char *data)
 {
-	char options[5000];
+	char options[10000], apart[5000] = "";
 	int status;
 	pid_t pid;
 
+	if (data)
+		snprintf(apart, sizeof(apart),
+			 ",\"data-file\":{\"driver\":\"file\",\"filename\":\"%s\"}", data);
 	snprintf(options, sizeof(options),
 		 "json:{\"driver\":\"qcow2\",\"backing\":null,"
-		 "\"file\":{\"driver\":\"file\",\"filename\":\"%s\"}}",
-		 path);
+		 "\"file\":{\"driver\":\"file\",\"filename\":\"%s\"}%s}",
+		 path, apart);
 	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY);
@@ -90,10 +93,10 @@ static int run_check(const char *path)
 	return WEXITSTATUS(status) == 127 ? -1 : WEXITSTATUS(status);
 }
 
-int hostfile_qemu_check(const struct sparse *file)
+int hostfile_qemu_check(const struct sparse *file, const struct sparse *data)
 {
 	const char *dir = getenv("TMPDIR");
-	char path[4096];
+	char path[4096], apart[4100];
 	int fd, verdict = 1;
 
 	snprintf(path, sizeof(path), "%s/sim-XXXXXX", dir ? dir : "/tmp");
@@ -102,9 +105,12 @@ int hostfile_qemu_check(const struct sparse *file)
 		perror(path);
 		return 1;
 	}
-	if (store(file, fd))
-		verdict = run_check(path);
+	snprintf(apart, sizeof(apart), "%s.d", path);
+	if (store(file, fd) && (!data || hostfile_store(data, apart)))
+		verdict = run_check(path, data ? apart : NULL);
 	close(fd);
 	unlink(path);
+	if (data)
+		unlink(apart);
 	return verdict;
 }

@@ -10,9 +10,9 @@ bool hostfile_load(struct sparse *file, const char *path);
 bool hostfile_store(const struct sparse *file, const char *path);
 
 /*
- * What qemu-img check says about a file: 0 sound, 2 corrupt, 3 leaks only; -1 when there is no
+ * What qemu-img check says about a file and, if not NULL, its external data file: 0 sound, 2 corrupt, 3 leaks only; -1 when there is no
  * qemu-img.
  */
-int hostfile_qemu_check(const struct sparse *file);
+int hostfile_qemu_check(const struct sparse *file, const struct sparse *data);
 
 #endif

@@ -118,6 +118,9 @@ static void visit(struct judge *j, const struct walk *walk, uint64_t guest,
 static void visit_none(struct judge *j, const struct walk *walk, enum saying saying, uint64_t guest,
 		       uint64_t len)
 {
+	if (j->header.autoclear & QCOW2_DATA_FILE_RAW && guest < j->geo.size_bytes && len)
+		judge_corrupt(j, "the data file is raw, and guest %#" PRIx64 " is not in it",
+			      guest);
 	if (!j->visitor || guest >= j->geo.size_bytes || len == 0)
 		return;
 	len = min_u64(len, j->geo.size_bytes - guest);
@@ -143,6 +146,17 @@ static void judge_data(struct judge *j, const struct walk *walk, uint64_t entry,
 	}
 	if (walk->check_flags)
 		check_copied(j, "data", entry, l2->host.byte);
+}
+
+/* A cluster of the data file, of which nobody counts references. */
+static void judge_data_apart(struct judge *j, const struct walk *walk, uint64_t entry,
+			     uint64_t guest)
+{
+	if ((entry & ENTRY_HOST_MASK) != guest || !(entry & ENTRY_COPIED))
+		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64 ", data apart",
+			      guest, entry);
+	if (!walk->snapshot)
+		j->verdict.mapped++;
 }
 
 /* A compressed cluster: each host cluster that its sectors touch has one reference more. */
@@ -183,11 +197,15 @@ static enum saying judge_entry(struct judge *j, const struct walk *walk, uint64_
 		return judge_packed(j, walk, entry, guest);
 	if (l2.kind == L2_INVALID || entry & reserved)
 		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64, guest, entry);
-	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED)
-		judge_data(j, walk, entry, &l2, guest);
+	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED) {
+		if (j->data)
+			judge_data_apart(j, walk, entry, guest);
+		else
+			judge_data(j, walk, entry, &l2, guest);
+	}
 	if (l2.kind != L2_DATA)
 		return SAYS_ZEROS;
-	visit(j, walk, guest, j->file, l2.host.byte, j->geo.cluster_bytes);
+	visit(j, walk, guest, j->data ? j->data : j->file, l2.host.byte, j->geo.cluster_bytes);
 	return SAYS_DATA;
 }
 
@@ -274,7 +292,7 @@ static void judge_snapshots(struct judge *j)
 static bool judge_header(struct judge *j)
 {
 	uint64_t len = min_u64(j->file->size, 1u << 16);
-	uint64_t not_understood = QCOW2_DATA_FILE | QCOW2_EXTENDED_L2;
+	uint64_t not_understood = QCOW2_EXTENDED_L2 | (j->data ? 0u : QCOW2_DATA_FILE);
 	static uint8_t bytes[1u << 16];
 	struct why why = { "" };
 
@@ -284,7 +302,8 @@ static bool judge_header(struct judge *j)
 		judge_corrupt(j, "%.200s", why.text);
 		return false;
 	}
-	if (j->header.incompatible & not_understood || j->header.crypt_method ||
+	if (j->header.incompatible & not_understood ||
+	    (j->data && !(j->header.incompatible & QCOW2_DATA_FILE)) || j->header.crypt_method ||
 	    j->header.bitmaps.len) {
 		judge_corrupt(j, "the judge does not understand the features of this image");
 		return false;
@@ -294,13 +313,15 @@ static bool judge_header(struct judge *j)
 	return true;
 }
 
-struct verdict judge(const struct sparse *file, const struct judge_visitor *visitor)
+struct verdict judge(const struct sparse *file, const struct sparse *data,
+		     const struct judge_visitor *visitor)
 {
 	struct judge *j = &state;
 
 	if (!j->scratch.page)
 		sparse_init(&j->scratch);
 	j->file = file;
+	j->data = data;
 	j->visitor = visitor;
 	j->verdict = (struct verdict){ 0 };
 	if (!judge_header(j))

@@ -11,7 +11,7 @@
 /* What the judge comes by on its way; guest addresses in bytes. */
 struct judge_visitor {
 	void *arg;
-	/* @len bytes at @guest are at @host of @file: the image, or @below, or what was compressed. */
+	/* @len bytes at @guest are at @host of @file: image, data file, @below, or what was compressed. */
 	void (*data)(void *arg, bool snapshot, uint64_t guest, const struct sparse *file,
 		     uint64_t host, uint64_t len);
 	/* They read as zeros. */
@@ -30,7 +30,11 @@ struct verdict {
 	char leak[128]; /* the first leak */
 };
 
-/* @visitor may be NULL; it is not called for what is not sound. */
-struct verdict judge(const struct sparse *file, const struct judge_visitor *visitor);
+/*
+ * @data is the external data file, NULL if there is none.  @visitor may be NULL; it is not called for
+ * what is not sound.
+ */
+struct verdict judge(const struct sparse *file, const struct sparse *data,
+		     const struct judge_visitor *visitor);
 
 #endif

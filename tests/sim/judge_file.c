@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 	sparse_init(&file);
 	if (!hostfile_load(&file, argv[1]))
 		return 1;
-	verdict = judge(&file, NULL);
+	verdict = judge(&file, NULL, NULL);
 	printf("%" PRIu64 " corruptions %s\n%" PRIu64 " leaks %s\n", verdict.corruptions,
 	       verdict.why, verdict.leaks, verdict.leak);
 	return verdict.corruptions ? 2 : verdict.leaks ? 3 : 0;

@@ -108,7 +108,7 @@ static uint64_t leak_bound(const struct image_stats *stats)
 /* The image as the next life will find it. */
 static struct verdict next_life(enum look look, const char *when)
 {
-	struct verdict verdict = stage_look(&stage, &stage.host.disk.visible, look, when);
+	struct verdict verdict = stage_look(&stage, BYTES_VISIBLE, look, when);
 
 	life.leaks = verdict.leaks;
 	life.mapped = verdict.mapped;
@@ -121,6 +121,7 @@ static void power_cut(void)
 	trace("the power fails");
 	host_append_flying(&stage.host);
 	disk_power_cut(&stage.host.disk, cut_draw(&stage.host.disk, &stage.rng), &stage.rng);
+	disk_power_cut(&stage.host.data, cut_draw(&stage.host.data, &stage.rng), &stage.rng);
 	life.tally->cuts++;
 	stage_free(&stage);
 	next_life(LOOK_DURABLE, "after a power cut");

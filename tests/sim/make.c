@@ -9,6 +9,7 @@
 
 #define HEADER_EXTENSION_UNKNOWN 0x12345678u
 #define HEADER_EXTENSION_BACKING_FORMAT 0xe2792acau
+#define HEADER_EXTENSION_DATA_FILE 0x44415441u
 #define SNAPSHOT_EXTRA_BYTES 24u
 
 void build_put_be64(struct builder *b, uint64_t off, uint64_t value)
@@ -197,6 +198,20 @@ static void write_below(struct builder *b, uint32_t at)
 	sparse_write(b->file, at, b->below, strlen(b->below));
 }
 
+/* Which file has the guest's bytes; the bytes that this takes. */
+static uint32_t write_data_name(struct builder *b, uint32_t at)
+{
+	uint32_t len = (uint32_t)strlen(b->data_name);
+
+	build_put_be64(b, QCOW2_AT_INCOMPATIBLE, QCOW2_DATA_FILE);
+	if (b->shape->data_raw)
+		build_put_be64(b, QCOW2_AT_AUTOCLEAR, QCOW2_DATA_FILE_RAW);
+	put_be32(b, at, HEADER_EXTENSION_DATA_FILE);
+	put_be32(b, at + 4, len);
+	sparse_write(b->file, at + 8, b->data_name, len);
+	return 8 + (uint32_t)round_up(len, 8);
+}
+
 static void write_header(struct builder *b)
 {
 	const struct shape *shape = b->shape;
@@ -230,6 +245,8 @@ static void write_header(struct builder *b)
 		build_put_be64(b, header_bytes + 8, UINT64_C(0x6b65657020746869));
 		header_bytes += 16;
 	}
+	if (shape->data_apart)
+		header_bytes += write_data_name(b, header_bytes);
 	if (b->below)
 		write_below(b, header_bytes);
 }
@@ -341,6 +358,8 @@ static void make_layer(const struct shape *top, struct below *below, unsigned nt
 	struct builder b = {
 		.shape = &shape,
 		.file = &below->file[nth],
+		.data = &below->data[nth],
+		.data_name = below_data_name(nth),
 		.content = &below->content,
 		.rng = rng,
 		.active = version,
@@ -351,6 +370,7 @@ static void make_layer(const struct shape *top, struct below *below, unsigned nt
 		b.below_is_raw = top->layer[nth + 1].raw;
 	}
 	sparse_reset(b.file);
+	sparse_reset(b.data);
 	/* Nobody sees more of what lies below than this layer is long. */
 	sparse_resize(b.content, round_up(shape.size_bytes, SECTOR_SIZE));
 	if (top->layer[nth].raw)
@@ -387,12 +407,21 @@ static void tell_model(struct model *model, const struct sparse *content)
 	}
 }
 
-void make_image(const struct shape *shape, struct disk *disk, struct below *below,
-		struct model *model, struct rng *rng)
+static void make_durable(struct disk *disk)
+{
+	for (uint64_t i = 0; i < disk->visible.nused; i++)
+		sparse_copy_page(&disk->durable, &disk->visible, disk->visible.used[i]);
+	disk->durable.size = disk->visible.size;
+}
+
+void make_image(const struct shape *shape, struct disk *disk, struct disk *data,
+		struct below *below, struct model *model, struct rng *rng)
 {
 	struct builder b = {
 		.shape = shape,
 		.file = &disk->visible,
+		.data = &data->visible,
+		.data_name = below_data_name(MAX_LAYERS),
 		.content = &below->content,
 		.model = model,
 		.rng = rng,
@@ -410,8 +439,11 @@ void make_image(const struct shape *shape, struct disk *disk, struct below *belo
 	}
 	make_file(&b);
 	make_end(&b, disk);
-	for (uint64_t i = 0; i < disk->visible.nused; i++)
-		sparse_copy_page(&disk->durable, &disk->visible, disk->visible.used[i]);
-	disk->durable.size = disk->visible.size;
+	if (shape->data_raw)
+		sparse_resize(&data->visible, shape->size_bytes);
+	if (shape->data_apart && shape->full_host && !shape->device)
+		data->limit = max_u64(data->visible.size, shape->size_bytes / 2);
+	make_durable(disk);
+	make_durable(data);
 	builder_free(&b);
 }

@@ -8,8 +8,8 @@
 #include "model.h"
 #include "shape.h"
 
-/* Fill @disk, durably, and what lies @below, and tell @model what the guest's disk holds. */
-void make_image(const struct shape *shape, struct disk *disk, struct below *below,
-		struct model *model, struct rng *rng);
+/* Fill @disk and its external @data file, durably, and what lies @below, and tell @model what the guest's disk holds. */
+void make_image(const struct shape *shape, struct disk *disk, struct disk *data,
+		struct below *below, struct model *model, struct rng *rng);
 
 #endif

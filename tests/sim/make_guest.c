@@ -52,6 +52,32 @@ static void tell(struct builder *b, uint64_t guest_cluster, const struct reads *
 	}
 }
 
+/* Data of one guest cluster at its place in the data file. */
+static void put_data_apart(struct builder *b, uint64_t guest_cluster, version_t version)
+{
+	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
+	uint64_t first = guest_cluster * per_cluster;
+	uint64_t end = min_u64(first + per_cluster, b->sectors);
+	uint8_t bytes[SECTOR_SIZE];
+
+	for (uint64_t sector = first; sector < end; sector++) {
+		pattern_fill(bytes, sector, version);
+		sparse_write(b->data, sector * SECTOR_SIZE, bytes, SECTOR_SIZE);
+	}
+}
+
+/* What was there once, and is not the guest's any more. */
+static void put_noise_apart(struct builder *b, uint64_t guest_cluster)
+{
+	uint64_t words[SECTOR_SIZE / 8];
+
+	for (uint64_t at = 0; at < b->cluster_bytes; at += SECTOR_SIZE) {
+		for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+			words[i] = rng_next(b->rng);
+		sparse_write(b->data, build_host_byte(b, guest_cluster) + at, words, SECTOR_SIZE);
+	}
+}
+
 /* Data of one guest cluster; what lies beyond the end of the disk is noise. */
 static uint64_t take_data(struct builder *b, uint64_t guest_cluster, version_t version,
 			  uint64_t refcount)
@@ -105,6 +131,32 @@ static uint64_t take_packed(struct builder *b, uint64_t guest_cluster, uint64_t 
 	return entry;
 }
 
+/* The same for an image with a data file: the entry, with COPIED. */
+static uint64_t draw_entry_apart(struct builder *b, uint64_t guest_cluster, unsigned kind,
+				 version_t data, struct reads *reads)
+{
+	uint64_t entry = build_host_byte(b, guest_cluster) | ENTRY_COPIED;
+
+	*reads = (struct reads){ 0 };
+	if (b->shape->data_raw && kind > 1)
+		kind = 1;
+	if (kind == 0) {
+		*reads = (struct reads){ .version = data, .sectors = UINT64_MAX };
+		put_data_apart(b, guest_cluster, data);
+		return entry;
+	}
+	if (kind == 1)
+		return entry;
+	if (rng_one_in(b->rng, 2) && is_hot(b, guest_cluster))
+		put_noise_apart(b, guest_cluster);
+	if (kind == 2)
+		return ENTRY_ZERO;
+	if (kind == 3)
+		return entry | ENTRY_ZERO;
+	reads->below = true;
+	return 0;
+}
+
 /* An entry for one guest cluster, without COPIED; and what it reads as. */
 static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
 			   version_t data, struct reads *reads)
@@ -116,6 +168,8 @@ static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t r
 	if (!is_hot(b, guest_cluster) && kind != 2 && b->shape->clusters > MANY_CLUSTERS)
 		kind = 1;
 
+	if (b->shape->data_apart)
+		return draw_entry_apart(b, guest_cluster, kind, data, reads);
 	*reads = (struct reads){ 0 };
 	if (kind == 0) {
 		*reads = (struct reads){ .version = data, .sectors = UINT64_MAX };

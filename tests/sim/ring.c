@@ -26,7 +26,7 @@ static void do_early(struct sim_host *host, struct flight *flight)
 	if (flight->io->op == IO_SYNC)
 		flight_sync(host, flight);
 	if (flight_changes_file(flight) && !host->faults.no_punch &&
-	    flight_end(flight) <= host->disk.limit)
+	    flight_end(flight) <= host_disk(host, flight->io->file)->limit)
 		flight_do(host, flight, io_len(flight->io));
 }
 
@@ -45,7 +45,7 @@ static void ring_queue(struct ring *ring, struct io *io)
 	if (io->op == IO_WRITE)
 		flight.hash = flight_hash(host, &flight);
 	if (io->op == IO_SYNC)
-		flight.begun = disk_sync_begin(&host->disk);
+		flight.begun = disk_sync_begin(host_disk(host, io->file));
 	if (io->op == IO_TIMER)
 		host->timers++;
 	do_early(host, &flight);
@@ -99,7 +99,7 @@ void host_complete(struct sim_host *host, unsigned i)
 	host->flight[i] = host->flight[--host->flights];
 	res = flight_end_now(host, &flight);
 	if (flight.op)
-		disk_completed(&host->disk, flight.op);
+		disk_completed(host_disk(host, flight.io->file), flight.op);
 	trace("    lane %u: %s %#llx+%#llx ends: %lld", flight.lane, flight_name(&flight),
 	      (unsigned long long)io_off(flight.io), (unsigned long long)io_len(flight.io),
 	      (long long)res);
@@ -168,12 +168,13 @@ void host_kill(struct sim_host *host)
 {
 	for (unsigned i = 0; i < host->flights; i++) {
 		struct flight *flight = &host->flight[i];
+		struct disk *disk = host_disk(host, flight->io->file);
 
 		if (!flight->op && flight_changes_file(flight) && rng_one_in(host->rng, 2) &&
-		    flight_end(flight) <= host->disk.limit)
+		    flight_end(flight) <= disk->limit)
 			flight_do(host, flight, io_len(flight->io));
 		if (flight->op)
-			disk_completed(&host->disk, flight->op);
+			disk_completed(disk, flight->op);
 	}
 	host->flights = 0;
 }
@@ -182,22 +183,51 @@ void host_append_flying(struct sim_host *host)
 {
 	for (unsigned i = 0; i < host->flights; i++) {
 		struct flight *flight = &host->flight[i];
+		struct disk *disk = host_disk(host, flight->io->file);
 
-		if (!flight->op && flight_changes_file(flight) &&
-		    flight_end(flight) <= host->disk.limit)
-			disk_append(&host->disk, flight_op(host, flight, io_len(flight->io)));
+		if (!flight->op && flight_changes_file(flight) && flight_end(flight) <= disk->limit)
+			disk_append(disk, flight_op(host, flight, io_len(flight->io)));
 	}
 }
 
-/* --- the file before lanes run ------------------------------------------------------------------ */
+/* --- the files before lanes run ------------------------------------------------------------------ */
+
+static struct sim_host *hosting; /* has no way to the host from a file but this */
+
+/* Files are numbered: the image, the layers, their data files, the image's data file. */
+static uint16_t data_index(const struct sim_host *host, unsigned layer)
+{
+	return (uint16_t)(host->file_index + 1u + MAX_LAYERS + layer);
+}
+
+struct disk *host_disk(struct sim_host *host, uint16_t file)
+{
+	if (file == host->file_index)
+		return &host->disk;
+	return host->data_apart && file == data_index(host, MAX_LAYERS) ? &host->data : NULL;
+}
+
+const struct sparse *host_bytes(struct sim_host *host, uint16_t file)
+{
+	const struct disk *disk = host_disk(host, file);
+	unsigned nth = (unsigned)(file - host->file_index - 1);
+
+	if (disk)
+		return &disk->visible;
+	if (nth < host->below.layers)
+		return &host->below.file[nth];
+	nth -= MAX_LAYERS;
+	if (nth >= host->below.layers)
+		sim_fail("an io names file %u, the image is file %u", file, host->file_index);
+	return &host->below.data[nth];
+}
 
 static int64_t file_read(struct host_file *file, void *buf, size_t len, uint64_t off)
 {
-	struct sim_host *host = container_of(file, struct sim_host, file);
-	const struct sparse *bytes = &host->disk.visible;
+	const struct sparse *bytes = host_bytes(hosting, file->index);
 	uint64_t there = off < bytes->size ? min_u64(len, bytes->size - off) : 0;
 
-	if (off % host->align || len % host->align)
+	if (off % file->align || len % file->align)
 		sim_fail("a blocking read of %#zx bytes at %#llx is not aligned", len,
 			 (unsigned long long)off);
 	sparse_read(bytes, off, buf, there);
@@ -206,27 +236,28 @@ static int64_t file_read(struct host_file *file, void *buf, size_t len, uint64_t
 
 static int file_write(struct host_file *file, const void *buf, size_t len, uint64_t off)
 {
-	struct sim_host *host = container_of(file, struct sim_host, file);
 	struct hostop *op = hostop_make(HOSTOP_WRITE, off, len, buf);
+	struct disk *disk = host_disk(hosting, file->index);
 
-	if (off % host->align || len % host->align)
+	if (off % file->align || len % file->align)
 		sim_fail("a blocking write of %#zx bytes at %#llx is not aligned", len,
 			 (unsigned long long)off);
-	disk_do(&host->disk, op);
-	disk_completed(&host->disk, op);
+	disk_do(disk, op);
+	disk_completed(disk, op);
 	return 0;
 }
 
 static int file_sync(struct host_file *file)
 {
-	struct sim_host *host = container_of(file, struct sim_host, file);
+	struct disk *disk = host_disk(hosting, file->index);
 
-	disk_sync_end(&host->disk, disk_sync_begin(&host->disk), false, host->rng);
+	disk_sync_end(disk, disk_sync_begin(disk), false, hosting->rng);
 	return 0;
 }
 
 struct host_file *host_file(struct sim_host *host)
 {
+	hosting = host;
 	host->file = (struct host_file){
 		.name = "simulated",
 		.index = host->file_index,
@@ -241,28 +272,6 @@ struct host_file *host_file(struct sim_host *host)
 	return &host->file;
 }
 
-/* --- the files below ------------------------------------------------------------------------------ */
-
-const struct sparse *host_bytes(const struct sim_host *host, uint16_t file)
-{
-	if (file == host->file_index)
-		return &host->disk.visible;
-	if (file < host->file_index || file > host->file_index + host->below.layers)
-		sim_fail("an io names file %u, the image is file %u", file, host->file_index);
-	return &host->below.file[file - host->file_index - 1];
-}
-
-static struct sim_host *reading; /* has no way to the host from a file but this */
-
-static int64_t below_read(struct host_file *file, void *buf, size_t len, uint64_t off)
-{
-	const struct sparse *bytes = host_bytes(reading, file->index);
-	uint64_t there = off < bytes->size ? min_u64(len, bytes->size - off) : 0;
-
-	sparse_read(bytes, off, buf, there);
-	return (int64_t)there;
-}
-
 int host_open_below(void *arg, const struct host_file *above, const char *name,
 		    struct host_file **file, struct why *why)
 {
@@ -271,7 +280,6 @@ int host_open_below(void *arg, const struct host_file *above, const char *name,
 
 	if (layer == MAX_LAYERS || above->index != host->file_index + layer)
 		return why_set(why, -ENOENT, "%s is not below %s", name, above->name);
-	reading = host;
 	*file = &host->below_file[layer];
 	**file = (struct host_file){
 		.name = name,
@@ -279,7 +287,30 @@ int host_open_below(void *arg, const struct host_file *above, const char *name,
 		.read_only = true,
 		.align = 1,
 		.size = host->below.file[layer].size,
-		.read = below_read,
+		.read = file_read,
 	};
+	return 0;
+}
+
+int host_open_data(void *arg, const struct host_file *image, const char *name,
+		   struct host_file **file, struct why *why)
+{
+	struct sim_host *host = arg;
+	bool of_image = image->index == host->file_index;
+	unsigned nth = of_image ? MAX_LAYERS : (unsigned)(image->index - host->file_index - 1);
+
+	if (strcmp(name, below_data_name(nth)) != 0)
+		return why_set(why, -ENOENT, "%s is not the data of %s", name, image->name);
+	*file = &host->data_file[nth];
+	**file = (struct host_file){
+		.name = name,
+		.index = data_index(host, nth),
+		.read_only = !of_image || host->read_only,
+		.align = of_image ? host->align : 1,
+		.read = file_read,
+		.write = file_write,
+		.sync = file_sync,
+	};
+	(*file)->size = host_bytes(host, (*file)->index)->size;
 	return 0;
 }

@@ -50,6 +50,7 @@ struct sim_ring {
 struct sim_host {
 	struct rng *rng;
 	struct disk disk;
+	struct disk data; /* the image's external data file */
 	struct faults faults;
 	uint32_t early_percent; /* of the ios are done long before they complete */
 	uint32_t held; /* bits of enum io_op: these complete late, and so do timers */
@@ -70,6 +71,8 @@ struct sim_host {
 	struct host_file file;
 	struct below below;
 	struct host_file below_file[MAX_LAYERS]; /* index: the image's + 1 and so on */
+	struct host_file data_file[MAX_LAYERS + 1]; /* of each layer, then the image's; behind them */
+	bool data_apart; /* the image has one */
 	bool sync_failed; /* what is visible is not what is on the medium, and nothing tells */
 	bool mishap; /* something but EAGAIN, EINTR or a short transfer has gone wrong */
 };
@@ -105,7 +108,14 @@ struct host_file *host_file(struct sim_host *host);
 int host_open_below(void *arg, const struct host_file *above, const char *name,
 		    struct host_file **file, struct why *why);
 
+/* For image_files.open_data. */
+int host_open_data(void *arg, const struct host_file *image, const char *name,
+		   struct host_file **file, struct why *why);
+
+/* The file that is written to, image or data; NULL: neither. */
+struct disk *host_disk(struct sim_host *host, uint16_t file);
+
 /* The bytes of a file that an io names. */
-const struct sparse *host_bytes(const struct sim_host *host, uint16_t file);
+const struct sparse *host_bytes(struct sim_host *host, uint16_t file);
 
 #endif

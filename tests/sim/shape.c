@@ -118,6 +118,9 @@ static struct layer draw_layer(const struct shape *shape, struct rng *rng, bool 
 
 	layer.cluster_bits = rng_one_in(rng, 2) ? shape->cluster_bits : rng_range(rng, least, 16);
 	layer.zstd = layer.version == 3 && layer.packed_percent && rng_one_in(rng, 3);
+	layer.data_apart = !layer.raw && layer.version == 3 && rng_one_in(rng, 5);
+	if (layer.data_apart)
+		layer.packed_percent = layer.zstd = 0;
 	if (layer.raw && rng_one_in(rng, 2))
 		layer.size_bytes -= rng_below(rng, SECTOR_SIZE);
 	return layer;
@@ -146,6 +149,7 @@ struct shape shape_of_layer(const struct shape *top, unsigned nth)
 		.data_percent = 60,
 		.packed_percent = layer->packed_percent,
 		.zstd = layer->zstd,
+		.data_apart = layer->data_apart,
 		.gap_percent = top->gap_percent / 2,
 	};
 
@@ -172,8 +176,21 @@ bool shape_is_packed(const struct shape *shape)
 	return packed;
 }
 
+static void limit_data_file(struct shape *shape)
+{
+	if (!shape->data_apart)
+		return;
+	shape->snapshot = shape->zstd = false;
+	shape->packed_percent = 0;
+	if (!shape->data_raw)
+		return;
+	shape->prefill = PREFILL_ALL;
+	shape->layers = 0;
+}
+
 void shape_limit(struct shape *shape)
 {
+	limit_data_file(shape);
 	if (shape->prefill == PREFILL_ALL && shape->clusters > 2000)
 		shape->gap_percent = 0;
 }
@@ -200,6 +217,8 @@ struct shape shape_draw(struct rng *rng)
 	shape.full_host = shape.device || rng_one_in(rng, 20);
 	shape.slack_clusters = rng_range(rng, 0, shape.cluster_bits > 12 ? 12 : 100);
 	draw_layers(&shape, rng);
+	shape.data_apart = shape.version == 3 && rng_one_in(rng, 4);
+	shape.data_raw = shape.data_apart && rng_one_in(rng, 3);
 	shape_limit(&shape);
 	return shape;
 }
@@ -217,10 +236,11 @@ static size_t describe_layers(const struct shape *shape, char *text, size_t len)
 		else
 			used += (size_t)snprintf(text + used, len - used,
 						 " / v%u cluster_bits %u size %" PRIu64
-						 " packed %u%%%s",
+						 " packed %u%%%s%s",
 						 layer->version, layer->cluster_bits,
 						 layer->size_bytes, layer->packed_percent,
-						 layer->zstd ? " zstd" : "");
+						 layer->zstd ? " zstd" : "",
+						 layer->data_apart ? " data file" : "");
 	}
 	return used;
 }
@@ -230,13 +250,16 @@ void shape_describe(const struct shape *shape, char *text, size_t len)
 	static const char *const prefills[] = { "empty", "random", "all" };
 	int n = snprintf(text, len,
 			 "image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
-			 " clusters) prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s hot",
+			 " clusters) prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s hot",
 			 shape->version, shape->cluster_bits, shape->refcount_order,
 			 shape->size_bytes, shape->clusters, prefills[shape->prefill],
 			 shape->data_percent, shape->packed_percent, shape->zstd ? " zstd" : "",
 			 shape->gap_percent, shape->snapshot ? " snapshot" : "",
 			 shape->stuffed ? " stuffed" : "", shape->device ? " device" : "",
-			 shape->full_host ? " full_host" : "", shape->extras ? " extras" : "");
+			 shape->full_host ? " full_host" : "", shape->extras ? " extras" : "",
+			 shape->data_raw   ? " raw data file" :
+			 shape->data_apart ? " data file" :
+					     "");
 
 	for (unsigned i = 0; i < shape->hots && n >= 0 && (size_t)n < len; i++)
 		n += snprintf(text + n, len - (size_t)n, " %" PRIu64 "+%" PRIu64,

@@ -29,6 +29,7 @@ struct layer {
 	uint64_t size_bytes; /* raw: not even a multiple of a sector */
 	uint32_t packed_percent;
 	bool zstd;
+	bool data_apart; /* an external data file; nothing is packed then */
 };
 
 struct shape {
@@ -44,6 +45,8 @@ struct shape {
 	bool zstd;
 	struct layer layer[MAX_LAYERS]; /* the first one is right below the image */
 	unsigned layers;
+	bool data_apart; /* an external data file: no snapshot, nothing packed */
+	bool data_raw; /* ... that says all by itself: all is mapped, and no layers */
 	uint32_t gap_percent; /* of places in the file are skipped: free, but full of noise */
 	bool snapshot; /* an internal one, sharing tables and clusters */
 	bool stuffed; /* leaked clusters up to almost the end of what the refcount table covers */
@@ -65,7 +68,10 @@ struct shape shape_of_layer(const struct shape *top, unsigned layer);
 /* Are there compressed clusters anywhere? */
 bool shape_is_packed(const struct shape *shape);
 
-/* Noise in each gap of a large image would take more time than all its lives: leave it out. */
+/*
+ * Leave out what cannot be together; and noise in each gap of a large image, which would take more
+ * time than all its lives.
+ */
 void shape_limit(struct shape *shape);
 
 /* One line. */

@@ -29,6 +29,7 @@ void stage_init(struct stage *stage)
 {
 	stage->host.rng = &stage->rng;
 	disk_init(&stage->host.disk);
+	disk_init(&stage->host.data);
 	below_init(&stage->host.below);
 	model_init(&stage->model);
 	traffic_init(&stage->traffic, &stage->host, &stage->model, &stage->rng);
@@ -49,8 +50,11 @@ void stage_make(struct stage *stage)
 	host->device = stage->config.shape.device;
 	host->file_index = (uint16_t)rng_below(&stage->rng, 8);
 	host->now = 0;
+	host->data_apart = stage->config.shape.data_apart;
 	disk_reset(&host->disk);
-	make_image(&stage->config.shape, &host->disk, &host->below, &stage->model, &stage->rng);
+	disk_reset(&host->data);
+	make_image(&stage->config.shape, &host->disk, &host->data, &host->below, &stage->model,
+		   &stage->rng);
 	if (sim_trace)
 		config_print(&stage->config);
 }
@@ -76,7 +80,9 @@ void stage_open(struct stage *stage, bool read_only)
 		.lanes = stage->config.lanes,
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
-		.files = { .open_below = host_open_below, .arg = &stage->host },
+		.files = { .open_below = host_open_below,
+			   .open_data = host_open_data,
+			   .arg = &stage->host },
 	};
 	struct why why = { "" };
 	int err;

@@ -55,9 +55,11 @@ enum look {
 	LOOK_DURABLE, /* ... after END_DURABLE */
 };
 
-/* Show a file to the judges.  Does not return when they object; @when is for their words. */
-struct verdict stage_look(struct stage *stage, const struct sparse *file, enum look look,
-			  const char *when);
+/* Which bytes of the image and its data file. */
+enum bytes { BYTES_VISIBLE, BYTES_DURABLE };
+
+/* Show the image to the judges.  Does not return when they object; @when is for their words. */
+struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look, const char *when);
 
 /* What if the power failed now? */
 void stage_peek(struct stage *stage);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 static struct disk disk;
+static struct disk data;
 static struct below below;
 static struct model model;
 static struct rng rng;
@@ -61,7 +62,8 @@ static void make(uint64_t seed)
 	rng = (struct rng){ seed };
 	shape = shape_draw(&rng);
 	disk_reset(&disk);
-	make_image(&shape, &disk, &below, &model, &rng);
+	disk_reset(&data);
+	make_image(&shape, &disk, &data, &below, &model, &rng);
 }
 
 static void test_made(uint64_t seed)
@@ -71,12 +73,13 @@ static void test_made(uint64_t seed)
 
 	make(seed);
 	content_wrong = NULL;
-	verdict = judge(&disk.durable, &visitor);
+	verdict = judge(&disk.durable, shape.data_apart ? &data.durable : NULL, &visitor);
 	check_that(!verdict.corruptions, seed, verdict.why);
 	check_that(!verdict.leaks || shape.stuffed, seed, verdict.leak);
 	check_that(!content_wrong, seed, content_wrong);
 	if (seed % 50 == 0) {
-		int qemu = hostfile_qemu_check(&disk.durable);
+		int qemu =
+			hostfile_qemu_check(&disk.durable, shape.data_apart ? &data.durable : NULL);
 
 		check_that(qemu <= 0 || (qemu == 3 && shape.stuffed), seed, "qemu-img disagrees");
 	}
@@ -120,7 +123,8 @@ static uint64_t find_mapping(void)
 		return 0;
 	table = get_be64(in_l1) & ENTRY_HOST_MASK;
 	for (uint64_t i = 0; i < cluster_bytes / 8; i++)
-		if (get_be64(table + i * 8) & ENTRY_COPIED)
+		if (get_be64(table + i * 8) & ENTRY_COPIED &&
+		    get_be64(table + i * 8) & ENTRY_HOST_MASK)
 			return table + i * 8;
 	return 0;
 }
@@ -186,19 +190,29 @@ static void plant(enum damage damage, uint64_t at)
 	}
 }
 
+/* Is it none where data lies in a file of its own? */
+static bool is_within(enum damage damage)
+{
+	return damage == DAMAGE_NO_REFCOUNT || damage == DAMAGE_LEAK || damage == DAMAGE_INTO_L1;
+}
+
 /* False when this image has no place for it. */
 static bool test_damage(uint64_t seed, enum damage damage)
 {
+	const struct sparse *apart = NULL;
 	struct verdict before, after;
 	uint64_t at;
 
 	make(seed);
 	at = find_mapping();
+	apart = shape.data_apart ? &data.visible : NULL;
+	if (apart && is_within(damage))
+		return false;
 	if (!at || (damage == DAMAGE_MISALIGNED && shape.cluster_bits == 9))
 		return false;
-	before = judge(&disk.visible, NULL);
+	before = judge(&disk.visible, apart, NULL);
 	plant(damage, at);
-	after = judge(&disk.visible, NULL);
+	after = judge(&disk.visible, apart, NULL);
 	if (damage == DAMAGE_LEAK)
 		check_that(!after.corruptions && after.leaks > before.leaks, seed, "leak not seen");
 	else
@@ -262,6 +276,7 @@ int main(void)
 	unsigned planted[DAMAGE_COUNT] = { 0 };
 
 	disk_init(&disk);
+	disk_init(&data);
 	below_init(&below);
 	model_init(&model);
 	test_disk();

@@ -83,30 +83,37 @@ static void see_data(void *arg, bool snapshot, uint64_t guest, const struct spar
 	}
 }
 
-static void ask_qemu(struct stage *stage, const struct sparse *file, const struct verdict *verdict)
+static void ask_qemu(struct stage *stage, const struct sparse *file, const struct sparse *data,
+		     const struct verdict *verdict)
 {
 	int code;
 
 	if (!stage->qemu_check_every || stage->judged++ % stage->qemu_check_every)
 		return;
-	code = hostfile_qemu_check(file);
+	code = hostfile_qemu_check(file, data);
 	stage->qemu_checks++;
 	if (code > 0 && !(code == 3 && verdict->leaks))
 		sim_fail("qemu-img check says %d and the judge finds nothing", code);
 }
 
-struct verdict stage_look(struct stage *stage, const struct sparse *file, enum look look,
-			  const char *when)
+struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look, const char *when)
 {
+	const struct sim_host *host = &stage->host;
+	bool durable = bytes == BYTES_DURABLE;
+	const struct sparse *file = durable ? &host->disk.durable : &host->disk.visible;
+	const struct sparse *data = durable ? &host->data.durable : &host->data.visible;
 	struct visit visit = { .stage = stage, .look = look };
 	struct judge_visitor visitor = { &visit, see_data, see_zeros, &stage->host.below.content };
-	struct verdict verdict = judge(file, &visitor);
+	struct verdict verdict;
+
+	data = host->data_apart ? data : NULL;
+	verdict = judge(file, data, &visitor);
 
 	if (verdict.corruptions)
 		sim_fail("%s: %s", when, verdict.why);
 	if (visit.wrong[0])
 		sim_fail("%s: %s", when, visit.wrong);
-	ask_qemu(stage, file, &verdict);
+	ask_qemu(stage, file, data, &verdict);
 	if (look != LOOK_ONLY)
 		model_life_begins(&stage->model, ending_of(look));
 	return verdict;
@@ -114,11 +121,13 @@ struct verdict stage_look(struct stage *stage, const struct sparse *file, enum l
 
 void stage_peek(struct stage *stage)
 {
-	struct disk *disk = &stage->host.disk;
-	uint32_t ops = disk->ops;
+	struct disk *disk = &stage->host.disk, *data = &stage->host.data;
+	uint32_t ops = disk->ops, data_ops = data->ops;
 
 	host_append_flying(&stage->host);
 	disk_peek_begin(disk, cut_draw(disk, &stage->rng), &stage->rng);
-	stage_look(stage, &disk->durable, LOOK_ONLY, "if the power failed now");
+	disk_peek_begin(data, cut_draw(data, &stage->rng), &stage->rng);
+	stage_look(stage, BYTES_DURABLE, LOOK_ONLY, "if the power failed now");
+	disk_peek_end(data, data_ops);
 	disk_peek_end(disk, ops);
 }

@@ -129,6 +129,43 @@ static void test_l1(void)
 	}
 }
 
+/* External data file: 0 with COPIED is a cluster, nothing is shared, nothing is compressed. */
+static void test_data_apart(void)
+{
+	static const struct {
+		uint64_t entry;
+		enum l2_kind kind;
+		bool copied;
+		uint64_t host;
+	} rows_apart[] = {
+		{ 0, L2_ABSENT, false, 0 },
+		{ 1, L2_ZERO, false, 0 },
+		{ COPIED, L2_DATA, true, 0 },
+		{ COPIED | 1, L2_ZERO_ALLOCATED, true, 0 },
+		{ COPIED | 0x10000, L2_DATA, true, 0x10000 },
+		{ 0x10000, L2_DATA, true, 0x10000 },
+		{ COPIED | 0x10001, L2_ZERO_ALLOCATED, true, 0x10000 },
+		{ COPIED | 0x10200, L2_INVALID, false, 0 },
+		{ 0x5380000000050000, L2_INVALID, false, 0 },
+	};
+	struct geometry g = geometry_of(3, 16, 4, QCOW2_DATA_FILE);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows_apart); i++) {
+		struct l2_entry e = l2_decode(&g, rows_apart[i].entry);
+
+		check_case("L2, data apart: %016" PRIx64, rows_apart[i].entry);
+		CHECK_EQ(e.kind, rows_apart[i].kind);
+		if (e.kind == L2_INVALID)
+			continue;
+		CHECK_EQ(e.copied, rows_apart[i].copied);
+		CHECK_EQ(e.host.byte, rows_apart[i].host);
+	}
+	check_case("data apart: at the guest's own address, or not");
+	CHECK(l2_in_place(&g, (struct host){ 0x10000 }, (struct guest){ 0x1fe00 }));
+	CHECK(!l2_in_place(&g, (struct host){ 0x20000 }, (struct guest){ 0x1fe00 }));
+	CHECK(l2_in_place(&g, (struct host){ 0 }, (struct guest){ 0 }));
+}
+
 static void test_compressed(void)
 {
 	static const struct {
@@ -260,6 +297,7 @@ static void test_geometry(void)
 int main(void)
 {
 	test_l1();
+	test_data_apart();
 	test_l2();
 	test_compressed();
 	test_refcount_table();
