@@ -123,7 +123,7 @@ static int show(struct node *node, const struct snapshot *snapshot, const char *
 int snapshot_choose(struct node *node, const char *wanted, struct why *why)
 {
 	struct snapshots table;
-	struct snapshot found;
+	struct snapshot found = { 0 };
 	int err = snapshots_begin(&table, node, why);
 
 	if (err)
