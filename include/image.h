@@ -33,6 +33,41 @@ struct image_files {
 	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
 };
 
+#define HANDOVER_IDENTITY 64u
+
+/*
+ * Memory that outlives the process (law 8 in src/image/flush.c): what was acknowledged and is not
+ * in the file yet stands there, so that a daemon which is killed loses nothing.  What is in it is
+ * the engine's business.
+ *
+ * image_open() calls all three, in this order and at most once each, before lanes run.  A process
+ * that dies before keep() has returned leaves what it had inherited, one that dies later leaves
+ * what it had made.  0 or -errno with the sentence in @why, with which image_open() fails.
+ */
+struct handover {
+	/*
+	 * What a dead process has left for this image; *@bytes is 0 when that is nothing.  All host
+	 * I/O of that process has ended.  Only read, until keep() is called or image_open() fails.
+	 */
+	int (*inherit)(void *arg, void **memory, uint64_t *bytes, struct why *why);
+	/*
+	 * @bytes of zeros for this process: page aligned, MAP_SHARED, pages not touched so far; to
+	 * store there must not fail later on (SIGBUS on a full tmpfs).  Outlives the image.
+	 */
+	int (*make)(void *arg, uint64_t bytes, void **memory, struct why *why);
+	/*
+	 * Nothing that was inherited is needed any more: it is in the file, or in the memory that was
+	 * made, which is handed over from now on.  Atomic: a kill leaves one or the other.
+	 */
+	int (*keep)(void *arg, struct why *why);
+	void *arg;
+	/*
+	 * Of the image and of this boot of the host; opaque bytes, compared with those that stand in
+	 * inherited memory.  What another image or another boot has left is refused.
+	 */
+	uint8_t identity[HANDOVER_IDENTITY];
+};
+
 struct image_options {
 	bool read_only;
 	const char *snapshot; /* id or name of an internal one to serve, read only; NULL: none */
@@ -42,6 +77,11 @@ struct image_options {
 	struct lane *const *lane; /* by id; initialised, outlive the image */
 	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
 	struct image_files files;
+	/*
+	 * Copied; not used when read_only.  NULL: a kill loses what was acknowledged and not flushed.
+	 * When image_close_start() has ended well, nothing in its memory matters any more.
+	 */
+	const struct handover *handover;
 };
 
 /* Facts for whoever presents the image. */
