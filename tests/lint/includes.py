@@ -11,14 +11,14 @@ import tree
 
 # Which contracts (include/) a room may see.  What is not in this table is not allowed.
 CONTRACTS = {
-    'base': 'base',
+    'base': 'base json',
     'format': 'base format',
-    'check': 'base format checker',
+    'check': 'base format checker json',
     'task': 'base task io',
     'image': 'base format task io req image',
     'io': 'base task io',
     'ublk': 'base task io req image',
-    'daemon': 'base format task io req image checker',
+    'daemon': 'base format task io req image checker json',
 }
 
 # Which private headers of another room.
@@ -29,6 +29,7 @@ ABOVE = {
     'base': '',
     'format': 'base',
     'checker': 'base',
+    'json': '',
     'io': 'base',
     'task': 'base io',
     'req': 'base io task',

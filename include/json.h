@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bytes that an image or a caller has chosen, made safe to print. */
-#ifndef CHECK_JSON_H
-#define CHECK_JSON_H
+/* Bytes that an image or a caller has chosen, made safe to print.  Any thread. */
+#ifndef JSON_H
+#define JSON_H
 
 #include <stddef.h>
 #include <stdio.h>
