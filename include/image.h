@@ -117,6 +117,15 @@ int image_open(struct image **image, struct host_file *file, const struct image_
 
 struct image_info image_info(const struct image *image);
 
+enum image_health {
+	IMAGE_SOUND,
+	IMAGE_BROKEN, /* a write or sync of it has failed: nothing is written any more */
+	IMAGE_CORRUPT, /* the same, because its metadata makes no sense */
+};
+
+/* Any thread. */
+enum image_health image_health(const struct image *image);
+
 /*
  * Hand in a request.  On the lane's own thread, no lock held.  req->done() is called later from
  * the lane, or from inside this call.  The range must lie on the disk (asserted).

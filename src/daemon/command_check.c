@@ -26,7 +26,17 @@ static const struct option_row rows[] = {
 	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
 };
 
-static const struct option_rows table = { rows, ARRAY_SIZE(rows) };
+static const struct command_usage usage = {
+	.name = "check",
+	.operand = "IMAGE",
+	.least = 1,
+	.most = 1,
+	.about = "Look for corruption and leaked clusters in a qcow2 image.\n",
+	.ending =
+		"Exit status: 0 nothing is wrong, or all of it was repaired; 1 the check could not\n"
+		"be done; 2 the image is corrupt; 3 it has leaks, and no corruption.\n",
+	.rows = { rows, ARRAY_SIZE(rows) },
+};
 
 /* When progress was told last, and whether there is a line of it on the screen. */
 struct progress {
@@ -92,7 +102,8 @@ static int check(const struct check_command *command)
 	struct check_result result;
 	struct check_file file;
 	struct why why;
-	int err = command_open(&file, command->common.image, options.repair != CHECK_ONLY, &why);
+	int err =
+		command_open(&file, command->common.operand[0], options.repair != CHECK_ONLY, &why);
 
 	if (!err) {
 		err = check_image(&file, &options, &result, &why);
@@ -104,7 +115,7 @@ static int check(const struct check_command *command)
 		return CHECK_FAILED;
 	}
 	if (command->json)
-		check_print_json(&result, command->common.image, stdout);
+		check_print_json(&result, command->common.operand[0], stdout);
 	else
 		check_print(&result, stdout);
 	return command_end((int)check_status(&result), CHECK_FAILED);
@@ -113,17 +124,9 @@ static int check(const struct check_command *command)
 int command_check(char **argv)
 {
 	struct check_command command = { .repair = NO_REPAIR };
-	struct why why;
+	int status;
 
-	if (command_parse(&table, &command.common, argv, &why)) {
-		fprintf(stderr, "qcow2-ublkd check: %s\nTry qcow2-ublkd check --help\n", why.text);
-		return CHECK_FAILED;
-	}
-	if (!command.common.help)
-		return check(&command);
-	command_help("check", "Look for corruption and leaked clusters in a qcow2 image.\n",
-		     &table);
-	printf("\nExit status: 0 nothing is wrong, or all of it was repaired; 1 the check could not\n"
-	       "be done; 2 the image is corrupt; 3 it has leaks, and no corruption.\n");
-	return command_end(CHECK_CLEAN, CHECK_FAILED);
+	if (!command_parse(&usage, &command.common, argv, CHECK_FAILED, &status))
+		return status;
+	return check(&command);
 }

@@ -19,13 +19,21 @@ static const struct option_row rows[] = {
 	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
 };
 
-static const struct option_rows table = { rows, ARRAY_SIZE(rows) };
+static const struct command_usage usage = {
+	.name = "info",
+	.operand = "IMAGE",
+	.least = 1,
+	.most = 1,
+	.about = "Print what a qcow2 image says about itself; opens no other file.\n",
+	.ending = "Exit status: 0 printed; 1 the image cannot be read; 2 wrong command line.\n",
+	.rows = { rows, ARRAY_SIZE(rows) },
+};
 
 static int info(const struct info_command *command)
 {
 	struct check_file file;
 	struct why why;
-	int err = command_open(&file, command->common.image, false, &why);
+	int err = command_open(&file, command->common.operand[0], false, &why);
 
 	if (!err) {
 		err = image_info_print(&file, command->json, stdout, &why);
@@ -39,16 +47,9 @@ static int info(const struct info_command *command)
 int command_info(char **argv)
 {
 	struct info_command command = { 0 };
-	struct why why;
+	int status;
 
-	if (command_parse(&table, &command.common, argv, &why)) {
-		fprintf(stderr, "qcow2-ublkd info: %s\nTry qcow2-ublkd info --help\n", why.text);
-		return INFO_USAGE;
-	}
-	if (!command.common.help)
-		return info(&command);
-	command_help("info", "Print what a qcow2 image says about itself; opens no other file.\n",
-		     &table);
-	printf("\nExit status: 0 printed; 1 the image cannot be read; 2 wrong command line.\n");
-	return command_end(INFO_OK, INFO_FAILED);
+	if (!command_parse(&usage, &command.common, argv, INFO_USAGE, &status))
+		return status;
+	return info(&command);
 }

@@ -11,6 +11,9 @@
 static const struct command commands[] = {
 	{ "check", "look for corruption and leaks, and repair them", command_check },
 	{ "info", "tell what an image says about itself", command_info },
+	{ "list", "list the devices of this machine", command_list },
+	{ "status", "tell what a device does", command_status },
+	{ "stop", "stop a device", command_stop },
 };
 
 const struct command *command_find(const char *name)
@@ -28,29 +31,57 @@ void commands_help(void)
 		printf("  %-22s  %s\n", commands[i].name, commands[i].help);
 }
 
-int command_parse(const struct option_rows *rows, struct command_options *options, char **argv,
-		  struct why *why)
+static int parse(const struct command_usage *usage, struct command_options *options, char **argv,
+		 struct why *why)
 {
 	while (*argv) {
 		int words = 1;
 
 		if (strncmp(*argv, "--", 2) == 0)
-			words = rows_parse(rows, options, argv, why);
-		else if (options->image)
-			return why_set(why, -EINVAL, "%s: one image is enough", *argv);
+			words = rows_parse(&usage->rows, options, argv, why);
+		else if (options->operands == usage->most)
+			return why_set(why, -EINVAL, "%s: one argument too many", *argv);
 		else
-			options->image = *argv;
+			options->operand[options->operands++] = *argv;
 		if (words < 0)
 			return words;
 		argv += words;
 	}
-	return options->image || options->help ? 0 : why_set(why, -EINVAL, "IMAGE is missing");
+	if (options->operands < usage->least && !options->help)
+		return why_set(why, -EINVAL, "%s is missing", usage->operand);
+	return 0;
 }
 
-void command_help(const char *name, const char *about, const struct option_rows *rows)
+static void print_help(const struct command_usage *usage)
 {
-	printf("Usage: qcow2-ublkd %s [OPTION...] IMAGE\n%s\n", name, about);
-	rows_help(rows);
+	bool optional = usage->least == 0, many = usage->most > 1;
+
+	printf("Usage: qcow2-ublkd %s [OPTION...]", usage->name);
+	if (usage->operand)
+		printf(" %s%s%s%s", optional ? "[" : "", usage->operand, many ? "..." : "",
+		       optional ? "]" : "");
+	printf("\n%s\n", usage->about);
+	rows_help(&usage->rows);
+	printf("\n%s", usage->ending);
+}
+
+bool command_parse(const struct command_usage *usage, struct command_options *options, char **argv,
+		   int wrong, int *status)
+{
+	struct why why;
+
+	must(usage->most <= OPERANDS_MAX);
+	*status = wrong;
+	if (parse(usage, options, argv, &why)) {
+		fprintf(stderr, "qcow2-ublkd %s: %s\nTry qcow2-ublkd %s --help\n", usage->name,
+			why.text, usage->name);
+		return false;
+	}
+	if (!options->help)
+		return true;
+	print_help(usage);
+	*status = command_end(0, wrong);
+	return false;
 }
 
 /* Opening must not wait for the other end of a pipe. */

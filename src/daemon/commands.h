@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Commands: what the program does to an image instead of serving it. */
+/* Commands: what the program does instead of serving an image. */
 #ifndef COMMANDS_H
 #define COMMANDS_H
 
@@ -18,23 +18,34 @@ const struct command *command_find(const char *name);
 /* The list of commands for --help, on standard output. */
 void commands_help(void);
 
-/* --- for commands that take options and one image ----------------------------------------------- */
+/* --- what commands have in common ---------------------------------------------------------------- */
+
+#define OPERANDS_MAX 64u
+
+/* How a command is called. */
+struct command_usage {
+	const char *name;
+	const char *operand; /* as --help calls it; NULL: the command takes none */
+	unsigned least, most; /* operands */
+	const char *about; /* paragraphs of --help, each with its newline */
+	const char *ending; /* the last of them */
+	struct option_rows rows;
+};
 
 /* First member of a command's own structure of options. */
 struct command_options {
-	const char *image;
+	const char *operand[OPERANDS_MAX];
+	unsigned operands;
 	bool help;
 };
 
 /*
- * Parse @argv by @rows into the structure that @options is the beginning of.  0, or -EINVAL with the sentence;
- * --help makes the image optional.
+ * Parse @argv by @usage into the structure that @options is the beginning of: true.  Else the
+ * command ends with *@status: --help was asked for and is printed, or a message says what is
+ * wrong and the status is @wrong.
  */
-int command_parse(const struct option_rows *rows, struct command_options *options, char **argv,
-		  struct why *why);
-
-/* Print usage, @about and the rows on standard output. */
-void command_help(const char *name, const char *about, const struct option_rows *rows);
+bool command_parse(const struct command_usage *usage, struct command_options *options, char **argv,
+		   int wrong, int *status);
 
 /*
  * Open the image @name and lock it against writers, or, @write, against everybody.  0, or -errno
@@ -47,5 +58,8 @@ int command_end(int status, int failed);
 
 int command_check(char **argv);
 int command_info(char **argv);
+int command_list(char **argv);
+int command_status(char **argv);
+int command_stop(char **argv);
 
 #endif

@@ -6,6 +6,7 @@
  * are taken before the image is read, the image is known to be good before a device is made, and
  * privileges go when the device is there.
  */
+#include "admin.h"
 #include "backing.h"
 #include "commands.h"
 #include "device.h"
@@ -43,6 +44,7 @@ struct daemon {
 	bool service_is_made;
 	struct lane **lane; /* the device's, then the service's */
 	struct image *image; /* NULL until it is open */
+	struct admin admin;
 	int signal_fd;
 };
 
@@ -74,11 +76,13 @@ static bool next_signal(const struct daemon *daemon, struct signalfd_siginfo *in
 	return read(daemon->signal_fd, info, sizeof(*info)) == sizeof(*info);
 }
 
-/* While we stop, there is nothing that a signal could add. */
-static void ignore_signals(void *arg)
+/* While we stop, there is nothing that a signal could add; but we can be asked how it goes. */
+static void while_stopping(void *arg)
 {
 	struct daemon *daemon = arg;
 	struct signalfd_siginfo info;
+
+	admin_turn(&daemon->admin);
 
 	while (next_signal(daemon, &info)) {
 		if (info.ssi_signo == SIGCHLD)
@@ -193,6 +197,8 @@ static int start(struct daemon *daemon, struct why *why)
 	unsigned files;
 
 	if (!err)
+		err = admin_begin(&daemon->admin, daemon->options.name, daemon->options.image, why);
+	if (!err)
 		err = open_file(daemon, why);
 	if (!err)
 		err = open_image(daemon, why);
@@ -220,22 +226,38 @@ static void announce(struct daemon *daemon)
 	const char *name = device_name(daemon->device);
 
 	log_debug("%s: served as %s", daemon->options.image, name);
+	admin_serve(&daemon->admin, daemon->device, daemon->image);
 	if (printf("%s\n", name) < 0 || fflush(stdout))
 		log_warn("standard output: %m");
 	notify("READY=1");
 	run_start(&daemon->run, name);
 }
 
+/* As SIGTERM does.  True when it is time to stop. */
+static bool obey_admin(struct daemon *daemon)
+{
+	struct signalfd_siginfo term = { .ssi_signo = SIGTERM, .ssi_code = SI_USER };
+
+	admin_turn(&daemon->admin);
+	if (!daemon->admin.stop_asked)
+		return false;
+	daemon->admin.stop_asked = false;
+	return handle_signal(daemon, &term);
+}
+
 static void serve(struct daemon *daemon)
 {
-	struct pollfd fds[] = {
+	struct pollfd fds[2 + CONTROL_FDS] = {
 		{ .fd = daemon->signal_fd, .events = POLLIN },
 		{ .fd = device_drained_fd(daemon->device), .events = POLLIN },
 	};
 	struct signalfd_siginfo info;
 
 	for (;;) {
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR) {
+		int timeout_ms = -1;
+		unsigned n = 2 + admin_watch(&daemon->admin, fds + 2, &timeout_ms);
+
+		if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) {
 			log_error("poll: %m");
 			return;
 		}
@@ -246,6 +268,8 @@ static void serve(struct daemon *daemon)
 		while (next_signal(daemon, &info))
 			if (handle_signal(daemon, &info))
 				return;
+		if (obey_admin(daemon))
+			return;
 	}
 }
 
@@ -265,7 +289,7 @@ static void log_stats(const struct daemon *daemon)
 
 static int close_image(struct daemon *daemon)
 {
-	int err = service_close_image(&daemon->service, daemon->image, ignore_signals, daemon);
+	int err = service_close_image(&daemon->service, daemon->image, while_stopping, daemon);
 
 	if (err)
 		log_error("%s: the last changes may not be on disk: %s", daemon->options.image,
@@ -286,7 +310,7 @@ static int stop(struct daemon *daemon)
 
 	if (!device)
 		return 0;
-	err = stuck = device_stop(device, ignore_signals, daemon, &why);
+	err = stuck = device_stop(device, while_stopping, daemon, &why);
 	if (stuck)
 		log_error("%s", why.text);
 	else if (device_runs(device))
@@ -339,10 +363,13 @@ static int run_daemon(struct daemon *daemon)
 		announce(daemon);
 		serve(daemon);
 		notify("STOPPING=1");
+		admin_stopping(&daemon->admin);
 	}
 	if (stop(daemon))
 		status = STATUS_FAILED;
 	release(daemon);
+	admin_end(&daemon->admin,
+		  status == STATUS_OK ? NULL : "it stopped, but not in order; see its messages");
 	run_finish(&daemon->run);
 	return status == STATUS_OK && daemon->run.pid ? daemon->run.status : status;
 }
@@ -363,7 +390,7 @@ static int fill_standard_streams(void)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = { .signal_fd = -1 };
+	struct daemon daemon = { .signal_fd = -1, .admin.control.fd = -1 };
 	const struct command *command;
 	struct why why;
 

@@ -3,6 +3,7 @@
 #include "options.h"
 #include "commands.h"
 #include "device.h"
+#include "name.h"
 #include "rows.h"
 
 #include <errno.h>
@@ -24,6 +25,8 @@ static const struct option_row rows[] = {
 	  0 },
 	{ "device-id", "N", "make /dev/ublkbN (default: the lowest that is free)", NUMBER,
 	  AT(device_id), 0, DEVICE_ID_MAX, 0 },
+	{ "name", "NAME", "what commands call the device (default: as the image's file is called)",
+	  TEXT, AT(name), 0, 0, 0 },
 	{ "read-only", NULL, "refuse writes, and share the image with other readers", FLAG,
 	  AT(read_only), 0, 0, 0 },
 	{ "snapshot", "NAME|ID", "serve an internal snapshot of the image, read-only", TEXT,
@@ -87,6 +90,11 @@ int options_parse(struct options *options, char **argv, struct why *why)
 	}
 	if (!options->image && !options->help && !options->version)
 		return why_set(why, -EINVAL, "--image is missing");
+	if (options->name && !name_valid(options->name))
+		return why_set(why, -EINVAL,
+			       "--name %s: must be up to %d letters, digits, dots, underscores and "
+			       "hyphens, and begin with none of . and -",
+			       options->name, NAME_LENGTH);
 	options->read_only |= options->snapshot != NULL;
 	return 0;
 }
@@ -94,7 +102,7 @@ int options_parse(struct options *options, char **argv, struct why *why)
 void options_help(void)
 {
 	printf("Usage: qcow2-ublkd --image PATH [OPTION...]\n"
-	       "       qcow2-ublkd COMMAND [OPTION...] IMAGE\n"
+	       "       qcow2-ublkd COMMAND [OPTION...] [IMAGE|NAME|DEVICE]\n"
 	       "Serve a qcow2 image as the block device /dev/ublkbN until SIGTERM or SIGINT.\n\n");
 	rows_help(&table);
 	commands_help();

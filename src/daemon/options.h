@@ -14,6 +14,7 @@ struct options {
 	struct allow_paths allow;
 	const char *snapshot; /* of the image, to be served read-only; NULL: none */
 	const char *run; /* NULL: none */
+	const char *name; /* of the device; NULL: after the image's file */
 	uint64_t queues;
 	uint64_t depth;
 	int64_t device_id; /* -1: any */

@@ -111,6 +111,13 @@ struct image_info image_info(const struct image *image)
 	};
 }
 
+enum image_health image_health(const struct image *image)
+{
+	if (!image_broken(image))
+		return IMAGE_SOUND;
+	return atomic_load(&image->corrupt) ? IMAGE_CORRUPT : IMAGE_BROKEN;
+}
+
 static uint64_t counted(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);

@@ -130,6 +130,16 @@ static uint64_t total_served(struct device *device)
 	return served;
 }
 
+struct device_facts device_facts(struct device *device)
+{
+	return (struct device_facts){
+		.queues = device->info.nr_hw_queues,
+		.depth = device->info.queue_depth,
+		.zero_copy = device->disk.data_mode == DATA_ZERO_COPY,
+		.requests = total_served(device),
+	};
+}
+
 static int wait_stopped(struct device *device, void (*tick)(void *arg), void *arg, struct why *why)
 {
 	uint64_t served = total_served(device);

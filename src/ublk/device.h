@@ -53,6 +53,16 @@ int device_start(struct device *device, struct image *image, const int *file, un
 /* /dev/ublkbN, once the device is added. */
 const char *device_name(const struct device *device);
 
+struct device_facts {
+	unsigned queues;
+	unsigned depth; /* requests per queue */
+	bool zero_copy;
+	uint64_t requests; /* answered */
+};
+
+/* Once the device is added; any thread. */
+struct device_facts device_facts(struct device *device);
+
 /* Do all lanes turn?  False before device_start() has come that far. */
 bool device_runs(const struct device *device);
 

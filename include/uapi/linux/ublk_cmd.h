@@ -178,6 +178,12 @@ struct ublksrv_io_cmd {
 
 #define UBLK_MAX_QUEUE_DEPTH 4096
 #define UBLK_MAX_NR_QUEUES 4096
+/* ublksrv_ctrl_dev_info.state */
+#define UBLK_S_DEV_DEAD 0
+#define UBLK_S_DEV_LIVE 1
+#define UBLK_S_DEV_QUIESCED 2
+#define UBLK_S_DEV_FAIL_IO 3
+
 #define UBLK_MAX_DEV_ID ((1 << 20) - 1) /* ids that a device number can hold */
 
 /* Descriptors of queue q are mapped at q times this, rounded up to whole pages. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The administrator's side of a daemon: its name, its place in the register, and the answers that
+ * it gives on its control socket.  By the main thread.
+ *
+ * Life: admin_begin() takes the name; admin_serve() when there is a device; admin_watch() and
+ * admin_turn() in the loop; admin_stopping(); admin_end().
+ */
+#ifndef ADMIN_H
+#define ADMIN_H
+
+#include "control.h"
+#include "device.h"
+#include "image.h"
+#include "registry.h"
+
+struct admin {
+	struct registration registration;
+	struct control control;
+	char image_path[PATH_MAX]; /* absolute, where it can be */
+	struct device *device; /* NULL: none, or none any more */
+	struct image *image;
+	bool stopping;
+	bool stop_asked; /* by a peer; to be cleared by who obeys */
+	int64_t started_s; /* monotonic */
+};
+
+/*
+ * Take @name, or, when it is NULL, one that is made of the image's file name.  After the last
+ * fork, before the image is opened.  -EBUSY with the sentence in @why when another daemon has
+ * @name.  Where there can be no register a message says so and the daemon does without.
+ */
+int admin_begin(struct admin *admin, const char *name, const char *image, struct why *why);
+
+/* From here on there is something to ask for. */
+void admin_serve(struct admin *admin, struct device *device, struct image *image);
+
+/* The name, or "" when there is no register. */
+const char *admin_name(const struct admin *admin);
+
+/* As control_watch() and control_turn(). */
+unsigned admin_watch(const struct admin *admin, struct pollfd *fds, int *timeout_ms);
+void admin_turn(struct admin *admin);
+
+void admin_stopping(struct admin *admin);
+
+/* Device and image are gone: give up the name, and tell those who wait for it; @failure or NULL. */
+void admin_end(struct admin *admin, const char *failure);
+
+#endif

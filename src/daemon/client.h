@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The other end of the control socket: a command that asks a daemon. */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include "registry.h"
+#include "report.h"
+
+#define CLIENT_ANSWER_MAX (16 * MIB)
+
+/*
+ * The entry that @which means: a name, or a path to a block device.  -ENOENT, -errno with the
+ * sentence in @why.
+ */
+int client_find(const char *which, struct registry_entry *entry, struct why *why);
+
+/*
+ * Ask the daemon @name for @request.  0 with its answer in @report, to be freed by
+ * report_free(); -ETIME when it does not answer within @seconds (0: wait for ever); -ECONNREFUSED,
+ * -ENOENT when it is gone; -EREMOTEIO with its own sentence in @why; -errno.
+ */
+int client_ask(const char *name, const char *request, unsigned seconds, struct report *report,
+	       struct why *why);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The register: lock files in a folder.
+ *
+ * Who locks a file and then finds that it has another name by now, or none, has come too late and
+ * begins anew: so a file is removed only by who has it locked.
+ */
+#include "registry.h"
+#include "report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOCK_ENDING ".lock"
+#define SOCKET_ENDING ".socket"
+#define RECORD_BYTES (2 * PATH_MAX)
+#define ALTERNATIVES_MAX 10000u
+
+const char *registry_folder = REGISTRY_FOLDER;
+
+static void path_of(char *path, const char *name, const char *ending)
+{
+	snprintf(path, PATH_MAX, "%s/%s%s", registry_folder, name, ending);
+}
+
+void registry_socket(char *path, const char *name)
+{
+	path_of(path, name, SOCKET_ENDING);
+}
+
+/* --- lock files ---------------------------------------------------------------------------------- */
+
+static struct flock whole_file(short type)
+{
+	return (struct flock){ .l_type = type, .l_whence = SEEK_SET };
+}
+
+static bool is_locked(int fd)
+{
+	struct flock lock = whole_file(F_WRLCK);
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+static bool is_at(int fd, const char *path)
+{
+	struct stat have, there;
+
+	return fstat(fd, &have) == 0 && lstat(path, &there) == 0 && have.st_dev == there.st_dev &&
+	       have.st_ino == there.st_ino;
+}
+
+/* The locked file at @path, or -EAGAIN when another process has it locked, or -errno. */
+static int lock_path(const char *path, int flags)
+{
+	for (;;) {
+		struct flock lock = whole_file(F_WRLCK);
+		int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+		int err;
+
+		if (fd < 0)
+			return -errno;
+		err = fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+		if (!err && is_at(fd, path))
+			return fd;
+		close(fd);
+		if (err)
+			return err == -EACCES ? -EAGAIN : err;
+	}
+}
+
+/* --- records ------------------------------------------------------------------------------------- */
+
+static int read_record(int fd, struct registry_entry *entry)
+{
+	struct report report;
+	char *text = malloc(RECORD_BYTES + 1);
+	ssize_t n;
+	int err;
+
+	if (!text)
+		return -ENOMEM;
+	n = pread(fd, text, RECORD_BYTES, 0);
+	text[n > 0 ? n : 0] = '\0';
+	err = report_parse(&report, text);
+	if (err)
+		return err;
+	entry->pid = (pid_t)report_get(&report, "pid");
+	report_get_text(&report, "device", entry->device, sizeof(entry->device));
+	report_get_text(&report, "image", entry->image, sizeof(entry->image));
+	report_free(&report);
+	return 0;
+}
+
+static int write_record(int fd, const char *device, const char *image)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int err = 0;
+
+	if (!out)
+		return -errno;
+	report_number(out, "pid", (uint64_t)getpid());
+	if (device)
+		report_text(out, "device", device);
+	if (image)
+		report_text(out, "image", image);
+	if (fclose(out))
+		err = -errno;
+	if (!err && (ftruncate(fd, 0) || pwrite(fd, text, len, 0) != (ssize_t)len))
+		err = errno ? -errno : -EIO;
+	free(text);
+	return err;
+}
+
+static void look_at(int fd, const char *name, struct registry_entry *entry)
+{
+	*entry = (struct registry_entry){ .alive = is_locked(fd) };
+	snprintf(entry->name, sizeof(entry->name), "%s", name);
+	/* What is empty or half written says nothing yet. */
+	read_record(fd, entry);
+}
+
+int registry_look(const char *name, struct registry_entry *entry)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	path_of(path, name, LOCK_ENDING);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	look_at(fd, name, entry);
+	close(fd);
+	return 0;
+}
+
+/* --- the folder ---------------------------------------------------------------------------------- */
+
+/* The length of the name in NAME.lock, or 0. */
+static size_t name_in(const char *file, char name[NAME_LENGTH + 1])
+{
+	size_t len = strlen(file), ending = strlen(LOCK_ENDING);
+
+	if (len <= ending || len - ending > NAME_LENGTH ||
+	    strcmp(file + len - ending, LOCK_ENDING) != 0)
+		return 0;
+	snprintf(name, NAME_LENGTH + 1, "%.*s", (int)(len - ending), file);
+	return name_valid(name) ? len - ending : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct registry_entry *)a)->name,
+		      ((const struct registry_entry *)b)->name);
+}
+
+int registry_list(struct registry_entry **entries, size_t *count, struct why *why)
+{
+	struct dirent **file;
+	int files = scandir(registry_folder, &file, NULL, NULL);
+
+	*entries = NULL;
+	*count = 0;
+	if (files < 0)
+		return errno == ENOENT ? 0 : why_set(why, -errno, "%s: %m", registry_folder);
+	*entries = calloc((size_t)files + 1, sizeof(**entries));
+	for (int i = 0; i < files; i++) {
+		char name[NAME_LENGTH + 1];
+
+		if (*entries && name_in(file[i]->d_name, name) &&
+		    registry_look(name, &(*entries)[*count]) == 0)
+			++*count;
+		free(file[i]);
+	}
+	free(file);
+	if (*entries)
+		qsort(*entries, *count, sizeof(**entries), by_name);
+	return *entries ? 0 : why_set(why, -ENOMEM, "%s: out of memory", registry_folder);
+}
+
+static bool device_exists(const char *device)
+{
+	char path[64];
+	int id;
+
+	if (sscanf(device, "/dev/ublkb%d", &id) != 1)
+		return false;
+	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%d", id);
+	return access(path, F_OK) == 0;
+}
+
+static void remove_files(const char *name)
+{
+	char path[PATH_MAX];
+
+	registry_socket(path, name);
+	unlink(path);
+	path_of(path, name, LOCK_ENDING);
+	unlink(path);
+}
+
+/* A device that is still there may be waiting for a new server: what is known of it stays. */
+static void clear_away(const struct registry_entry *entry)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (entry->alive || device_exists(entry->device))
+		return;
+	path_of(path, entry->name, LOCK_ENDING);
+	fd = lock_path(path, 0);
+	if (fd < 0)
+		return;
+	remove_files(entry->name);
+	close(fd);
+}
+
+static void clear_all_away(void)
+{
+	struct registry_entry *entries;
+	struct why ignored;
+	size_t count;
+
+	if (registry_list(&entries, &count, &ignored) == 0)
+		for (size_t i = 0; i < count; i++)
+			clear_away(&entries[i]);
+	free(entries);
+}
+
+/* Makes the folder; returns a file that is locked as long as it is open: one enters at a time. */
+static int lock_folder(struct why *why)
+{
+	struct flock lock = whole_file(F_WRLCK);
+	char path[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if (mkdir(registry_folder, 0700) && errno != EEXIST)
+		return why_set(why, -errno, "%s: %m", registry_folder);
+	if (lstat(registry_folder, &st))
+		return why_set(why, -errno, "%s: %m", registry_folder);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
+		return why_set(why, -EPERM, "%s: must be a folder that is ours alone (mode 0700)",
+			       registry_folder);
+	path_of(path, "", LOCK_ENDING);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || fcntl(fd, F_OFD_SETLKW, &lock)) {
+		why_set(why, -errno, "%s: %m", path);
+		if (fd >= 0)
+			close(fd);
+		return -EACCES;
+	}
+	return fd;
+}
+
+/* --- one's own place ----------------------------------------------------------------------------- */
+
+static int refuse(const char *name, struct why *why)
+{
+	struct registry_entry entry;
+
+	if (registry_look(name, &entry) || !entry.pid)
+		return why_set(why, -EBUSY, "the name %s is in use; choose another --name", name);
+	return why_set(why, -EBUSY,
+		       "the name %s is in use by process %d%s%s; choose another --name", name,
+		       (int)entry.pid, entry.image[0] ? ", which serves " : "", entry.image);
+}
+
+/* The locked file of @name or of an alternative to it, whose name is in own->name. */
+static int take_name(struct registration *own, const char *name, bool alternatives)
+{
+	char path[PATH_MAX];
+	int fd = -EAGAIN;
+
+	for (unsigned nth = 1; fd == -EAGAIN && nth < ALTERNATIVES_MAX; nth++) {
+		if (nth == 1)
+			snprintf(own->name, sizeof(own->name), "%s", name);
+		else
+			name_alternative(own->name, name, nth);
+		path_of(path, own->name, LOCK_ENDING);
+		fd = lock_path(path, O_CREAT);
+		if (!alternatives)
+			break;
+	}
+	return fd;
+}
+
+int registry_enter(struct registration *own, const char *name, bool alternatives, struct why *why)
+{
+	int folder = lock_folder(why), err = 0;
+
+	*own = (struct registration){ .fd = -1 };
+	if (folder < 0)
+		return folder;
+	clear_all_away();
+	own->fd = take_name(own, name, alternatives);
+	if (own->fd < 0)
+		err = own->fd;
+	else
+		err = write_record(own->fd, NULL, NULL);
+	close(folder);
+	if (!err)
+		return 0;
+	if (own->fd >= 0)
+		close(own->fd);
+	own->name[0] = '\0';
+	return err == -EAGAIN ? refuse(name, why) :
+				why_set(why, err, "%s: %s", registry_folder, strerror(-err));
+}
+
+int registry_record(const struct registration *own, const char *device, const char *image)
+{
+	return write_record(own->fd, device, image);
+}
+
+void registry_leave(struct registration *own)
+{
+	if (!own->name[0])
+		return;
+	remove_files(own->name);
+	close(own->fd);
+	own->name[0] = '\0';
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The register of the daemons of this machine: a folder where each has a file NAME.lock, which it
+ * keeps locked as long as it lives and which says what it serves, and its control socket.
+ *
+ * A file that is not locked is what a daemon that was killed has left behind.
+ */
+#ifndef REGISTRY_H
+#define REGISTRY_H
+
+#include "base.h"
+#include "name.h"
+
+#include <limits.h>
+#include <sys/types.h>
+
+#define REGISTRY_FOLDER "/run/qcow2-ublkd"
+
+/* REGISTRY_FOLDER, but for tests. */
+extern const char *registry_folder;
+
+/* One's own place in the register. */
+struct registration {
+	char name[NAME_LENGTH + 1]; /* "": not registered */
+	int fd; /* of NAME.lock */
+};
+
+/*
+ * Make the folder if need be, and take @name.  If another daemon has it, -EBUSY with the sentence
+ * in @why, or, @alternatives, take NAME-2 or the like instead.  Places of daemons that were killed
+ * and whose device is gone are cleared away.  -errno with the sentence in @why.  After the last
+ * fork: the lock belongs to everybody who has the file.
+ */
+int registry_enter(struct registration *own, const char *name, bool alternatives, struct why *why);
+
+/* Write down what is served: @device (/dev/ublkbN) and the image's path. */
+int registry_record(const struct registration *own, const char *device, const char *image);
+
+/* Give the name back; a no-op when not registered. */
+void registry_leave(struct registration *own);
+
+/* The path of the control socket of @name; room for PATH_MAX bytes. */
+void registry_socket(char *path, const char *name);
+
+struct registry_entry {
+	char name[NAME_LENGTH + 1];
+	bool alive; /* the daemon has it locked */
+	pid_t pid; /* 0: not written down */
+	char device[32]; /* /dev/ublkbN, "": not written down */
+	char image[PATH_MAX];
+};
+
+/* What is written down under @name.  -ENOENT, -errno. */
+int registry_look(const char *name, struct registry_entry *entry);
+
+/*
+ * All entries, ordered by name, from malloc(3).  No folder is no entries.  -errno with the
+ * sentence in @why.
+ */
+int registry_list(struct registry_entry **entries, size_t *count, struct why *why);
+
+#endif

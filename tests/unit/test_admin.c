@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names, reports, the register and the control socket, with peers that mean no good. */
+#include "client.h"
+#include "control.h"
+#include "name.h"
+#include "registry.h"
+#include "report.h"
+#include "size.h"
+
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/test-admin.XXXXXX";
+
+/* --- names and sizes ----------------------------------------------------------------------------- */
+
+static const char *name_for(const char *path)
+{
+	static char name[NAME_LENGTH + 1];
+
+	name_of_image(name, path);
+	return name;
+}
+
+static void test_names(void)
+{
+	char text[2 * NAME_LENGTH], name[NAME_LENGTH + 1];
+
+	check_case("names of devices");
+	CHECK(name_valid("vm") && name_valid("0") && name_valid("_a.B-c"));
+	CHECK(!name_valid("") && !name_valid(".lock") && !name_valid("-x") && !name_valid("a/b"));
+	CHECK(!name_valid("a b") && !name_valid("\xc3\xa4") && !name_valid("a\n"));
+	CHECK(strcmp(name_for("/srv/vm.qcow2"), "vm") == 0);
+	CHECK(strcmp(name_for("disk 1.img"), "disk_1") == 0);
+	CHECK(strcmp(name_for("/a/.qcow2"), "_qcow2") == 0);
+	CHECK(strcmp(name_for("/a/"), "disk") == 0);
+	CHECK(strcmp(name_for("../-x"), "_x") == 0);
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	CHECK(!name_valid(text) && name_valid(name_for(text)));
+	CHECK_EQ(strlen(name_for(text)), NAME_LENGTH);
+	name_alternative(name, name_for(text), 12);
+	CHECK(name_valid(name) && strcmp(name + NAME_LENGTH - 4, "x-12") == 0);
+
+	check_case("sizes for people");
+	CHECK(strcmp(size_text(text, 0), "0 B") == 0);
+	CHECK(strcmp(size_text(text, 512), "512 B") == 0);
+	CHECK(strcmp(size_text(text, 1536), "1.50 KiB") == 0);
+	CHECK(strcmp(size_text(text, 1023 * KIB), "1.00 MiB") == 0);
+	CHECK(strcmp(size_text(text, 10 * GIB), "10.0 GiB") == 0);
+	CHECK(strcmp(size_text(text, 200 * GIB), "200 GiB") == 0);
+	CHECK(strcmp(size_text(text, UINT64_MAX), "16.0 EiB") == 0);
+	CHECK(strcmp(duration_text(text, 59), "59 s") == 0);
+	CHECK(strcmp(duration_text(text, 86400 + 7200), "1 d 2 h") == 0);
+}
+
+/* --- reports ------------------------------------------------------------------------------------- */
+
+static void test_reports(void)
+{
+	struct report report;
+	char *text = NULL, buffer[64];
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	check_case("a report, written and read");
+	report_text(out, "name", "a \"b\"\n\\c");
+	report_number(out, "size", UINT64_MAX);
+	report_flag(out, "queue.0.busy", true);
+	report_number(out, "queue.0.depth", 1);
+	report_number(out, "queue.1.depth", 2);
+	fprintf(out, "last.list [1,2]\n");
+	fclose(out);
+	CHECK_EQ(report_parse(&report, text), 0);
+	CHECK_EQ(report.lines, 6);
+	CHECK_EQ(report_get(&report, "size"), UINT64_MAX);
+	CHECK_EQ(report_get(&report, "queue.1.depth"), 2);
+	CHECK_EQ(report_get(&report, "nothing"), 0);
+	CHECK(report_is(&report, "queue.0.busy") && !report_is(&report, "size"));
+	CHECK(strcmp(report_get_text(&report, "name", buffer, sizeof(buffer)), "a \"b\"\n\\c") ==
+	      0);
+	CHECK(strcmp(report_get_text(&report, "name", buffer, 3), "a ") == 0);
+	CHECK(strcmp(report_get_text(&report, "size", buffer, 64), "") == 0);
+
+	check_case("a report as JSON");
+	text = NULL;
+	out = open_memstream(&text, &len);
+	report_print_json(&report, out, 0);
+	fclose(out);
+	CHECK(strcmp(text, "{\n"
+			   "    \"name\": \"a \\\"b\\\"\\u000a\\\\c\",\n"
+			   "    \"size\": 18446744073709551615,\n"
+			   "    \"queue\": [\n"
+			   "        {\n"
+			   "            \"busy\": true,\n"
+			   "            \"depth\": 1\n"
+			   "        },\n"
+			   "        {\n"
+			   "            \"depth\": 2\n"
+			   "        }\n"
+			   "    ],\n"
+			   "    \"last\": {\n"
+			   "        \"list\": [1,2]\n"
+			   "    }\n"
+			   "}") == 0);
+	free(text);
+	report_free(&report);
+
+	check_case("what is no report");
+	CHECK_EQ(report_parse(&report, strdup("word\n")), -EPROTO);
+	CHECK_EQ(report_parse(&report, strdup("a 1\nb 2")), -EPROTO);
+	CHECK_EQ(report_parse(&report, strdup(" 1\n")), -EPROTO);
+	CHECK_EQ(report_parse(&report, strdup("")), 0);
+	report_free(&report);
+	CHECK_EQ(report_parse(&report, strdup("a \"\\u00\n")), 0);
+	CHECK(strcmp(report_get_text(&report, "a", buffer, sizeof(buffer)), "?") == 0);
+	report_free(&report);
+}
+
+/* --- the register -------------------------------------------------------------------------------- */
+
+/* Another daemon that takes @name and lives until it is killed. */
+static pid_t other_daemon(const char *name, const char *device)
+{
+	int fd[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(fd))
+		abort();
+	pid = fork();
+	if (pid == 0) {
+		struct registration own;
+		struct why why;
+
+		close(fd[0]);
+		if (registry_enter(&own, name, true, &why) == 0 &&
+		    registry_record(&own, device, "/srv/image") == 0)
+			c = (char)write(fd[1], "x", 1);
+		pause();
+		_exit(0);
+	}
+	close(fd[1]);
+	CHECK_EQ(read(fd[0], &c, 1), 1);
+	close(fd[0]);
+	return pid;
+}
+
+static void end_daemon(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void test_register(void)
+{
+	struct registration own, second;
+	struct registry_entry entry, *entries;
+	struct why why;
+	size_t count;
+	pid_t pid;
+
+	check_case("the register of a machine without daemons");
+	CHECK_EQ(registry_list(&entries, &count, &why), 0);
+	CHECK_EQ(count, 0);
+	free(entries);
+	CHECK_EQ(registry_look("vm", &entry), -ENOENT);
+
+	check_case("a name is one daemon's");
+	pid = other_daemon("vm", "/dev/ublkb900000");
+	CHECK_EQ(registry_enter(&own, "vm", false, &why), -EBUSY);
+	CHECK_CONTAINS(why.text, "the name vm is in use by process");
+	CHECK_CONTAINS(why.text, "which serves /srv/image");
+	CHECK(own.name[0] == '\0');
+	CHECK_EQ(registry_enter(&own, "vm", true, &why), 0);
+	CHECK(strcmp(own.name, "vm-2") == 0);
+	CHECK_EQ(registry_enter(&second, "vm", true, &why), 0);
+	CHECK(strcmp(second.name, "vm-3") == 0);
+	registry_leave(&second);
+	registry_leave(&second);
+	CHECK_EQ(registry_list(&entries, &count, &why), 0);
+	CHECK_EQ(count, 2);
+	CHECK(strcmp(entries[0].name, "vm") == 0 && entries[0].alive);
+	CHECK_EQ(entries[0].pid, pid);
+	CHECK(strcmp(entries[0].device, "/dev/ublkb900000") == 0);
+	CHECK(strcmp(entries[1].name, "vm-2") == 0 && entries[1].device[0] == '\0');
+	free(entries);
+
+	check_case("who was killed is seen, and makes room");
+	end_daemon(pid);
+	CHECK_EQ(registry_look("vm", &entry), 0);
+	CHECK(!entry.alive && strcmp(entry.image, "/srv/image") == 0);
+	CHECK_EQ(registry_enter(&second, "other", false, &why), 0);
+	CHECK_EQ(registry_look("vm", &entry), -ENOENT);
+	registry_leave(&second);
+	registry_leave(&own);
+	CHECK_EQ(registry_list(&entries, &count, &why), 0);
+	CHECK_EQ(count, 0);
+	free(entries);
+
+	check_case("a folder that others can write to is none");
+	CHECK_EQ(chmod(folder, 0770), 0);
+	CHECK_EQ(registry_enter(&own, "vm", false, &why), -EPERM);
+	CHECK_EQ(chmod(folder, 0700), 0);
+}
+
+/* Many that want the same name at once all get one, and all different ones. */
+static void test_crowd(void)
+{
+	struct registry_entry *entries;
+	struct why why;
+	size_t count;
+	pid_t pid[16];
+	int go[2];
+	char c;
+
+	check_case("many at once");
+	CHECK_EQ(pipe(go), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(pid); i++) {
+		struct registration own;
+
+		pid[i] = fork();
+		if (pid[i])
+			continue;
+		close(go[1]);
+		c = (char)read(go[0], &c, 1);
+		if (registry_enter(&own, "crowd", true, &why))
+			_exit(1);
+		/* Live until all of them have one. */
+		for (int tries = 0; tries < 2000; tries++) {
+			if (registry_list(&entries, &count, &why) == 0 && count == ARRAY_SIZE(pid))
+				_exit(0);
+			free(entries);
+			nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+		}
+		_exit(1);
+	}
+	close(go[0]);
+	close(go[1]);
+	for (unsigned i = 0; i < ARRAY_SIZE(pid); i++) {
+		int status;
+
+		CHECK_EQ(waitpid(pid[i], &status, 0), pid[i]);
+		CHECK_EQ(status, 0);
+	}
+}
+
+/* --- the control socket -------------------------------------------------------------------------- */
+
+static char socket_path[128];
+
+struct server {
+	struct control control;
+	pthread_t thread;
+	_Atomic bool ends;
+	unsigned answers;
+};
+
+static enum control_verdict answer(void *arg, const char *request, FILE *out, struct why *why)
+{
+	struct server *server = arg;
+
+	server->answers++;
+	if (strcmp(request, "later") == 0)
+		return CONTROL_LATER;
+	if (strcmp(request, "large") == 0) {
+		for (int i = 0; i < 100000; i++)
+			report_number(out, "a.number.that.is.there.many.times", 1000000);
+		return CONTROL_ANSWERED;
+	}
+	if (strcmp(request, "hello") != 0) {
+		why_set(why, -EINVAL, "what?");
+		return CONTROL_REFUSED;
+	}
+	report_text(out, "answer", "world");
+	return CONTROL_ANSWERED;
+}
+
+static void *serve(void *arg)
+{
+	struct server *server = arg;
+
+	while (!server->ends) {
+		struct pollfd fds[CONTROL_FDS];
+		int timeout_ms = 20;
+		unsigned n = control_watch(&server->control, fds, &timeout_ms);
+
+		CHECK(timeout_ms >= 0 && timeout_ms <= 20);
+		poll(fds, n, timeout_ms);
+		control_turn(&server->control);
+	}
+	control_end(&server->control, NULL);
+	return NULL;
+}
+
+static int raw_connect(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Until the other side closes; true when it says nothing. */
+static bool closed_silently(int fd)
+{
+	char c;
+	bool silent = recv(fd, &c, 1, 0) <= 0;
+
+	close(fd);
+	return silent;
+}
+
+static void test_questions(void)
+{
+	struct report report = { 0 };
+	struct stat st;
+	struct why why;
+	char text[32];
+
+	check_case("question and answer");
+	CHECK(stat(socket_path, &st) == 0 && (st.st_mode & 0777) == 0600);
+	CHECK_EQ(client_ask("test", "hello", 5, &report, &why), 0);
+	CHECK(strcmp(report_get_text(&report, "answer", text, sizeof(text)), "world") == 0);
+	report_free(&report);
+	CHECK_EQ(client_ask("test", "large", 5, &report, &why), -EPROTO); /* too many lines */
+	CHECK_EQ(client_ask("test", "nonsense", 5, &report, &why), -EREMOTEIO);
+	CHECK(strcmp(why.text, "what?") == 0);
+	CHECK_EQ(client_ask("nobody", "hello", 5, &report, &why), -ENOENT);
+}
+
+static void test_hostile_peers(struct server *server)
+{
+	int fd[CONTROL_PEERS], one;
+	unsigned answers = server->answers;
+	struct report report;
+	struct why why;
+	char noise[4096];
+
+	check_case("a line that does not end, and one that comes byte by byte");
+	memset(noise, 'x', sizeof(noise));
+	one = raw_connect();
+	CHECK(send(one, noise, sizeof(noise), MSG_NOSIGNAL) > 0);
+	CHECK(closed_silently(one));
+	CHECK_EQ(server->answers, answers);
+	one = raw_connect();
+	for (const char *c = "hello\n"; *c; c++)
+		CHECK_EQ(send(one, c, 1, MSG_NOSIGNAL), 1);
+	CHECK(!closed_silently(one));
+
+	check_case("peers that hang up at every moment");
+	for (int i = 0; i < 200; i++) {
+		one = raw_connect();
+		if (i % 4 == 1)
+			send(one, "hel", 3, MSG_NOSIGNAL);
+		else if (i % 4 == 2)
+			send(one, "large\n", 6, MSG_NOSIGNAL);
+		else if (i % 4 == 3)
+			send(one, "later\n", 6, MSG_NOSIGNAL);
+		close(one);
+	}
+
+	check_case("peers that say nothing or do not listen keep nobody out for long");
+	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
+		fd[i] = raw_connect();
+		if (i % 2)
+			CHECK_EQ(send(fd[i], "large\n", 6, MSG_NOSIGNAL), 6);
+	}
+	CHECK_EQ(client_ask("test", "hello", 3 * CONTROL_PATIENCE_MS / 1000, &report, &why), 0);
+	report_free(&report);
+	for (unsigned i = 0; i < CONTROL_PEERS; i++)
+		close(fd[i]);
+}
+
+static void test_later(struct server *server)
+{
+	int fd[CONTROL_PEERS];
+	struct report report;
+	struct why why;
+	char text[64];
+	ssize_t n;
+
+	check_case("answers that come at the end");
+	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
+		fd[i] = raw_connect();
+		CHECK_EQ(send(fd[i], "later\n", 6, MSG_NOSIGNAL), 6);
+		/* Half of them are refused at once, so that others can still ask. */
+		if (i >= CONTROL_PEERS / 2) {
+			n = recv(fd[i], text, sizeof(text) - 1, 0);
+			text[n > 0 ? n : 0] = '\0';
+			CHECK_CONTAINS(text, "error others wait");
+		}
+	}
+	CHECK_EQ(client_ask("test", "hello", 5, &report, &why), 0);
+	report_free(&report);
+	server->ends = true;
+	pthread_join(server->thread, NULL);
+	for (unsigned i = 0; i < CONTROL_PEERS / 2; i++) {
+		n = recv(fd[i], text, sizeof(text) - 1, 0);
+		text[n > 0 ? n : 0] = '\0';
+		CHECK(strcmp(text, "ok\n") == 0);
+	}
+	for (unsigned i = 0; i < CONTROL_PEERS; i++)
+		close(fd[i]);
+	CHECK(access(socket_path, F_OK) != 0);
+	CHECK_EQ(client_ask("test", "hello", 5, &report, &why), -ENOENT);
+}
+
+static void test_control(void)
+{
+	static struct server server;
+	struct why why;
+
+	check_case("a control socket");
+	registry_socket(socket_path, "test");
+	/* What a daemon that was killed has left there. */
+	close(open(socket_path, O_WRONLY | O_CREAT, 0600));
+	CHECK_EQ(control_open(&server.control, socket_path, answer, &server, &why), 0);
+	CHECK_EQ(pthread_create(&server.thread, NULL, serve, &server), 0);
+	test_questions();
+	test_hostile_peers(&server);
+	test_later(&server);
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!mkdtemp(folder))
+		return 1;
+	registry_folder = folder;
+	test_names();
+	test_reports();
+	test_register();
+	test_crowd();
+	test_control();
+	return check_end();
+}

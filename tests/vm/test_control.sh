@@ -1,0 +1,122 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# list, status and stop: by name and by device, of devices that live, that are left behind and that
+# are somebody else's; and a control socket that answers nobody but root.
+
+. "$(dirname "$0")/lib.sh"
+
+requires python3 setpriv unshare
+
+# An expression in Python about what the rest of the command line prints as JSON: d.
+expect_json()
+{
+	local expression=$1
+
+	shift
+	"$@" >"$work/json" || fail "status $?: $*"
+	python3 -c "import json, sys; d = json.load(sys.stdin); sys.exit(not ($expression))" \
+		<"$work/json" || fail "not $expression: $(cat "$work/json")"
+}
+
+mkdir "$work/a" "$work/b"
+image_create "$work/a/vm.qcow2" 64M
+image_create "$work/b/vm.qcow2" 32M
+
+note "two of the same name"
+expect_json 'd == []' "$QCOW2_UBLKD" list --json
+serve "$work/a/vm.qcow2" --queues 2 --depth 16
+first=$device first_pid=$daemon_pid
+serve "$work/b/vm.qcow2" --read-only
+second=$device second_pid=$daemon_pid
+grep -q 'the name vm is taken; this is vm-2' "$stderr_file" || fail "no word of the name"
+refused "$QCOW2_UBLKD" --image "$work/b/vm.qcow2" --read-only --name vm
+grep -q 'the name vm is in use by process' "$work/refused" || fail "$(cat "$work/refused")"
+[ "$(stat -c %a /run/qcow2-ublkd /run/qcow2-ublkd/vm.socket | tr '\n' ' ')" = '700 600 ' ] ||
+	fail "modes: $(ls -la /run/qcow2-ublkd)"
+
+note "list and status"
+expect_json "[(e['name'], e['device'], e['state'], e['virtual-size'], e['read-only'], e['pid'])
+	for e in d] == [('vm', '$first', 'serving', 64 << 20, False, $first_pid),
+	('vm-2', '$second', 'serving', 32 << 20, True, $second_pid)]" "$QCOW2_UBLKD" list --json
+"$QCOW2_UBLKD" list >"$work/list"
+[ "$(wc -l <"$work/list")" -eq 3 ] || fail "$(cat "$work/list")"
+dd if=/dev/zero of="$first" bs=1M count=4 oflag=direct status=none
+for which in vm "$first" "/dev/../$first"; do
+	expect_json "d['image'] == '$work/a/vm.qcow2' and d['queue-count'] == 2 and d['depth'] == 16
+		and d['requests'] >= 4 and d['state'] == 'serving' and d['pid'] == $first_pid" \
+		"$QCOW2_UBLKD" status --json "$which"
+done
+expect_json "[e['name'] for e in d] == ['vm', 'vm-2']" "$QCOW2_UBLKD" status --json
+"$QCOW2_UBLKD" status vm-2 | grep -q '^disk  *32.0 MiB, .*, read-only$' || fail "status"
+refused "$QCOW2_UBLKD" status vm-3
+refused "$QCOW2_UBLKD" status /dev/zero
+
+note "who is not root gets no answer"
+chmod 755 /run/qcow2-ublkd
+chmod 666 /run/qcow2-ublkd/vm.socket
+ask='import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/qcow2-ublkd/vm.socket")
+s.settimeout(20)
+s.sendall(b"status\n")
+sys.exit(not s.recv(1))'
+python3 -c "$ask" || fail "root gets no answer"
+refused setpriv --reuid 65534 --regid 65534 --clear-groups python3 -c "$ask"
+grep -qE 'Reset|Broken pipe' "$work/refused" || [ ! -s "$work/refused" ] ||
+	fail "$(cat "$work/refused")"
+chmod 700 /run/qcow2-ublkd
+expect_json "d['state'] == 'serving'" "$QCOW2_UBLKD" status --json vm
+
+note "a daemon that stands still is not waited for"
+kill -STOP "$second_pid"
+expect_json "[e['state'] for e in d] == ['serving', 'silent']" "$QCOW2_UBLKD" list --json
+refused "$QCOW2_UBLKD" status vm-2
+kill -CONT "$second_pid"
+
+note "stop"
+expect_json "d['stopped'] and d['name'] == 'vm-2'" "$QCOW2_UBLKD" stop --json "$second"
+expect_stopped "$second_pid"
+[ ! -e /run/qcow2-ublkd/vm-2.lock ] || fail "its entry is left"
+
+note "what is left of daemons that were killed, and a device of somebody else's"
+cp "$QCOW2_UBLKD" "$work/another"
+mkfifo "$work/ready"
+unshare -m --propagation private sh -c "mkdir -p /run/qcow2-ublkd && \
+	mount -t tmpfs none /run/qcow2-ublkd && \
+	exec '$work/another' --image '$work/b/vm.qcow2' >'$work/ready'" &
+another=$!
+cleanup_add "kill -KILL $another 2>/dev/null"
+read -r foreign <"$work/ready"
+controller=$(pgrep -P "$first_pid" ublk-control)
+kill -STOP "$controller"
+kill -KILL "$first_pid"
+wait "$first_pid" 2>/dev/null || :
+forget_daemon "$first_pid"
+# The kernel takes the device from a process that is gone in its own time.
+is_dead()
+{
+	"$QCOW2_UBLKD" list | grep -qE "^vm +$first +dead "
+}
+within 10 is_dead || fail "$("$QCOW2_UBLKD" list)"
+expect_json "{e['state']: (e.get('name'), e['device'], e.get('program')) for e in d} ==
+	{'dead': ('vm', '$first', None), 'foreign': (None, '$foreign', 'another')}" \
+	"$QCOW2_UBLKD" list --json
+refused "$QCOW2_UBLKD" stop vm
+grep -q 'its daemon is gone' "$work/refused" || fail "$(cat "$work/refused")"
+kill -CONT "$controller"
+is_gone()
+{
+	"$QCOW2_UBLKD" list | grep -qE "^vm +- +gone "
+}
+within 10 is_gone || fail "$("$QCOW2_UBLKD" list)"
+kill -TERM "$another"
+wait "$another" || fail "the other one failed"
+
+note "the next one has the name again, and nothing is left in the end"
+serve "$work/a/vm.qcow2"
+expect_json "d['name'] == 'vm'" "$QCOW2_UBLKD" status --json "$device"
+"$QCOW2_UBLKD" stop vm
+expect_stopped
+expect_json 'd == []' "$QCOW2_UBLKD" list --json
+[ "$(ls /run/qcow2-ublkd)" = "" ] || fail "left: $(ls -la /run/qcow2-ublkd)"
