@@ -128,6 +128,8 @@ struct geometry {
 	uint32_t cluster_bytes;
 	unsigned l2_bits; /* log2 of the entries of an L2 table */
 	uint32_t l2_entry_bytes; /* 8, or 16 with extended L2 */
+	bool extended; /* extended L2: the entries have a bitmap about subclusters */
+	unsigned subcluster_bits; /* log2 of a subcluster's bytes; a cluster's without extended L2 */
 	unsigned refcount_order;
 	unsigned refcount_block_bits; /* log2 of the refcounts in a block */
 	uint64_t refcount_max;
@@ -201,19 +203,22 @@ struct l1_entry l1_decode(const struct geometry *g, uint64_t entry);
 
 enum l2_kind {
 	L2_ABSENT,
+	L2_ABSENT_ALLOCATED, /* extended L2: nothing is there, but a host cluster is set aside */
 	L2_DATA,
 	L2_ZERO, /* no host cluster */
 	L2_ZERO_ALLOCATED, /* a host cluster is set aside */
 	L2_COMPRESSED,
-	/* Misaligned, cluster 0, COPIED with COMPRESSED, zero flag in version 2, COMPRESSED though the
-	 * data is apart. */
+	/*
+	 * Misaligned, cluster 0, COPIED with COMPRESSED, zero flag in version 2, COMPRESSED though the
+	 * data is apart; a subcluster that both holds data and is zero, or holds data without a cluster.
+	 */
 	L2_INVALID,
 };
 
 struct l2_entry {
 	enum l2_kind kind;
 	bool copied;
-	struct host host; /* DATA, ZERO_ALLOCATED */
+	struct host host; /* of the cluster, when there is one */
 };
 
 /*
@@ -222,6 +227,33 @@ struct l2_entry {
  * guest's own is for the caller to check: l2_in_place().
  */
 struct l2_entry l2_decode(const struct geometry *g, uint64_t entry);
+
+/* An entry as it stands in a table. */
+struct l2_word {
+	uint64_t entry;
+	uint64_t bitmap; /* extended L2; else 0 */
+};
+
+/* Extended L2: the bitmap has 32 bits "holds data", then 32 bits "is zero", of subcluster 0 first. */
+#define SUBCLUSTERS 32u
+#define BITMAP_ALL_DATA UINT64_C(0x00000000ffffffff)
+#define BITMAP_ALL_ZERO UINT64_C(0xffffffff00000000)
+
+/*
+ * What an extended entry says about one subcluster (specification: "Extended L2 Entries").  One whose
+ * bitmap makes no sense for any of them is invalid for all.  Bit 0 of the first word, and the bitmap
+ * of a compressed cluster, mean nothing.
+ */
+struct l2_entry l2_decode_extended(const struct geometry *g, struct l2_word word,
+				   unsigned subcluster);
+
+/* How many subclusters from @subcluster on the entry says the same about, to the cluster's end at most. */
+unsigned l2_subclusters_alike(struct l2_word word, unsigned subcluster);
+
+static inline unsigned guest_subcluster(const struct geometry *g, struct guest guest)
+{
+	return guest_in_cluster(g, guest) >> g->subcluster_bits;
+}
 
 /* With an external data file: is the host cluster of this entry the one at the guest's own address? */
 static inline bool l2_in_place(const struct geometry *g, struct host host, struct guest guest)

@@ -178,7 +178,8 @@ struct image_stats image_stats(const struct image *image);
 	m(LATE_DATA_FILE_SYNC) /* flush: the data file is synced with, not before, the mappings */ \
 	m(NO_DATA_FILE_SYNC) /* flush: the data file is not synced at all */ \
 	m(DATA_FILE_FRESH) /* what was never mapped in a data file is taken for zeros */ \
-	m(RAW_DATA_STAYS) /* zeroes over a raw data file change the mapping only */
+	m(RAW_DATA_STAYS) /* zeroes over a raw data file change the mapping only */ \
+	m(TORN_ENTRY) /* the two words of an extended entry are taken as they come */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

@@ -4,10 +4,6 @@
 
 #define L2_RESERVED UINT64_C(0x3f000000000001fe)
 
-/* The bitmap of extended L2: 32 bits "holds data", then 32 bits "is zero". */
-#define BITMAP_DATA UINT64_C(0x00000000ffffffff)
-#define BITMAP_ALL_ZERO UINT64_C(0xffffffff00000000)
-
 static struct entry judge_stream(const struct geometry *g, bool data_file, struct l2_word word)
 {
 	struct compressed_range range = l2_compressed_range(g, word.entry & ~ENTRY_COPIED);
@@ -46,11 +42,11 @@ struct entry entry_judge(const struct geometry *g, bool data_file, struct l2_wor
 	if (is_empty(data_file, word.entry)) {
 		out.kind = ENTRY_EMPTY;
 		out.len = 0;
-		if (word.bitmap & BITMAP_DATA)
+		if (word.bitmap & BITMAP_ALL_DATA)
 			out.faults |= ENTRY_BITS_WITHOUT_CLUSTER;
 		return out;
 	}
-	if (word.bitmap >> 32 & word.bitmap)
+	if (word.bitmap >> SUBCLUSTERS & word.bitmap)
 		out.faults |= ENTRY_BOTH_BITS;
 	if (!is_aligned(out.host.byte, g->cluster_bytes))
 		out.faults |= ENTRY_MISALIGNED;
@@ -60,8 +56,8 @@ struct entry entry_judge(const struct geometry *g, bool data_file, struct l2_wor
 /* Is there data behind a misaligned entry that somebody might want to save by hand? */
 static bool holds_data(const struct geometry *g, struct l2_word word)
 {
-	if (geometry_is_extended(g))
-		return word.bitmap & BITMAP_DATA;
+	if (g->extended)
+		return word.bitmap & BITMAP_ALL_DATA;
 	return !(word.entry & ENTRY_ZERO);
 }
 
@@ -75,8 +71,8 @@ bool entry_mend(const struct geometry *g, bool data_file, struct l2_word *word)
 	}
 	if (!(faults & ENTRY_MISALIGNED) || holds_data(g, *word))
 		return false;
-	*word = geometry_is_extended(g) ? (struct l2_word){ 0, BITMAP_ALL_ZERO } :
-					  (struct l2_word){ ENTRY_ZERO, 0 };
+	*word = g->extended ? (struct l2_word){ 0, BITMAP_ALL_ZERO } :
+			      (struct l2_word){ ENTRY_ZERO, 0 };
 	return true;
 }
 

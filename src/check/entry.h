@@ -25,11 +25,6 @@ enum entry_fault {
 	ENTRY_BITS_WITHOUT_CLUSTER = 1 << 6, /* subclusters hold data, but there is no cluster */
 };
 
-struct l2_word {
-	uint64_t entry;
-	uint64_t bitmap; /* extended L2; else 0 */
-};
-
 struct entry {
 	enum entry_kind kind;
 	unsigned faults; /* enum entry_fault */
@@ -50,10 +45,5 @@ bool entry_mend(const struct geometry *g, bool data_file, struct l2_word *word);
 
 /* What is wrong, for a human; of several faults the first. */
 const char *entry_fault_text(unsigned faults);
-
-static inline bool geometry_is_extended(const struct geometry *g)
-{
-	return g->l2_entry_bytes == 16;
-}
 
 #endif

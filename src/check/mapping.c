@@ -152,7 +152,7 @@ struct l2_word l2_view_get(const struct check *check, const struct l2_view *view
 
 	return (struct l2_word){
 		.entry = be64_get(word[0]),
-		.bitmap = geometry_is_extended(&check->g) ? be64_get(word[1]) : 0,
+		.bitmap = check->g.extended ? be64_get(word[1]) : 0,
 	};
 }
 
@@ -162,7 +162,7 @@ void l2_view_set(const struct check *check, struct l2_view *view, uint32_t index
 	struct be64 *raw = (struct be64 *)(view->bytes + (size_t)index * check->g.l2_entry_bytes);
 
 	raw[0] = be64_make(word.entry);
-	if (geometry_is_extended(&check->g))
+	if (check->g.extended)
 		raw[1] = be64_make(word.bitmap);
 }
 

@@ -54,6 +54,43 @@ struct l2_entry l2_decode(const struct geometry *g, uint64_t entry)
 	return out;
 }
 
+struct l2_entry l2_decode_extended(const struct geometry *g, struct l2_word word,
+				   unsigned subcluster)
+{
+	bool compressed = word.entry & ENTRY_COMPRESSED;
+	struct l2_entry out = l2_decode(g, compressed ? word.entry : word.entry & ~ENTRY_ZERO);
+	bool zero = word.bitmap >> (SUBCLUSTERS + subcluster) & 1;
+	bool data = word.bitmap >> subcluster & 1;
+
+	switch (out.kind) {
+	case L2_DATA:
+		if (word.bitmap >> SUBCLUSTERS & word.bitmap)
+			return (struct l2_entry){ .kind = L2_INVALID };
+		out.kind = zero ? L2_ZERO_ALLOCATED : data ? L2_DATA : L2_ABSENT_ALLOCATED;
+		return out;
+	case L2_ABSENT:
+		if (word.bitmap & BITMAP_ALL_DATA)
+			return (struct l2_entry){ .kind = L2_INVALID };
+		out.kind = zero ? L2_ZERO : L2_ABSENT;
+		return out;
+	default:
+		return out;
+	}
+}
+
+unsigned l2_subclusters_alike(struct l2_word word, unsigned subcluster)
+{
+	uint32_t data = (uint32_t)word.bitmap, zero = (uint32_t)(word.bitmap >> SUBCLUSTERS);
+	/* Bit by bit, who is not like the one asked for; all ones where there is no other. */
+	uint32_t other = (data >> subcluster & 1 ? ~data : data) |
+			 (zero >> subcluster & 1 ? ~zero : zero);
+
+	other >>= subcluster;
+	if (word.entry & ENTRY_COMPRESSED || !other)
+		return SUBCLUSTERS - subcluster;
+	return (unsigned)__builtin_ctz(other);
+}
+
 struct compressed_range l2_compressed_range(const struct geometry *g, uint64_t entry)
 {
 	unsigned offset_bits = 70 - g->cluster_bits;

@@ -2,9 +2,12 @@
 /* Shifts and masks that follow from the header, worked out once. */
 #include "format.h"
 
+#define SUBCLUSTERS_LOG2 5u
+
 struct geometry qcow2_geometry(const struct qcow2_header *header)
 {
-	unsigned entry_bits = header->incompatible & QCOW2_EXTENDED_L2 ? 4 : 3;
+	bool extended = header->incompatible & QCOW2_EXTENDED_L2;
+	unsigned entry_bits = extended ? 4 : 3;
 	unsigned order = header->refcount_order;
 	struct geometry g = {
 		.version = header->version,
@@ -12,6 +15,8 @@ struct geometry qcow2_geometry(const struct qcow2_header *header)
 		.cluster_bytes = 1u << header->cluster_bits,
 		.l2_bits = header->cluster_bits - entry_bits,
 		.l2_entry_bytes = 1u << entry_bits,
+		.extended = extended,
+		.subcluster_bits = header->cluster_bits - (extended ? SUBCLUSTERS_LOG2 : 0),
 		.refcount_order = order,
 		.refcount_block_bits = header->cluster_bits + 3 - order,
 		.refcount_max = UINT64_MAX >> (64 - (1u << order)),

@@ -26,6 +26,8 @@
 #define LOAD_LIST(s) s(L_READ) s(L_LOADED)
 MACHINE_STATES(load, LOAD_LIST);
 
+void (*slice_peek_seam)(void);
+
 static struct host slice_host(const struct node *node, uint64_t index)
 {
 	unsigned slices_bits = node->geo.cluster_bits - node->geo.slice_bits;
@@ -132,7 +134,7 @@ static void slice_replace(struct node *node, struct slice *slice, uint64_t index
 	if (slice->index != SLICE_NONE)
 		atomic_store(&directory[slice->index], 0);
 	/* Before the memory changes, and after nobody can find it any more. */
-	atomic_fetch_add(&slice->generation, 1);
+	atomic_fetch_add(&slice->generation, SLICE_GENERATION);
 	slice->state = SLICE_LOADING;
 	slice->index = index;
 	atomic_store(&directory[index], (uintptr_t)slice | SLICE_IS_LOADING);

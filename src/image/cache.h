@@ -44,29 +44,67 @@ static inline void slice_looked(struct part *part)
 void shard_relieve(struct shard *shard);
 
 /*
- * One entry without the lock: false when the slice is not there, or was just being replaced.
- * A slice's memory is never given back, so a stale look is harmless; the generation tells.
+ * Where to look at a slice without its lock, and what it is used for; NULL when it is not there.  A
+ * slice's memory is never given back, so a stale look is harmless: slice_peek_end() tells.
  */
-static inline bool slice_peek(const struct node *node, uint64_t index, uint32_t entry,
-			      uint64_t *word)
+static inline struct slice *slice_peek_begin(const struct node *node, uint64_t index,
+					     uint32_t *generation)
 {
 	const _Atomic uintptr_t *cell = &node->cache.directory[index];
 	uintptr_t seen = atomic_load_explicit(cell, memory_order_acquire);
 
 	if (!seen || (seen & SLICE_IS_LOADING))
-		return false;
+		return NULL;
 
 	struct slice *slice = (struct slice *)seen;
-	uint32_t generation = atomic_load_explicit(&slice->generation, memory_order_acquire);
 
-	if (atomic_load_explicit(cell, memory_order_acquire) != seen)
-		return false;
-	*word = be64_load(&slice->entries[entry]);
+	*generation = atomic_load_explicit(&slice->generation, memory_order_acquire);
+	return atomic_load_explicit(cell, memory_order_acquire) == seen ? slice : NULL;
+}
+
+/* Is what was loaded in between the slice's? */
+static inline bool slice_peek_end(struct slice *slice, uint32_t generation)
+{
 	if (atomic_load_explicit(&slice->generation, memory_order_acquire) != generation)
 		return false;
 	if (!atomic_load_explicit(&slice->used, memory_order_relaxed))
 		atomic_store_explicit(&slice->used, true, memory_order_relaxed);
 	return true;
+}
+
+/* One entry without the lock: false when the slice is not there, or was just being replaced. */
+static inline bool slice_peek(const struct node *node, uint64_t index, uint32_t entry,
+			      uint64_t *word)
+{
+	uint32_t generation;
+	struct slice *slice = slice_peek_begin(node, index, &generation);
+
+	if (!slice)
+		return false;
+	*word = be64_load(&slice->entries[entry]);
+	return slice_peek_end(slice, generation);
+}
+
+/* For tests: what other threads do between the two loads of slice_peek_extended(); NULL: nothing. */
+extern void (*slice_peek_seam)(void);
+
+/*
+ * The same for an extended entry, which has two words: false also while one of the slice is being
+ * changed, so that they belong together; see slice_set().
+ */
+static inline bool slice_peek_extended(const struct node *node, uint64_t index, uint32_t entry,
+				       struct l2_word *word)
+{
+	uint32_t generation;
+	struct slice *slice = slice_peek_begin(node, index, &generation);
+
+	if (!slice || (generation & SLICE_CHANGING && !mutant(TORN_ENTRY)))
+		return false;
+	word->entry = be64_load(&slice->entries[2 * entry]);
+	if (slice_peek_seam)
+		slice_peek_seam();
+	word->bitmap = be64_load(&slice->entries[2 * entry + 1]);
+	return slice_peek_end(slice, mutant(TORN_ENTRY) ? slice->generation : generation);
 }
 
 /*

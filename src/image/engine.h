@@ -45,11 +45,14 @@ struct epoch {
 enum slice_state { SLICE_FREE, SLICE_LOADING, SLICE_VALID };
 
 #define SLICE_NONE UINT64_MAX
+#define SLICE_CHANGING 1u /* bit of the generation: an extended entry is half changed */
+#define SLICE_GENERATION 2u
 
 /* A piece of an L2 table in memory.  Guarded by its shard's lock unless said otherwise. */
 struct slice {
 	struct be64_atomic *entries; /* read without the lock: see slice_peek() */
-	_Atomic uint32_t generation; /* counts what the memory has been used for */
+	/* Counts what the memory has been used for, and changes of extended entries; by twos. */
+	_Atomic uint32_t generation;
 	_Atomic bool used; /* since the clock last passed; no lock */
 	_Atomic bool unsynced; /* a change is not durable; read without the lock */
 	enum slice_state state;

@@ -12,11 +12,9 @@
 
 #include <errno.h>
 
-/* @owned: what a shared table maps is shared, whatever its entries say. */
-static int extent_of(const struct geometry *geo, uint64_t word, bool owned, struct extent *extent)
+/* What the entry means; @owned: what a shared table maps is shared, whatever its entries say. */
+static int extent_of(struct l2_entry entry, uint64_t word, bool owned, struct extent *extent)
 {
-	struct l2_entry entry = l2_decode(geo, word);
-
 	*extent = (struct extent){ .host = entry.host, .in_place = entry.copied && owned };
 	switch (entry.kind) {
 	case L2_DATA:
@@ -34,6 +32,10 @@ static int extent_of(const struct geometry *geo, uint64_t word, bool owned, stru
 		extent->kind = EXTENT_ABSENT;
 		extent->in_place = false;
 		return 0;
+	case L2_ABSENT_ALLOCATED:
+		extent->kind = EXTENT_ABSENT;
+		extent->preallocated = true;
+		return 0;
 	case L2_COMPRESSED:
 		extent->kind = EXTENT_PACKED;
 		extent->entry = word;
@@ -44,13 +46,13 @@ static int extent_of(const struct geometry *geo, uint64_t word, bool owned, stru
 	return -EIO;
 }
 
-/* Does the cluster with this entry go on where the extent ends? */
-static bool extent_continues(const struct geometry *geo, uint64_t word, bool owned,
-			     const struct extent *first, uint64_t distance)
+/* Does the cluster that begins with this entry go on where the extent ends? */
+static bool extent_continues(struct l2_entry entry, bool owned, const struct extent *first,
+			     uint64_t distance)
 {
 	struct extent next;
 
-	if (first->kind == EXTENT_PACKED || extent_of(geo, word, owned, &next) ||
+	if (first->kind == EXTENT_PACKED || extent_of(entry, 0, owned, &next) ||
 	    next.kind != first->kind || next.in_place != first->in_place ||
 	    next.preallocated != first->preallocated)
 		return false;
@@ -69,15 +71,59 @@ static void extent_no_table(const struct geometry *geo, struct guest guest, uint
 	extent->len = min_u64(len, covered - (guest.byte & (covered - 1)));
 }
 
+/*
+ * How far the extent reaches; returns the distance of its end from the start of its first cluster.
+ * Lengths count from there until the end; then from the guest offset that was asked for.
+ */
+static uint64_t reach(const struct node *node, struct guest guest, uint64_t wanted, bool owned,
+		      const struct extent *extent)
+{
+	const struct geometry *geo = &node->geo;
+	uint32_t entry = guest_slice_entry(geo, guest);
+	uint32_t last = (1u << geo->slice_entries_bits) - 1;
+	uint64_t distance = geo->cluster_bytes;
+	uint64_t word;
+
+	while (distance < wanted && entry < last) {
+		if (!slice_peek(node, guest_slice(geo, guest), ++entry, &word) ||
+		    !extent_continues(l2_decode(geo, word), owned, extent, distance))
+			break;
+		distance += geo->cluster_bytes;
+	}
+	return distance;
+}
+
+/* The same with extended L2, where @first is the first entry: the last cluster may end it. */
+static uint64_t reach_extended(const struct node *node, struct guest guest, uint64_t wanted,
+			       bool owned, const struct extent *extent, struct l2_word word)
+{
+	const struct geometry *geo = &node->geo;
+	uint32_t entry = guest_slice_entry(geo, guest);
+	uint32_t last = (1u << geo->slice_entries_bits) - 1;
+	unsigned subcluster = guest_subcluster(geo, guest);
+	unsigned alike = subcluster + l2_subclusters_alike(word, subcluster);
+	uint64_t distance = (uint64_t)alike << geo->subcluster_bits;
+
+	while (alike == SUBCLUSTERS && distance < wanted && entry < last) {
+		if (!slice_peek_extended(node, guest_slice(geo, guest), ++entry, &word) ||
+		    !extent_continues(l2_decode_extended(geo, word, 0), owned, extent, distance))
+			break;
+		alike = l2_subclusters_alike(word, 0);
+		distance += (uint64_t)alike << geo->subcluster_bits;
+	}
+	return distance;
+}
+
 static int lookup_table(const struct node *node, struct guest guest, uint64_t len,
 			struct extent *extent)
 {
 	const struct geometry *geo = &node->geo;
 	struct l1_entry table = l1_decode(geo, be64_load(&node->l1[guest_l1_index(geo, guest)]));
-	uint64_t slice = guest_slice(geo, guest);
 	uint32_t entry = guest_slice_entry(geo, guest);
 	uint32_t in_cluster = guest_in_cluster(geo, guest);
-	uint64_t word;
+	struct l2_word word;
+	struct l2_entry decoded;
+	uint64_t distance;
 
 	if (table.kind == L1_ABSENT) {
 		extent_no_table(geo, guest, len, extent);
@@ -85,23 +131,24 @@ static int lookup_table(const struct node *node, struct guest guest, uint64_t le
 	}
 	if (table.kind == L1_INVALID)
 		return -EIO;
-	if (!slice_peek(node, slice, entry, &word))
-		return -EAGAIN;
-	if (extent_of(geo, word, table.copied, extent))
+	if (geo->extended) {
+		if (!slice_peek_extended(node, guest_slice(geo, guest), entry, &word))
+			return -EAGAIN;
+		decoded = l2_decode_extended(geo, word, guest_subcluster(geo, guest));
+	} else {
+		if (!slice_peek(node, guest_slice(geo, guest), entry, &word.entry))
+			return -EAGAIN;
+		decoded = l2_decode(geo, word.entry);
+	}
+	if (extent_of(decoded, word.entry, table.copied, extent))
 		return -EIO;
 	if (geo->data_apart && extent_has_host(extent) && !l2_in_place(geo, extent->host, guest))
 		return -EIO;
-
-	/* Lengths count from the cluster's start until the end; then from @guest. */
-	uint64_t distance = geo->cluster_bytes;
-	uint32_t last = (1u << geo->slice_entries_bits) - 1;
-
-	while (distance < in_cluster + len && entry < last) {
-		if (!slice_peek(node, slice, ++entry, &word) ||
-		    !extent_continues(geo, word, table.copied, extent, distance))
-			break;
-		distance += geo->cluster_bytes;
-	}
+	if (geo->extended)
+		distance =
+			reach_extended(node, guest, in_cluster + len, table.copied, extent, word);
+	else
+		distance = reach(node, guest, in_cluster + len, table.copied, extent);
 	if (extent_has_host(extent))
 		extent->host.byte += in_cluster;
 	extent->len = min_u64(len, distance - in_cluster);

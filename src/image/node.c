@@ -25,14 +25,15 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 {
 	if (header->crypt_method)
 		return refuse(file, why, "is encrypted, which is not supported");
-	if (header->incompatible & QCOW2_EXTENDED_L2)
-		return refuse(file, why, "has extended L2 entries, which are not supported");
 	if (header->autoclear & QCOW2_DATA_FILE_RAW && header->has_backing)
 		return refuse(file, why,
 			      "has a raw data file and a backing file, which cannot both be right; "
 			      "drop the backing file with qemu-img rebase -u -b ''");
 	if (read_only)
 		return 0;
+	if (header->incompatible & QCOW2_EXTENDED_L2)
+		return refuse(file, why,
+			      "has extended L2 entries, which are served with --read-only only");
 	if (header->incompatible & QCOW2_DATA_FILE && header->snapshots)
 		return refuse(file, why,
 			      "has internal snapshots and an external data file, which cannot keep "

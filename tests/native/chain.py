@@ -182,12 +182,31 @@ def allowed(case):
         case.serves("top", *folder, "--allow-path", case.path("inside"), "-c", "flush")
 
 
+def subclusters(case):
+    """Extended L2: every kind of subcluster and of entry, over a base that shows through."""
+    case.raw("base", 3 << 20)
+    for size in ["16k", "64k", "2M"]:
+        options = f"extended_l2=on,cluster_size={size}"
+        for more in ["", ",preallocation=metadata", f",data_file={case.path('data')}"]:
+            case.create("top", "base", "raw", "8M", options + more)
+            writes = ["write -P 1 3k 2k", "write -P 2 130k 100k", "write -z 140k 7k",
+                      "write -z -u 2M 1M", "write -P 3 2100k 1k", "discard 4M 2M",
+                      "write -P 4 4098k 2k", "write -P 5 2047k 4k", "write -z 1000k 300k"]
+            if not more:
+                writes += ["write -c -P 6 6M 2M", "write -P 7 7000k 3k", "write -z 7100k 3k"]
+            case.tool("qemu-io", "-d", "unmap", *[word for line in writes for word in ("-c", line)],
+                      "top")
+            case.tool("qemu-img", "convert", "-O", "raw", "top", "whole")
+            case.serves("top", "--read-only", "-c", f"compare {case.path('whole')}")
+            case.create("over", "top", "qcow2", "9M")
+            case.serves("over", "-c", "write 131k 1k 9", "-c", "read 130k 1k 2", "-c", "read 131k 1k 9",
+                        "-c", "read 132k 1k 2", "-c", "read 140k 6k 0")
+
+
 def layers_refused(case):
     """What a layer cannot be, says its name."""
-    case.create("below", options="extended_l2=on")
-    case.create("top", "below")
-    case.refuses("top", "below: has extended L2")
     case.create("below")
+    case.create("top", "below")
     for bit in [1, 2]:
         # Dirty or corrupt: no harm to a reader.
         case.poke("below", 72, struct.pack(">Q", bit))
@@ -462,7 +481,7 @@ def data_file_refused(case):
 
 
 CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking,
-         data_file, data_file_bits, data_file_damage, data_file_refused]
+         subclusters, data_file, data_file_bits, data_file_damage, data_file_refused]
 
 
 def main():

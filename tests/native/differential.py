@@ -112,7 +112,10 @@ class Trial:
         cluster = 512 << lot.randint(0, 12)
         version = lot.choice(["0.10", "1.1", "1.1"])
         size = self.draw_layer_size()
-        options = f"cluster_size={cluster},compat={version}"
+        extended = version == "1.1" and lot.random() < 0.25
+        if extended:
+            cluster = max(cluster, 16384)
+        options = f"cluster_size={cluster},compat={version}" + ",extended_l2=on" * extended
         apart = version == "1.1" and lot.random() < 0.2
         if apart:
             options += f",data_file={name}.data"

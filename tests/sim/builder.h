@@ -47,14 +47,30 @@ struct reads {
 	bool below; /* whatever the layers below say; else: */
 	version_t version; /* 0: zeros */
 	uint64_t sectors; /* so many have that, the rest is zeros */
+	bool by_bitmap; /* what is not data in the bitmap is zeros or below, as it says */
+	uint64_t bitmap;
 };
 
 void build_put_be64(struct builder *b, uint64_t off, uint64_t value);
 uint64_t build_host_byte(const struct builder *b, uint64_t cluster);
 void build_put_noise(struct builder *b, uint64_t cluster);
+void build_put_noise_at(struct builder *b, struct sparse *file, uint64_t off, uint64_t len);
 
 /* @count host clusters side by side, referenced @refcount times. */
 uint64_t build_take(struct builder *b, uint64_t count, uint64_t refcount);
+
+/* Data of one guest cluster, at @host of @file. */
+void build_put_data(struct builder *b, struct sparse *file, uint64_t host, uint64_t guest_cluster,
+		    version_t version);
+
+bool build_is_hot(const struct builder *b, uint64_t guest_cluster);
+
+/*
+ * An entry of extended L2 for one guest cluster, without COPIED but with data apart, when it is not
+ * compressed; and what it reads as.
+ */
+struct l2_word build_draw_subclusters(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
+				      version_t data, struct reads *reads);
 
 /* Compress these bytes into a place of @refcount references: the L2 entry, or 0 if there is none. */
 uint64_t build_take_packed(struct builder *b, const uint8_t *bytes, uint64_t refcount);

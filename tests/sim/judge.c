@@ -185,53 +185,103 @@ static enum saying judge_packed(struct judge *j, const struct walk *walk, uint64
 	return SAYS_DATA;
 }
 
-static enum saying judge_entry(struct judge *j, const struct walk *walk, uint64_t entry,
-			       uint64_t guest)
-{
-	uint64_t reserved = UINT64_C(0x3f000000000001fe);
-	struct l2_entry l2 = l2_decode(&j->geo, entry);
+/* What was said last, and how many bytes of the disk before the one at hand it is said of. */
+struct run {
+	enum saying saying;
+	uint64_t len;
+};
 
-	if (l2.kind == L2_ABSENT)
-		return SAYS_ABSENT;
-	if (l2.kind == L2_COMPRESSED)
-		return judge_packed(j, walk, entry, guest);
-	if (l2.kind == L2_INVALID || entry & reserved)
-		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64, guest, entry);
-	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED) {
-		if (j->data)
-			judge_data_apart(j, walk, entry, guest);
-		else
-			judge_data(j, walk, entry, &l2, guest);
+static void run_end(struct judge *j, const struct walk *walk, const struct run *run, uint64_t end)
+{
+	if (run->saying != SAYS_DATA)
+		visit_none(j, walk, run->saying, end - run->len, run->len);
+}
+
+/* @len bytes at @guest: what is said of them goes on, or begins. */
+static void run_add(struct judge *j, const struct walk *walk, struct run *run, enum saying saying,
+		    uint64_t guest, uint64_t len)
+{
+	if (saying != run->saying) {
+		run_end(j, walk, run, guest);
+		*run = (struct run){ .saying = saying };
 	}
-	if (l2.kind != L2_DATA)
-		return SAYS_ZEROS;
-	visit(j, walk, guest, j->data ? j->data : j->file, l2.host.byte, j->geo.cluster_bytes);
-	return SAYS_DATA;
+	run->len += len;
+}
+
+/* One subcluster, or a cluster that has none. */
+static void judge_unit(struct judge *j, const struct walk *walk, struct run *run,
+		       const struct l2_entry *l2, uint64_t guest)
+{
+	uint64_t len = UINT64_C(1) << j->geo.subcluster_bits;
+	uint64_t host = l2->host.byte + guest_in_cluster(&j->geo, (struct guest){ guest });
+
+	switch (l2->kind) {
+	case L2_ABSENT:
+	case L2_ABSENT_ALLOCATED:
+		run_add(j, walk, run, SAYS_ABSENT, guest, len);
+		break;
+	case L2_DATA:
+		run_add(j, walk, run, SAYS_DATA, guest, len);
+		visit(j, walk, guest, j->data ? j->data : j->file, host, len);
+		break;
+	default:
+		run_add(j, walk, run, SAYS_ZEROS, guest, len);
+		break;
+	}
+}
+
+static void judge_entry(struct judge *j, const struct walk *walk, struct run *run,
+			struct l2_word word, uint64_t guest)
+{
+	bool extended = j->geo.extended;
+	uint64_t reserved = UINT64_C(0x3f000000000001fe) | extended;
+	struct l2_entry l2 = extended ? l2_decode_extended(&j->geo, word, 0) :
+					l2_decode(&j->geo, word.entry);
+
+	if (l2.kind == L2_COMPRESSED) {
+		run_add(j, walk, run, judge_packed(j, walk, word.entry, guest), guest,
+			j->geo.cluster_bytes);
+		if (word.bitmap)
+			judge_corrupt(j, "the compressed guest %#" PRIx64 " has a bitmap", guest);
+		return;
+	}
+	if (l2.kind == L2_INVALID || word.entry & reserved)
+		judge_corrupt(j, "the L2 entry of guest %#" PRIx64 " is %#" PRIx64 " %#" PRIx64,
+			      guest, word.entry, word.bitmap);
+	if (l2.kind != L2_INVALID && l2.kind != L2_ABSENT && l2.kind != L2_ZERO) {
+		if (j->data)
+			judge_data_apart(j, walk, word.entry, guest);
+		else
+			judge_data(j, walk, word.entry, &l2, guest);
+	}
+	for (unsigned i = 0; i < (extended ? SUBCLUSTERS : 1); i++) {
+		if (extended)
+			l2 = l2_decode_extended(&j->geo, word, i);
+		judge_unit(j, walk, run, &l2, guest + ((uint64_t)i << j->geo.subcluster_bits));
+	}
 }
 
 static void judge_l2(struct judge *j, const struct walk *walk)
 {
 	uint64_t entries = UINT64_C(1) << j->geo.l2_bits;
 	uint64_t first = walk->l1_index << j->geo.l2_bits;
-	uint64_t cluster_bytes = j->geo.cluster_bytes;
-	enum saying before = SAYS_DATA;
-	uint64_t same = 0; /* clusters just before the one at hand */
+	struct run run = { .saying = SAYS_DATA };
 
-	sparse_read(j->file, walk->table, j->cluster, cluster_bytes);
+	sparse_read(j->file, walk->table, j->cluster, j->geo.cluster_bytes);
 	for (uint64_t i = 0; i < entries; i++) {
+		const struct be64 *raw =
+			(const struct be64 *)(j->cluster + i * j->geo.l2_entry_bytes);
+		struct l2_word word = { .entry = be64_get(raw[0]) };
 		uint64_t guest = (first + i) << j->geo.cluster_bits;
-		uint64_t entry = be64_get(((const struct be64 *)j->cluster)[i]);
-		enum saying saying = entry ? judge_entry(j, walk, entry, guest) : SAYS_ABSENT;
 
-		if (saying != before && before != SAYS_DATA)
-			visit_none(j, walk, before, guest - same * cluster_bytes,
-				   same * cluster_bytes);
-		same = saying == before ? same + 1 : 1;
-		before = saying;
+		if (j->geo.extended)
+			word.bitmap = be64_get(raw[1]);
+		if (word.entry || word.bitmap)
+			judge_entry(j, walk, &run, word, guest);
+		else
+			run_add(j, walk, &run, SAYS_ABSENT, guest, j->geo.cluster_bytes);
 	}
-	if (before != SAYS_DATA)
-		visit_none(j, walk, before, (first + entries - same) << j->geo.cluster_bits,
-			   same * cluster_bytes);
+	run_end(j, walk, &run, (first + entries) << j->geo.cluster_bits);
 }
 
 static void judge_l1(struct judge *j, uint64_t l1, uint64_t entries, bool snapshot)
@@ -292,7 +342,7 @@ static void judge_snapshots(struct judge *j)
 static bool judge_header(struct judge *j)
 {
 	uint64_t len = min_u64(j->file->size, 1u << 16);
-	uint64_t not_understood = QCOW2_EXTENDED_L2 | (j->data ? 0u : QCOW2_DATA_FILE);
+	uint64_t not_understood = j->data ? 0u : QCOW2_DATA_FILE;
 	static uint8_t bytes[1u << 16];
 	struct why why = { "" };
 

@@ -31,15 +31,20 @@ uint64_t build_host_byte(const struct builder *b, uint64_t cluster)
 	return cluster << b->shape->cluster_bits;
 }
 
-void build_put_noise(struct builder *b, uint64_t cluster)
+void build_put_noise_at(struct builder *b, struct sparse *file, uint64_t off, uint64_t len)
 {
 	uint64_t words[SECTOR_SIZE / 8];
 
-	for (uint64_t at = 0; at < b->cluster_bytes; at += SECTOR_SIZE) {
+	for (uint64_t at = off; at < off + len; at += SECTOR_SIZE) {
 		for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 			words[i] = rng_next(b->rng);
-		sparse_write(b->file, build_host_byte(b, cluster) + at, words, SECTOR_SIZE);
+		sparse_write(file, at, words, SECTOR_SIZE);
 	}
+}
+
+void build_put_noise(struct builder *b, uint64_t cluster)
+{
+	build_put_noise_at(b, b->file, build_host_byte(b, cluster), b->cluster_bytes);
 }
 
 static void make_room(struct builder *b, uint64_t clusters)
@@ -203,13 +208,19 @@ static uint32_t write_data_name(struct builder *b, uint32_t at)
 {
 	uint32_t len = (uint32_t)strlen(b->data_name);
 
-	build_put_be64(b, QCOW2_AT_INCOMPATIBLE, QCOW2_DATA_FILE);
 	if (b->shape->data_raw)
 		build_put_be64(b, QCOW2_AT_AUTOCLEAR, QCOW2_DATA_FILE_RAW);
 	put_be32(b, at, HEADER_EXTENSION_DATA_FILE);
 	put_be32(b, at + 4, len);
 	sparse_write(b->file, at + 8, b->data_name, len);
 	return 8 + (uint32_t)round_up(len, 8);
+}
+
+static uint64_t incompatible_features(const struct shape *shape)
+{
+	return (shape->data_apart ? QCOW2_DATA_FILE : 0u) |
+	       (shape->zstd ? QCOW2_COMPRESSION_TYPE : 0u) |
+	       (shape->extended ? QCOW2_EXTENDED_L2 : 0u);
 }
 
 static void write_header(struct builder *b)
@@ -232,10 +243,9 @@ static void write_header(struct builder *b)
 			build_put_be64(b, 80, QCOW2_LAZY_REFCOUNTS);
 		if (shape->extras || shape->zstd)
 			header_bytes += 8;
-		if (shape->zstd) {
-			build_put_be64(b, QCOW2_AT_INCOMPATIBLE, QCOW2_COMPRESSION_TYPE);
+		if (shape->zstd)
 			sparse_write(b->file, QCOW2_HEADER_V3_BYTES, "\1", 1);
-		}
+		build_put_be64(b, QCOW2_AT_INCOMPATIBLE, incompatible_features(shape));
 		put_be32(b, 96, shape->refcount_order);
 		put_be32(b, 100, header_bytes);
 	}
@@ -293,7 +303,7 @@ static void make_file(struct builder *b)
 	const struct shape *shape = b->shape;
 
 	b->cluster_bytes = UINT64_C(1) << shape->cluster_bits;
-	b->l2_entries = b->cluster_bytes / 8;
+	b->l2_entries = shape_l2_entries(shape);
 	b->sectors = shape->size_bytes / SECTOR_SIZE;
 	make_room(b, 1);
 	b->refcount[b->next++] = 1; /* the header */

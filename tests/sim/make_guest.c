@@ -20,8 +20,13 @@ static version_t version_below(const struct builder *b, uint64_t sector)
 	return version;
 }
 
-static version_t version_of(const struct reads *reads, uint64_t nth, version_t below)
+static version_t version_of(const struct builder *b, const struct reads *reads, uint64_t nth,
+			    version_t below)
 {
+	uint64_t subcluster = nth * SECTOR_SIZE / shape_unit_bytes(b->shape);
+
+	if (reads->by_bitmap && !(reads->bitmap >> subcluster & 1))
+		return reads->bitmap >> (SUBCLUSTERS + subcluster) & 1 ? 0 : below;
 	if (reads->below)
 		return below;
 	return nth < reads->sectors ? reads->version : 0;
@@ -38,8 +43,8 @@ static void tell(struct builder *b, uint64_t guest_cluster, const struct reads *
 	for (uint64_t i = 0; i < per_cluster && first + i < b->sectors; i++) {
 		uint64_t sector = first + i;
 		version_t below = version_below(b, sector);
-		version_t now = version_of(active, i, below);
-		version_t old = version_of(snapshot, i, below);
+		version_t now = version_of(b, active, i, below);
+		version_t old = version_of(b, snapshot, i, below);
 
 		if (b->model && (now || old || below)) {
 			model_set(b->model, sector, now, old);
@@ -52,8 +57,8 @@ static void tell(struct builder *b, uint64_t guest_cluster, const struct reads *
 	}
 }
 
-/* Data of one guest cluster at its place in the data file. */
-static void put_data_apart(struct builder *b, uint64_t guest_cluster, version_t version)
+void build_put_data(struct builder *b, struct sparse *file, uint64_t host, uint64_t guest_cluster,
+		    version_t version)
 {
 	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
 	uint64_t first = guest_cluster * per_cluster;
@@ -62,20 +67,14 @@ static void put_data_apart(struct builder *b, uint64_t guest_cluster, version_t 
 
 	for (uint64_t sector = first; sector < end; sector++) {
 		pattern_fill(bytes, sector, version);
-		sparse_write(b->data, sector * SECTOR_SIZE, bytes, SECTOR_SIZE);
+		sparse_write(file, host + (sector - first) * SECTOR_SIZE, bytes, SECTOR_SIZE);
 	}
 }
 
 /* What was there once, and is not the guest's any more. */
 static void put_noise_apart(struct builder *b, uint64_t guest_cluster)
 {
-	uint64_t words[SECTOR_SIZE / 8];
-
-	for (uint64_t at = 0; at < b->cluster_bytes; at += SECTOR_SIZE) {
-		for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-			words[i] = rng_next(b->rng);
-		sparse_write(b->data, build_host_byte(b, guest_cluster) + at, words, SECTOR_SIZE);
-	}
+	build_put_noise_at(b, b->data, build_host_byte(b, guest_cluster), b->cluster_bytes);
 }
 
 /* Data of one guest cluster; what lies beyond the end of the disk is noise. */
@@ -83,24 +82,14 @@ static uint64_t take_data(struct builder *b, uint64_t guest_cluster, version_t v
 			  uint64_t refcount)
 {
 	uint64_t cluster = build_take(b, 1, refcount);
-	uint64_t per_cluster = b->cluster_bytes / SECTOR_SIZE;
-	uint8_t bytes[SECTOR_SIZE];
 
-	if ((guest_cluster + 1) * per_cluster > b->sectors)
+	if ((guest_cluster + 1) * b->cluster_bytes > b->sectors * SECTOR_SIZE)
 		build_put_noise(b, cluster);
-	for (uint64_t i = 0; i < per_cluster; i++) {
-		uint64_t sector = guest_cluster * per_cluster + i;
-
-		if (sector >= b->sectors)
-			break;
-		pattern_fill(bytes, sector, version);
-		sparse_write(b->file, build_host_byte(b, cluster) + i * SECTOR_SIZE, bytes,
-			     SECTOR_SIZE);
-	}
+	build_put_data(b, b->file, build_host_byte(b, cluster), guest_cluster, version);
 	return cluster;
 }
 
-static bool is_hot(const struct builder *b, uint64_t guest_cluster)
+bool build_is_hot(const struct builder *b, uint64_t guest_cluster)
 {
 	for (unsigned i = 0; i < b->shape->hots; i++)
 		if (guest_cluster - b->shape->hot[i].first_cluster < b->shape->hot[i].clusters)
@@ -142,12 +131,12 @@ static uint64_t draw_entry_apart(struct builder *b, uint64_t guest_cluster, unsi
 		kind = 1;
 	if (kind == 0) {
 		*reads = (struct reads){ .version = data, .sectors = UINT64_MAX };
-		put_data_apart(b, guest_cluster, data);
+		build_put_data(b, b->data, build_host_byte(b, guest_cluster), guest_cluster, data);
 		return entry;
 	}
 	if (kind == 1)
 		return entry;
-	if (rng_one_in(b->rng, 2) && is_hot(b, guest_cluster))
+	if (rng_one_in(b->rng, 2) && build_is_hot(b, guest_cluster))
 		put_noise_apart(b, guest_cluster);
 	if (kind == 2)
 		return ENTRY_ZERO;
@@ -157,15 +146,15 @@ static uint64_t draw_entry_apart(struct builder *b, uint64_t guest_cluster, unsi
 	return 0;
 }
 
-/* An entry for one guest cluster, without COPIED; and what it reads as. */
-static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
-			   version_t data, struct reads *reads)
+/* A standard entry for one guest cluster, without COPIED; and what it reads as. */
+static uint64_t draw_standard_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
+				    version_t data, struct reads *reads)
 {
 	bool zeros_exist = b->shape->version > 2;
 	unsigned kind = rng_percent(b->rng, b->shape->data_percent) ? 0 : rng_range(b->rng, 1, 4);
 	uint64_t cluster;
 
-	if (!is_hot(b, guest_cluster) && kind != 2 && b->shape->clusters > MANY_CLUSTERS)
+	if (!build_is_hot(b, guest_cluster) && kind != 2 && b->shape->clusters > MANY_CLUSTERS)
 		kind = 1;
 
 	if (b->shape->data_apart)
@@ -195,17 +184,46 @@ static uint64_t draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t r
 	return 0;
 }
 
-static uint64_t with_copied(uint64_t entry)
+static struct l2_word draw_entry(struct builder *b, uint64_t guest_cluster, uint64_t refcount,
+				 version_t data, struct reads *reads)
 {
-	if (entry & ENTRY_COMPRESSED || !(entry & ENTRY_HOST_MASK))
-		return entry;
-	return entry | ENTRY_COPIED;
+	bool packed = rng_percent(b->rng, b->shape->packed_percent);
+	struct l2_word word = { 0 };
+
+	if (b->shape->extended && !packed)
+		return build_draw_subclusters(b, guest_cluster, refcount, data, reads);
+	if (b->shape->extended) {
+		*reads = (struct reads){ .version = data, .sectors = UINT64_MAX };
+		word.entry = take_packed(b, guest_cluster, refcount, reads);
+		if (word.entry)
+			return word;
+		return build_draw_subclusters(b, guest_cluster, refcount, data, reads);
+	}
+	word.entry = draw_standard_entry(b, guest_cluster, refcount, data, reads);
+	return word;
+}
+
+static struct l2_word with_copied(struct l2_word word)
+{
+	if (!(word.entry & ENTRY_COMPRESSED) && word.entry & ENTRY_HOST_MASK)
+		word.entry |= ENTRY_COPIED;
+	return word;
+}
+
+static void put_entry(struct builder *b, uint64_t table, uint64_t i, struct l2_word word)
+{
+	uint64_t at = build_host_byte(b, table) + i * (b->shape->extended ? 16 : 8);
+
+	if (word.entry)
+		build_put_be64(b, at, word.entry);
+	if (word.bitmap)
+		build_put_be64(b, at + 8, word.bitmap);
 }
 
 static bool is_filled(const struct builder *b, uint64_t guest_cluster)
 {
 	return guest_cluster < b->shape->clusters &&
-	       (b->shape->prefill == PREFILL_ALL || is_hot(b, guest_cluster));
+	       (b->shape->prefill == PREFILL_ALL || build_is_hot(b, guest_cluster));
 }
 
 bool build_table_is_wanted(const struct builder *b, uint64_t l1_index)
@@ -225,7 +243,7 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 	uint64_t guest_cluster = l1_index * b->l2_entries + i;
 	bool share = sharing == SHARE_TABLE || (sharing == SHARE_CLUSTERS && rng_one_in(b->rng, 2));
 	struct reads active = { .below = true }, old = { .below = true };
-	uint64_t entry = 0, old_entry = 0;
+	struct l2_word entry = { 0 }, old_entry = { 0 };
 
 	if (sharing != SNAPSHOT_ONLY) {
 		entry = draw_entry(b, guest_cluster, share ? 2 : 1, b->active, &active);
@@ -239,10 +257,9 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 		/* The snapshot's flags mean nothing: leave them as they may have been. */
 		old_entry = with_copied(draw_entry(b, guest_cluster, 1, b->old, &old));
 	}
-	if (entry)
-		build_put_be64(b, build_host_byte(b, table) + i * 8, entry);
-	if (old_entry && sharing != SHARE_TABLE)
-		build_put_be64(b, build_host_byte(b, old_table) + i * 8, old_entry);
+	put_entry(b, table, i, entry);
+	if (sharing != SHARE_TABLE)
+		put_entry(b, old_table, i, old_entry);
 	tell(b, guest_cluster, &active, &old);
 }
 

@@ -5,21 +5,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static uint64_t l2_entries(const struct shape *shape)
-{
-	return (UINT64_C(1) << shape->cluster_bits) / 8;
-}
+#define EXTENDED_BITS_MIN 14u
 
 /* From a few clusters to some L2 tables, the last cluster cut off now and then. */
 static void draw_size(struct shape *shape, struct rng *rng)
 {
-	uint64_t table = l2_entries(shape);
+	uint64_t table = shape_l2_entries(shape);
 	uint64_t cluster = UINT64_C(1) << shape->cluster_bits;
 
 	if (shape->cluster_bits <= 10 && rng_one_in(rng, 12)) {
 		shape->clusters = table * rng_range(rng, 8, 30);
 		shape->many_tables = true;
 	}
+	/* Subclusters are small, their clusters large. */
+	if (shape->extended && rng_one_in(rng, 2))
+		table = 40;
 	switch (shape->many_tables ? 4 : rng_below(rng, 4)) {
 	case 0:
 		shape->clusters = rng_range(rng, 1, 12);
@@ -43,7 +43,7 @@ static void draw_size(struct shape *shape, struct rng *rng)
 /* Where things can go wrong: ends of the disk, of tables, of slices; or anywhere. */
 static uint64_t draw_corner(const struct shape *shape, struct rng *rng)
 {
-	uint64_t table = l2_entries(shape);
+	uint64_t table = shape_l2_entries(shape);
 	uint64_t slice = min_u64(table, 512);
 
 	switch (rng_below(rng, 5)) {
@@ -119,6 +119,9 @@ static struct layer draw_layer(const struct shape *shape, struct rng *rng, bool 
 	layer.cluster_bits = rng_one_in(rng, 2) ? shape->cluster_bits : rng_range(rng, least, 16);
 	layer.zstd = layer.version == 3 && layer.packed_percent && rng_one_in(rng, 3);
 	layer.data_apart = !layer.raw && layer.version == 3 && rng_one_in(rng, 5);
+	layer.extended = !layer.raw && layer.version == 3 && rng_one_in(rng, 5);
+	if (layer.extended)
+		layer.cluster_bits = rng_range(rng, EXTENDED_BITS_MIN, 16);
 	if (layer.data_apart)
 		layer.packed_percent = layer.zstd = 0;
 	if (layer.raw && rng_one_in(rng, 2))
@@ -150,6 +153,7 @@ struct shape shape_of_layer(const struct shape *top, unsigned nth)
 		.packed_percent = layer->packed_percent,
 		.zstd = layer->zstd,
 		.data_apart = layer->data_apart,
+		.extended = layer->extended,
 		.gap_percent = top->gap_percent / 2,
 	};
 
@@ -191,7 +195,7 @@ static void limit_data_file(struct shape *shape)
 void shape_limit(struct shape *shape)
 {
 	limit_data_file(shape);
-	if (shape->prefill == PREFILL_ALL && shape->clusters > 2000)
+	if (shape->prefill == PREFILL_ALL && shape->clusters > (shape->extended ? 100 : 2000))
 		shape->gap_percent = 0;
 }
 
@@ -236,11 +240,12 @@ static size_t describe_layers(const struct shape *shape, char *text, size_t len)
 		else
 			used += (size_t)snprintf(text + used, len - used,
 						 " / v%u cluster_bits %u size %" PRIu64
-						 " packed %u%%%s%s",
+						 " packed %u%%%s%s%s",
 						 layer->version, layer->cluster_bits,
 						 layer->size_bytes, layer->packed_percent,
 						 layer->zstd ? " zstd" : "",
-						 layer->data_apart ? " data file" : "");
+						 layer->data_apart ? " data file" : "",
+						 layer->extended ? " extended" : "");
 	}
 	return used;
 }
@@ -250,13 +255,14 @@ void shape_describe(const struct shape *shape, char *text, size_t len)
 	static const char *const prefills[] = { "empty", "random", "all" };
 	int n = snprintf(text, len,
 			 "image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
-			 " clusters) prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s hot",
+			 " clusters)%s prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s hot",
 			 shape->version, shape->cluster_bits, shape->refcount_order,
-			 shape->size_bytes, shape->clusters, prefills[shape->prefill],
-			 shape->data_percent, shape->packed_percent, shape->zstd ? " zstd" : "",
-			 shape->gap_percent, shape->snapshot ? " snapshot" : "",
-			 shape->stuffed ? " stuffed" : "", shape->device ? " device" : "",
-			 shape->full_host ? " full_host" : "", shape->extras ? " extras" : "",
+			 shape->size_bytes, shape->clusters, shape->extended ? " extended" : "",
+			 prefills[shape->prefill], shape->data_percent, shape->packed_percent,
+			 shape->zstd ? " zstd" : "", shape->gap_percent,
+			 shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
+			 shape->device ? " device" : "", shape->full_host ? " full_host" : "",
+			 shape->extras ? " extras" : "",
 			 shape->data_raw   ? " raw data file" :
 			 shape->data_apart ? " data file" :
 					     "");

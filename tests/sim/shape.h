@@ -30,6 +30,7 @@ struct layer {
 	uint32_t packed_percent;
 	bool zstd;
 	bool data_apart; /* an external data file; nothing is packed then */
+	bool extended; /* extended L2 */
 };
 
 struct shape {
@@ -43,6 +44,7 @@ struct shape {
 	uint32_t data_percent; /* of prefilled clusters hold data */
 	uint32_t packed_percent; /* ... compressed */
 	bool zstd;
+	bool extended; /* extended L2: subclusters */
 	struct layer layer[MAX_LAYERS]; /* the first one is right below the image */
 	unsigned layers;
 	bool data_apart; /* an external data file: no snapshot, nothing packed */
@@ -61,6 +63,17 @@ struct shape {
 };
 
 struct shape shape_draw(struct rng *rng);
+
+static inline uint64_t shape_l2_entries(const struct shape *shape)
+{
+	return (UINT64_C(1) << shape->cluster_bits) / (shape->extended ? 16 : 8);
+}
+
+/* Of the smallest piece that has a mapping of its own. */
+static inline uint64_t shape_unit_bytes(const struct shape *shape)
+{
+	return (UINT64_C(1) << shape->cluster_bits) / (shape->extended ? 32 : 1);
+}
 
 /* A layer as an image of its own, hot where the image above it is. */
 struct shape shape_of_layer(const struct shape *top, unsigned layer);

@@ -111,21 +111,26 @@ static uint64_t find_word(uint64_t table, uint64_t entries)
 	return 0;
 }
 
+static uint64_t entry_bytes(void)
+{
+	return shape.extended ? 16 : 8;
+}
+
 /* An L2 entry that has a host cluster of its own, or 0. */
 static uint64_t find_mapping(void)
 {
 	uint64_t cluster_bytes = UINT64_C(1) << shape.cluster_bits;
 	uint64_t l1 = get_be64(QCOW2_AT_L1 + 4);
-	uint64_t in_l1 = find_word(l1, div_round_up(shape.clusters, cluster_bytes / 8));
-	uint64_t table;
+	uint64_t in_l1 = find_word(l1, div_round_up(shape.clusters, shape_l2_entries(&shape)));
+	uint64_t table, end;
 
 	if (!in_l1)
 		return 0;
 	table = get_be64(in_l1) & ENTRY_HOST_MASK;
-	for (uint64_t i = 0; i < cluster_bytes / 8; i++)
-		if (get_be64(table + i * 8) & ENTRY_COPIED &&
-		    get_be64(table + i * 8) & ENTRY_HOST_MASK)
-			return table + i * 8;
+	end = table + cluster_bytes;
+	for (uint64_t at = table; at < end; at += entry_bytes())
+		if (get_be64(at) & ENTRY_COPIED && get_be64(at) & ENTRY_HOST_MASK)
+			return at;
 	return 0;
 }
 
@@ -138,6 +143,8 @@ enum damage {
 	DAMAGE_BEYOND,
 	DAMAGE_INTO_L1,
 	DAMAGE_RESERVED,
+	DAMAGE_BOTH_BITS,
+	DAMAGE_NO_CLUSTER,
 	DAMAGE_COUNT,
 };
 
@@ -166,12 +173,16 @@ static void plant(enum damage damage, uint64_t at)
 		break;
 	case DAMAGE_LEAK:
 		put_be64(at, 0);
+		if (shape.extended)
+			put_be64(at + 8, BITMAP_ALL_ZERO);
 		break;
 	case DAMAGE_NO_COPIED:
 		put_be64(at, entry & ~ENTRY_COPIED);
 		break;
 	case DAMAGE_TWICE:
-		put_be64(round_down(at, SECTOR_SIZE) + (at % SECTOR_SIZE + 8) % SECTOR_SIZE, entry);
+		put_be64(round_down(at, SECTOR_SIZE) +
+				 (at % SECTOR_SIZE + entry_bytes()) % SECTOR_SIZE,
+			 entry);
 		break;
 	case DAMAGE_MISALIGNED:
 		put_be64(at, entry | 1u << shape.cluster_bits >> 1);
@@ -184,6 +195,13 @@ static void plant(enum damage damage, uint64_t at)
 		break;
 	case DAMAGE_RESERVED:
 		put_be64(at, entry | 2);
+		break;
+	case DAMAGE_BOTH_BITS:
+		put_be64(at + 8, UINT64_C(1) << 35 | 1 << 3);
+		break;
+	case DAMAGE_NO_CLUSTER:
+		put_be64(at, 0);
+		put_be64(at + 8, 1);
 		break;
 	case DAMAGE_COUNT:
 		break;
@@ -209,6 +227,8 @@ static bool test_damage(uint64_t seed, enum damage damage)
 	if (apart && is_within(damage))
 		return false;
 	if (!at || (damage == DAMAGE_MISALIGNED && shape.cluster_bits == 9))
+		return false;
+	if (!shape.extended && (damage == DAMAGE_BOTH_BITS || damage == DAMAGE_NO_CLUSTER))
 		return false;
 	before = judge(&disk.visible, apart, NULL);
 	plant(damage, at);
@@ -285,7 +305,7 @@ int main(void)
 	for (uint64_t seed = 1; seed <= 400; seed++)
 		for (enum damage damage = 0; damage < DAMAGE_COUNT; damage++)
 			planted[damage] += test_damage(seed, damage);
-	for (enum damage damage = 0; damage < DAMAGE_COUNT; damage++)
+	for (enum damage damage = 0; damage < DAMAGE_BOTH_BITS; damage++)
 		check_that(planted[damage] > 0, 0, "a kind of damage was never tried");
 	return 0;
 }

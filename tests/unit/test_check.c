@@ -20,6 +20,8 @@ static const struct geometry extended = {
 	.cluster_bits = 16,
 	.cluster_bytes = 65536,
 	.l2_entry_bytes = 16,
+	.extended = true,
+	.subcluster_bits = 11,
 };
 
 #define PLACE UINT64_C(0x50000)

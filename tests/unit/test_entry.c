@@ -98,6 +98,133 @@ static void test_l2(void)
 	}
 }
 
+/* One subcluster of an extended entry; 64 KiB clusters. */
+struct extended_row {
+	const char *name;
+	struct l2_word word;
+	unsigned subcluster;
+	enum l2_kind kind;
+	bool copied;
+	uint64_t host;
+	unsigned alike;
+};
+
+#define OURS (COPIED | 0x50000)
+#define ZERO_BIT(n) (UINT64_C(1) << (32 + (n)))
+
+/* The first ones are as QEMU writes them. */
+static const struct extended_row extended_rows[] = {
+	{ "data in the middle", { OURS, 0x1000000006 }, 1, L2_DATA, true, 0x50000, 2 },
+	{ "in front of it", { OURS, 0x1000000006 }, 0, L2_ABSENT_ALLOCATED, true, 0x50000, 1 },
+	{ "behind it", { OURS, 0x1000000006 }, 3, L2_ABSENT_ALLOCATED, true, 0x50000, 1 },
+	{ "zeroed", { OURS, 0x1000000006 }, 4, L2_ZERO_ALLOCATED, true, 0x50000, 1 },
+	{ "the rest", { OURS, 0x1000000006 }, 5, L2_ABSENT_ALLOCATED, true, 0x50000, 27 },
+	{ "discarded", { 0, BITMAP_ALL_ZERO }, 0, L2_ZERO, false, 0, 32 },
+	{ "zeroed, kept", { OURS, BITMAP_ALL_ZERO }, 31, L2_ZERO_ALLOCATED, true, 0x50000, 1 },
+	{ "compressed", { 0x4000000000050000, 0 }, 3, L2_COMPRESSED, false, 0, 29 },
+	{ "nothing", { 0, 0 }, 7, L2_ABSENT, false, 0, 25 },
+	{ "preallocated over a backing file",
+	  { OURS, 0 },
+	  0,
+	  L2_ABSENT_ALLOCATED,
+	  true,
+	  0x50000,
+	  32 },
+	{ "all data", { OURS, BITMAP_ALL_DATA }, 0, L2_DATA, true, 0x50000, 32 },
+	{ "last of all data", { OURS, BITMAP_ALL_DATA }, 31, L2_DATA, true, 0x50000, 1 },
+	{ "shared", { 0x50000, 1 }, 0, L2_DATA, false, 0x50000, 1 },
+	{ "zeros without a cluster", { 0, ZERO_BIT(5) }, 5, L2_ZERO, false, 0, 1 },
+	{ "beside them", { 0, ZERO_BIT(5) }, 4, L2_ABSENT, false, 0, 1 },
+	{ "COPIED without offset", { COPIED, ZERO_BIT(0) }, 0, L2_ZERO, false, 0, 1 },
+	{ "bit 0 means nothing", { OURS | 1, 1 }, 0, L2_DATA, true, 0x50000, 1 },
+	{ "bit 0 without a cluster", { 1, 0 }, 0, L2_ABSENT, false, 0, 32 },
+	{ "reserved bits", { OURS | 0x3f000000000001ff, 1 }, 0, L2_DATA, true, 0x50000, 1 },
+	{ "compressed, odd", { 0x5380000000063a01, 0 }, 0, L2_COMPRESSED, false, 0, 32 },
+	{ "compressed, with a bitmap",
+	  { 0x4000000000050000, 0x180 },
+	  9,
+	  L2_COMPRESSED,
+	  false,
+	  0,
+	  23 },
+	{ "compressed, with a senseless one",
+	  { 0x4000000000050000, UINT64_MAX },
+	  0,
+	  L2_COMPRESSED,
+	  false,
+	  0,
+	  32 },
+	{ "both bits", { OURS, ZERO_BIT(2) | 1 << 2 }, 2, L2_INVALID, false, 0, 1 },
+	{ "both bits of another", { OURS, ZERO_BIT(2) | 1 << 2 }, 0, L2_INVALID, false, 0, 2 },
+	{ "both bits of the last",
+	  { OURS, ZERO_BIT(31) | UINT64_C(1) << 31 },
+	  0,
+	  L2_INVALID,
+	  false,
+	  0,
+	  31 },
+	{ "data without a cluster", { 0, 1 }, 0, L2_INVALID, false, 0, 1 },
+	{ "data of another without a cluster", { 0, 1 }, 9, L2_INVALID, false, 0, 23 },
+	{ "both bits without a cluster", { 0, ZERO_BIT(0) | 1 }, 0, L2_INVALID, false, 0, 1 },
+	{ "misaligned", { COPIED | 0x50200, 1 }, 0, L2_INVALID, false, 0, 1 },
+	{ "misaligned, nothing but zeros",
+	  { 0x50200, BITMAP_ALL_ZERO },
+	  0,
+	  L2_INVALID,
+	  false,
+	  0,
+	  32 },
+	{ "compressed and COPIED", { COPIED | 0x4000000000050000, 0 }, 0, L2_INVALID, false, 0, 32 },
+};
+
+static void test_extended(void)
+{
+	struct geometry g = geometry_of(3, 16, 4, QCOW2_EXTENDED_L2);
+
+	for (size_t i = 0; i < ARRAY_SIZE(extended_rows); i++) {
+		const struct extended_row *row = &extended_rows[i];
+		struct l2_entry e = l2_decode_extended(&g, row->word, row->subcluster);
+
+		check_case("extended L2: %s", row->name);
+		CHECK_EQ(e.kind, row->kind);
+		CHECK_EQ(l2_subclusters_alike(row->word, row->subcluster), row->alike);
+		if (e.kind == L2_INVALID)
+			continue;
+		CHECK_EQ(e.copied, row->copied);
+		CHECK_EQ(e.host.byte, row->host);
+	}
+
+	check_case("extended L2, data apart: at offset 0");
+	g = geometry_of(3, 16, 4, QCOW2_EXTENDED_L2 | QCOW2_DATA_FILE);
+	CHECK_EQ(l2_decode_extended(&g, (struct l2_word){ COPIED, 1 }, 0).kind, L2_DATA);
+	CHECK_EQ(l2_decode_extended(&g, (struct l2_word){ COPIED, 1 }, 1).kind,
+		 L2_ABSENT_ALLOCATED);
+	CHECK_EQ(l2_decode_extended(&g, (struct l2_word){ 0, 1 }, 0).kind, L2_INVALID);
+	CHECK_EQ(l2_decode_extended(&g, (struct l2_word){ 0, ZERO_BIT(0) }, 0).kind, L2_ZERO);
+	CHECK(l2_decode_extended(&g, (struct l2_word){ 0x10000, 1 }, 0).copied);
+}
+
+/* Against the bits one by one. */
+static void test_alike(void)
+{
+	uint64_t seed = 1;
+
+	check_case("extended L2: subclusters alike");
+	for (unsigned n = 0; n < 2000; n++) {
+		struct l2_word word = { OURS, 0 };
+		unsigned alike = 1, from;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		word.bitmap = n % 2 ? seed & seed >> 7 : seed | seed << 5;
+		from = n % SUBCLUSTERS;
+		while (from + alike < SUBCLUSTERS &&
+		       ((word.bitmap >> from ^ word.bitmap >> (from + alike)) &
+			(ZERO_BIT(0) | 1)) == 0)
+			alike++;
+		CHECK_EQ(l2_subclusters_alike(word, from), alike);
+	}
+}
+
 static void test_l1(void)
 {
 	static const struct {
@@ -265,6 +392,8 @@ static void check_geometry(const struct geometry *g, unsigned cluster_bits, unsi
 	CHECK_EQ(guest_slice_entry(g, guest), guest.byte / cluster % slice_entries);
 	CHECK_EQ(host_cluster(g, cluster_host(g, 77)), 77);
 	CHECK_EQ(cluster_host(g, 77).byte, 77 * cluster);
+	CHECK_EQ(1u << g->subcluster_bits, g->extended ? cluster / 32 : cluster);
+	CHECK_EQ(guest_subcluster(g, guest), guest.byte % cluster >> g->subcluster_bits);
 }
 
 static void test_geometry(void)
@@ -299,6 +428,8 @@ int main(void)
 	test_l1();
 	test_data_apart();
 	test_l2();
+	test_extended();
+	test_alike();
 	test_compressed();
 	test_refcount_table();
 	test_geometry();
