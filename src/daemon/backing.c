@@ -171,6 +171,7 @@ static int open_role(struct backing *backing, const struct host_file *above, con
 	}
 	err = admit(backing, fresh, &options, above->name, role, why);
 	if (err) {
+		/* No ring has it, and so its locks go with it. */
 		file_close(fresh);
 		free(path);
 		return err;
@@ -213,6 +214,8 @@ const int *backing_fds(struct backing *backing, unsigned *files)
 void backing_close(struct backing *backing)
 {
 	for (unsigned i = 0; i < backing->files; i++) {
+		if (backing->lock)
+			unlock_image(backing->file[i].fd);
 		file_close(&backing->file[i]);
 		free(backing->name[i]);
 	}

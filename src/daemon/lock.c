@@ -26,8 +26,8 @@ static const char *const permission_name[PERMISSIONS] = {
 	[RESIZE] = "resize",
 };
 
-/* Random waits between tries: nobody keeps in step with us, and it stays within 100 ms. */
-#define TRIES 5
+/* Random waits between tries: nobody keeps in step with us. */
+#define PATIENCE_MS 3000
 #define WAIT_LEAST_MS 5
 #define WAIT_MOST_MS 25
 
@@ -71,7 +71,7 @@ static int set_all(int fd, unsigned used, unsigned unshared)
 	return err == -EACCES ? -EAGAIN : err;
 }
 
-static void release_all(int fd)
+void unlock_image(int fd)
 {
 	for (int p = 0; p < PERMISSIONS; p++) {
 		lock_byte(fd, F_UNLCK, USED_AT + p);
@@ -96,7 +96,8 @@ static int test_all(int fd, const char *name, unsigned used, unsigned unshared, 
 	return err;
 }
 
-static void wait_a_little(void)
+/* The milliseconds that it took. */
+static long wait_a_little(void)
 {
 	unsigned char random = 0;
 	long ms;
@@ -105,6 +106,7 @@ static void wait_a_little(void)
 		random = (unsigned char)getpid();
 	ms = WAIT_LEAST_MS + random % (WAIT_MOST_MS - WAIT_LEAST_MS);
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+	return ms;
 }
 
 static bool locks_are_unknown(int err)
@@ -118,9 +120,7 @@ int lock_image(int fd, const char *name, bool read_only, struct why *why)
 	unsigned unshared = BIT(WRITE) | BIT(RESIZE);
 	int err = 0;
 
-	for (int i = 0; i < TRIES; i++) {
-		if (i > 0)
-			wait_a_little();
+	for (long waited = 0; waited < PATIENCE_MS; waited += wait_a_little()) {
 		err = set_all(fd, used, unshared);
 		if (err)
 			why_set(why, err, "%s: locked by another process: %s", name,
@@ -129,7 +129,7 @@ int lock_image(int fd, const char *name, bool read_only, struct why *why)
 			err = test_all(fd, name, used, unshared, why);
 		if (!err)
 			return 0;
-		release_all(fd);
+		unlock_image(fd);
 		if (err != -EAGAIN)
 			break;
 	}

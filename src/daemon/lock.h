@@ -10,9 +10,15 @@
  * writers) until @fd is closed: QEMU's byte locks on the open file description, which QEMU and
  * its tools respect and take.  Before the header is read.
  *
- * -EAGAIN with the sentence in @why when another process has it; waits for that no longer than
- * 100 ms.  A file system without such locks is served all the same, with a warning.
+ * -EAGAIN with the sentence in @why when another process has it for longer than 3 seconds: what
+ * a process that was killed had locked stays locked until the kernel has ended its rings.  A file system without such locks is served all the same, with a warning.
  */
 int lock_image(int fd, const char *name, bool read_only, struct why *why);
+
+/*
+ * Give up what lock_image() has taken, if anything, when nothing is in flight to the file any
+ * more.  To close it is not enough: the kernel ends a ring, which holds the file, in its own time.
+ */
+void unlock_image(int fd);
 
 #endif

@@ -335,8 +335,10 @@ static void release(struct daemon *daemon)
 	if (daemon->service_is_made)
 		service_release(&daemon->service);
 	backing_close(&daemon->backing);
-	if (daemon->file_is_open)
+	if (daemon->file_is_open) {
+		unlock_image(daemon->file.fd);
 		file_close(&daemon->file);
+	}
 	free(daemon->lane);
 }
 

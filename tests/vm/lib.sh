@@ -244,6 +244,12 @@ host_blocks()
 	stat -c %b "$1"
 }
 
+# Fail when anybody has a lock on file $1.
+expect_unlocked()
+{
+	! grep ":$(stat -c %i "$1") " /proc/locks || fail "$1 is still locked"
+}
+
 # Fail unless two files or devices have the same content, over $3 bytes if given.
 same()
 {

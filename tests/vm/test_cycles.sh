@@ -26,6 +26,7 @@ expect_no_start()
 for ((cycle = 0; cycle < cycles; cycle++)); do
 	serve "$image" --queues 2 --depth 16
 	unserve
+	expect_unlocked "$image"
 done
 note "$cycles cycles in $SECONDS seconds"
 
@@ -35,6 +36,7 @@ truncate -s 100 "$work/short"
 expect_no_start "$QCOW2_UBLKD" --image "$work/noise"
 expect_no_start "$QCOW2_UBLKD" --image "$work/short"
 expect_no_start "$QCOW2_UBLKD" --image "$work/nothing-here"
+expect_unlocked "$work/noise"
 [ "$(ublk_devices)" -eq "$devices" ] || fail "a start that failed has left a device"
 
 serve "$image" --device-id 77
@@ -42,7 +44,18 @@ serve "$image" --device-id 77
 image_create "$work/other" 16M
 expect_no_start "$QCOW2_UBLKD" --image "$image"
 expect_no_start "$QCOW2_UBLKD" --image "$work/other" --device-id 77
+expect_unlocked "$work/other"
 [ "$(ublk_devices)" -eq $((devices + 1)) ] || fail "a start that failed has left a device"
+unserve
+
+note "after SIGKILL the next one waits until the kernel has let go of the image"
+for ((cycle = 0; cycle < 5; cycle++)); do
+	serve "$image" --queues 2 --depth 16
+	kill -KILL "$daemon_pid"
+	wait "$daemon_pid" 2>/dev/null || :
+	forget_daemon "$daemon_pid"
+done
+serve "$image"
 unserve
 
 [ "$(ublk_devices)" -eq "$devices" ] || fail "devices are left: $(ls /sys/class/ublk-char)"
