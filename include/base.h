@@ -189,6 +189,17 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 #define list_for_each(pos, head) \
 	for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
+/* --- secrets --------------------------------------------------------------------------------- */
+
+/*
+ * Zeroed memory for keys: kept out of core dumps and of children, and out of swap where the
+ * process may lock memory.  NULL when there is none.
+ */
+void *secret_alloc(size_t bytes);
+
+/* Overwrite and free; @secret may be NULL. */
+void secret_free(void *secret, size_t bytes);
+
 /* --- assertions ------------------------------------------------------------------------------ */
 
 /*

@@ -29,6 +29,8 @@
 #define LIMIT_BITMAP_BYTES (512 * MIB)
 #define LIMIT_BITMAP_NAME 1023u
 #define LIMIT_CRYPTO_BYTES (64 * MIB) /* LUKS version 1 needs less than 4 */
+#define LIMIT_LUKS_ITERATIONS (1u << 26) /* of key derivation; half a minute of hashing */
+#define LIMIT_KEY_FILE_BYTES (64 * KIB)
 #define LIMIT_CHECK_HOLE GIB /* that a repair leaves, lest a stray reference finds its tables */
 #define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
 #define LIMIT_SLICE_BYTES 4096u
@@ -385,5 +387,56 @@ struct crypto_area {
 
 /* @extension: the bytes that header->crypto means. */
 struct crypto_area crypto_area_decode(const void *extension);
+
+#define CRYPT_AES 1u /* header->crypt_method */
+#define CRYPT_LUKS 2u
+
+#define LUKS_HEADER_BYTES 592u
+#define LUKS_SLOTS 8u
+#define LUKS_SALT_BYTES 32u
+#define LUKS_DIGEST_BYTES 20u
+#define LUKS_KEY_BYTES_MAX 64u
+#define LUKS_STRIPES 4000u /* into which a key is split; no version 1 header has another number */
+
+enum luks_mode { LUKS_XTS, LUKS_CBC };
+enum luks_iv { LUKS_PLAIN, LUKS_PLAIN64, LUKS_ESSIV_SHA256 }; /* made of a sector's number */
+enum luks_hash { LUKS_SHA1, LUKS_SHA256, LUKS_SHA512 };
+
+struct luks_slot {
+	bool active; /* else the rest means nothing */
+	uint32_t iterations; /* from 1 to LIMIT_LUKS_ITERATIONS */
+	uint8_t salt[LUKS_SALT_BYTES];
+	uint64_t material; /* bytes from the start of the area to luks_material_bytes() of the slot */
+};
+
+/* A LUKS header of version 1 that this program can use; the cipher is always AES. */
+struct luks_header {
+	enum luks_mode mode;
+	enum luks_iv iv;
+	enum luks_hash hash; /* of key derivation and of splitting */
+	uint32_t key_bytes; /* of the master key: 16, 24 or 32 for CBC, twice as many for XTS */
+	uint8_t digest[LUKS_DIGEST_BYTES]; /* of the master key */
+	uint8_t digest_salt[LUKS_SALT_BYTES];
+	uint32_t digest_iterations;
+	struct luks_slot slot[LUKS_SLOTS];
+};
+
+/* Bytes that hold a slot's split key: whole sectors. */
+static inline uint32_t luks_material_bytes(const struct luks_header *luks)
+{
+	return (uint32_t)round_up((uint64_t)luks->key_bytes * LUKS_STRIPES, SECTOR_SIZE);
+}
+
+/* Can there be a LUKS header at @area?  -EINVAL with the sentence, or 0. */
+int luks_area_check(const struct crypto_area *area, const char *name, struct why *why);
+
+/*
+ * Decode and check the LUKS header (LUKS On-Disk Format Specification 1.2.3: "The partition header")
+ * whose first LUKS_HEADER_BYTES are @bytes, in an @area that luks_area_check() has let through.  At
+ * least one slot is active, and the material of each that is lies behind the header and within the
+ * area.  -EINVAL for damage, -ENOTSUP for what this program cannot use, with the sentence; or 0.
+ */
+int luks_header_decode(const void *bytes, const struct crypto_area *area, const char *name,
+		       struct luks_header *luks, struct why *why);
 
 #endif

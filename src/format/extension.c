@@ -14,8 +14,6 @@
 #define EXTENSION_CRYPTO 0x0537be77u
 #define EXTENSION_DATA_FILE 0x44415441u
 
-#define CRYPT_LUKS 2u
-
 struct extension {
 	uint32_t type;
 	struct header_range data;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Write what to start fuzzing from: headers, tables, or whole small images.
 
-usage: seeds.py FOLDER header|snapshots|bitmaps|check|inflate
+usage: seeds.py FOLDER header|snapshots|bitmaps|luks|check|inflate
 """
 
 import os
@@ -73,6 +73,26 @@ def bitmaps():
         yield bytes([bits]) + struct.pack('>4Q', 0, 1, 0x50000, 0x50001)
 
 
+def luks(mode=b'xts-plain64', digest=b'sha256', key=64, slots=1):
+    """Where the area is, and the header in it; each slot begins at a multiple of 4096."""
+    stride = -(-key * 4000 // 4096) * 8
+    header = struct.pack('>6sH32s32s32sII20s32sI40s', b'LUKS\xba\xbe', 1, b'aes', mode, digest,
+                         8 + 8 * stride, key, b'', b'', 1000, b'')
+    for i in range(8):
+        header += struct.pack('>II32sII', 0xac71f3 if i < slots else 0xdead, 2000, b'',
+                              8 + i * stride, 4000)
+    return struct.pack('>QQ', 0x40000, (8 + 8 * stride) * 512) + header
+
+
+def luks_headers():
+    yield luks()
+    yield luks(b'xts-plain', b'sha1', 32, 8)
+    yield luks(b'xts-essiv:sha256', b'sha512', 48)
+    yield luks(b'cbc-essiv:sha256', b'sha256', 32, 2)
+    yield luks(b'cbc-plain64:sha1', b'sha256', 24)
+    yield luks(b'ecb', slots=0)
+
+
 def image(order=4, extended=False, shared=False, marked=False):
     """Clusters of 512 bytes (or 16 KiB), in the order that qemu-img has."""
     bits = 14 if extended else 9
@@ -120,8 +140,8 @@ def streams():
             yield bytes([bits << 1]) + deflate.compress(cluster) + deflate.flush()
 
 
-KINDS = {'header': headers, 'snapshots': snapshots, 'bitmaps': bitmaps, 'check': images,
-         'inflate': streams}
+KINDS = {'header': headers, 'snapshots': snapshots, 'bitmaps': bitmaps, 'luks': luks_headers,
+         'check': images, 'inflate': streams}
 
 os.makedirs(sys.argv[1], exist_ok=True)
 for i, seed in enumerate(KINDS[sys.argv[2]]()):

@@ -13,9 +13,10 @@ import tree
 CONTRACTS = {
     'base': 'base json',
     'format': 'base format',
+    'crypto': 'base format crypto',
     'check': 'base format checker json',
     'task': 'base task io',
-    'image': 'base format task io req image',
+    'image': 'base format task io req image crypto',
     'io': 'base task io',
     'ublk': 'base task io req image',
     'daemon': 'base format task io req image checker json',
@@ -28,6 +29,7 @@ FRIENDS = {'ublk': ['io'], 'daemon': ['io', 'ublk']}
 ABOVE = {
     'base': '',
     'format': 'base',
+    'crypto': 'base format',
     'checker': 'base',
     'json': '',
     'io': 'base',
@@ -43,6 +45,7 @@ OUTSIDE = {
     'linux/io_uring.h': ['io', 'ublk'],
     'linux/ublk_cmd.h': ['ublk'],
     'cap-ng.h': ['daemon'],
+    'openssl/': ['crypto'],
     'pthread.h': ['base', 'task', 'image', 'io', 'ublk', 'daemon'],
 }
 
