@@ -15,7 +15,7 @@ struct check_file {
 
 enum check_repair {
 	CHECK_ONLY, /* the file is not written to */
-	CHECK_REPAIR_LEAKS, /* lower refcounts that are too high, nothing else */
+	CHECK_REPAIR_LEAKS, /* lower refcounts that are too high; COPIED flags, if else all is well */
 	CHECK_REPAIR_ALL,
 };
 

@@ -18,13 +18,20 @@ static int look(struct check *check)
 	return survey(check);
 }
 
+/* Flags follow the refcounts where nothing else is wrong: a cluster that had leaked is single again. */
 static int repair_leaks(struct check *check)
 {
+	const struct check_result *result = check->result;
+	bool flags = result->corruptions == check->wrong_flags && !result->check_errors &&
+		     result->corruptions + result->leaks;
+	int err;
+
 	if (check->rebuild || check->zero_refcounts)
 		return why_set(check->why, -EUCLEAN,
 			       "%s: the refcounts must be made anew; repair with --repair all",
 			       check->file->name);
-	return check->result->leaks ? refcounts_fix(check, false) : 0;
+	err = result->leaks ? refcounts_fix(check, false) : 0;
+	return err || !flags ? err : copied_fix(check);
 }
 
 /* Then release the old table and blocks, of which nobody has heard. */

@@ -134,9 +134,13 @@ static int walk_l1(const struct copied_walk *walk)
 int copied_check(struct check *check)
 {
 	struct copied_walk walk = { .check = check };
+	uint64_t before = check->result->corruptions;
 	int err = walk_l1(&walk);
 
-	return err ? err : walk_all_l2(&walk);
+	if (!err)
+		err = walk_all_l2(&walk);
+	check->wrong_flags = check->result->corruptions - before;
+	return err;
 }
 
 int copied_fix(struct check *check)

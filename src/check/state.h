@@ -47,6 +47,7 @@ struct check {
 	uint64_t snapshot_table_bytes;
 	unsigned bad_snapshots; /* entries that a new table would mend */
 	uint64_t mendable; /* L2 entries that entry_mend() would change */
+	uint64_t wrong_flags; /* findings about COPIED flags */
 
 	uint64_t *block; /* entries of the refcount table */
 	uint64_t blocks;
