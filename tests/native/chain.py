@@ -4,92 +4,14 @@
 
 chain.py --qio PATH
 """
-import argparse
 import os
 import random
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 
-SKIP = 77
-CLUSTER = 65536
-COMPRESSED = 1 << 62
-
-
-class Failure(Exception):
-    """What a case found."""
-
-
-class Case:
-    """A folder of images, and the engine."""
-
-    def __init__(self, qio, folder):
-        self.qio = qio
-        self.folder = folder
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def tool(self, *command, cwd=None):
-        result = subprocess.run(command, cwd=cwd or self.folder, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True, check=False)
-        if result.returncode:
-            raise Failure(f"{' '.join(command)}: {result.stdout}")
-
-    def create(self, name, below=None, form="qcow2", size="4M", options=None):
-        command = ["qemu-img", "create", "-q", "-f", "qcow2"]
-        if below:
-            command += ["-u", "-b", below]
-            if form:
-                command += ["-F", form]
-        if options:
-            command += ["-o", options]
-        self.tool(*command, name, size)
-
-    def raw(self, name, length):
-        with open(self.path(name), "wb") as file:
-            file.write(random.Random(name).randbytes(length))
-
-    def engine(self, image, *arguments, cwd="/"):
-        return subprocess.run([self.qio, image, *arguments], cwd=cwd, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
-
-    def serves(self, image, *arguments, cwd="/"):
-        result = self.engine(self.path(image) if cwd == "/" else image, *arguments, cwd=cwd)
-        if result.returncode:
-            raise Failure(f"{image} {' '.join(arguments)}: {result.stdout}")
-
-    def refuses(self, image, words, *arguments):
-        result = self.engine(self.path(image), *arguments, "-c", "flush")
-        if result.returncode != 1 or words not in result.stdout:
-            raise Failure(f"{image}: status {result.returncode}, no word of '{words}': "
-                          f"{result.stdout}")
-        if result.stdout.count("\n") != 1:
-            raise Failure(f"{image}: not one line: {result.stdout}")
-
-    def entry(self, image, guest_cluster):
-        """Host offset and value of an entry of the first L2 table."""
-        with open(self.path(image), "rb") as file:
-            file.seek(40)
-            l1 = struct.unpack(">Q", file.read(8))[0]
-            file.seek(l1)
-            at = (struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00) + 8 * guest_cluster
-            file.seek(at)
-            return at, struct.unpack(">Q", file.read(8))[0]
-
-    def bytes(self, image):
-        with open(self.path(image), "rb") as file:
-            return file.read()
-
-    def incompatible(self, image):
-        return struct.unpack(">Q", self.bytes(image)[72:80])[0]
-
-    def poke(self, image, offset, data):
-        with open(self.path(image), "r+b") as file:
-            file.seek(offset)
-            file.write(data)
+import cases
+from cases import CLUSTER, COMPRESSED, Failure
 
 
 def names(case):
@@ -484,24 +406,4 @@ CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, lay
          subclusters, data_file, data_file_bits, data_file_damage, data_file_refused]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--qio", required=True, help="path of the program qio")
-    options = parser.parse_args()
-    if not shutil.which("qemu-img"):
-        print("qemu-img is not installed")
-        return SKIP
-    failed = 0
-    for case in CASES:
-        folder = os.path.realpath(tempfile.mkdtemp(prefix="chain-"))
-        try:
-            case(Case(os.path.abspath(options.qio), folder))
-            print(f"ok {case.__name__}")
-        except Failure as failure:
-            print(f"not ok {case.__name__}: {failure}")
-            failed = 1
-        shutil.rmtree(folder)
-    return failed
-
-
-sys.exit(main())
+cases.main(__doc__.splitlines()[0], CASES)

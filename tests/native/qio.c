@@ -4,8 +4,9 @@
  *
  *	write OFF LEN PATTERN [fua]	discard OFF LEN
  *	read OFF LEN [PATTERN]		flush
- *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN]]
+ *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN [OFF IN FILE]]]
  *	unpacked N			(no more clusters than that were decompressed)
+ *	abort				(die of SIGKILL, whatever is under way)
  *
  * Numbers may end with k, M or G.  In front of a command, `aio` does not wait for its end; `wait`
  * waits for all.  Takes no locks: nobody else may have the image open.
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -154,14 +156,14 @@ static void give_buffer(struct command *command)
 
 /* --- comparing with a raw file ---------------------------------------------------------------------------- */
 
-static void compare_piece(const char *line, int fd, uint64_t off, uint64_t len)
+static void compare_piece(const char *line, int fd, uint64_t off, uint64_t len, uint64_t file_off)
 {
 	struct command *command = command_make(line, REQ_READ);
 	uint8_t *wanted = calloc(1, len);
 
 	/* A file that ends early stands for zeros. */
 	must(wanted);
-	if (pread(fd, wanted, len, (off_t)off) < 0) {
+	if (pread(fd, wanted, len, (off_t)file_off) < 0) {
 		complain(line, strerror(errno));
 		free(command);
 	} else if (set_range(command, off, len)) {
@@ -173,7 +175,8 @@ static void compare_piece(const char *line, int fd, uint64_t off, uint64_t len)
 	free(wanted);
 }
 
-static void compare(const char *line, const char *path, uint64_t off, uint64_t len)
+static void compare(const char *line, const char *path, uint64_t off, uint64_t len,
+		    uint64_t file_off)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -182,8 +185,8 @@ static void compare(const char *line, const char *path, uint64_t off, uint64_t l
 		return;
 	}
 	wait_until(0);
-	for (uint64_t at = off; at < off + len; at += COMPARE_BYTES)
-		compare_piece(line, fd, at, min_u64(off + len - at, COMPARE_BYTES));
+	for (uint64_t at = 0; at < len; at += COMPARE_BYTES)
+		compare_piece(line, fd, off + at, min_u64(len - at, COMPARE_BYTES), file_off + at);
 	close(fd);
 }
 
@@ -243,6 +246,14 @@ static void expect_unpacked(const char *line, uint64_t most)
 	complain(line, text);
 }
 
+static void compare_words(const char *line, char *const *word, unsigned words)
+{
+	uint64_t off = words > 2 ? rig_number(word[2]) : 0;
+	uint64_t len = words > 3 ? rig_number(word[3]) : qio.info.size_bytes;
+
+	compare(line, word[1], off, len, words > 4 ? rig_number(word[4]) : off);
+}
+
 static void obey(const char *line, char *const *word, unsigned words)
 {
 	if (strcmp(word[0], "wait") == 0)
@@ -252,8 +263,9 @@ static void obey(const char *line, char *const *word, unsigned words)
 	else if (strcmp(word[0], "unpacked") == 0 && words > 1)
 		expect_unpacked(line, rig_number(word[1]));
 	else if (strcmp(word[0], "compare") == 0 && words > 1)
-		compare(line, word[1], words > 2 ? rig_number(word[2]) : 0,
-			words > 3 ? rig_number(word[3]) : qio.info.size_bytes);
+		compare_words(line, word, words);
+	else if (strcmp(word[0], "abort") == 0)
+		raise(SIGKILL);
 	else
 		transfer(line, word, words);
 }
