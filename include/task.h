@@ -105,10 +105,22 @@ enum step park(struct task *task, struct waitq *queue, int next);
 /* --- tasks ----------------------------------------------------------------------------------- */
 
 /* Prepare a task in @state; it does not run before task_wake() or task_start(). */
-void task_init(struct task *task, struct lane *lane, const struct machine *machine, int state);
+static inline void task_init(struct task *task, struct lane *lane, const struct machine *machine,
+			     int state)
+{
+	*task = (struct task){
+		.machine = machine,
+		.lane = lane,
+		.state = (uint16_t)state,
+		.link = { &task->link, &task->link },
+	};
+}
 
 /* Make it run: any thread, under the lock of what it waited for. */
 void task_wake(struct task *task);
+
+/* The same for one that is in no queue and on its own lane, where the caller is. */
+void task_resume(struct task *task);
 
 /* Run its first step now, without a trip through the ready list.  Own lane, no lock held. */
 void task_start(struct task *task);
@@ -144,9 +156,31 @@ void waitq_fail(struct waitq *queue, int err);
 void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,
 	      struct host off, uint64_t len);
 
+/* What all kinds of io have in common.  Field by field: this is on the hit path. */
+static inline void io_prepare(struct task *task, struct io *io, enum io_op op, struct span span,
+			      uint64_t len)
+{
+	must(!io->flying);
+	io->op = op;
+	io->span = span;
+	io->len = len;
+	io->moved = 0;
+	io->task = task;
+	io->retries = 0;
+	io->flying = true;
+	task->inflight++;
+}
+
 /* The same with enum io_flags. */
-void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
-		    struct span span, struct host off, uint64_t len, unsigned flags);
+static inline void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
+				  struct span span, struct host off, uint64_t len, unsigned flags)
+{
+	io_prepare(task, io, op, span, len);
+	io->flags = (uint16_t)flags;
+	io->file = file;
+	io->off = off;
+	task->lane->ring->queue(task->lane->ring, io);
+}
 
 /* The same for IO_COPY: @len bytes from @from to @span. */
 void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,

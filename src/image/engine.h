@@ -418,6 +418,7 @@ struct closer {
 struct image {
 	struct node top;
 	bool read_only;
+	bool hits; /* requests may be served by hit.c */
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
 	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
 

@@ -5,6 +5,7 @@
 #include "alloc.h"
 #include "cache.h"
 #include "chain.h"
+#include "hit.h"
 #include "part.h"
 
 #include <errno.h>
@@ -30,6 +31,8 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 	must(req->len <= size - req->guest.byte);
 	must(lane->id < image->lanes);
 
+	if (hit_start(image, lane, req))
+		return;
 	if (image->read_only && req->op == REQ_FLUSH)
 		refuse(req, 0);
 	else if (image->read_only && req->op != REQ_READ)

@@ -7,6 +7,7 @@
 #include "copies.h"
 #include "epoch.h"
 #include "flush.h"
+#include "hit.h"
 #include "node.h"
 #include "overlap.h"
 #include "part.h"
@@ -133,9 +134,11 @@ static int open_image(struct image *image, struct host_file *file,
 		err = make_all_durable(image, why);
 	if (!err && !image->read_only)
 		err = clear_autoclear(image, why);
-	if (!err)
-		writeback_open(image);
-	return err;
+	if (err)
+		return err;
+	image->hits = hits_possible(image);
+	writeback_open(image);
+	return 0;
 }
 
 int image_open(struct image **image, struct host_file *file, const struct image_options *options,

@@ -68,6 +68,14 @@ void task_wake(struct task *task)
 		lane_post(task->lane, task);
 }
 
+void task_resume(struct task *task)
+{
+	must(!task->queued && list_empty(&task->link));
+	debug_assert(task->lane == this_lane);
+	task->queued = true;
+	list_add_tail(&task->lane->ready, &task->link);
+}
+
 static void trace_step(struct lane *lane, const struct task *task)
 {
 	lane->trace[lane->traced++ % LANE_TRACE] =

@@ -39,12 +39,6 @@ enum step park(struct task *task, struct waitq *queue, int next)
 	return STEP_WAIT;
 }
 
-void task_init(struct task *task, struct lane *lane, const struct machine *machine, int state)
-{
-	*task = (struct task){ .machine = machine, .lane = lane, .state = (uint16_t)state };
-	list_init(&task->link);
-}
-
 const char *task_state(const struct task *task)
 {
 	return task->machine->states[task->state];
@@ -74,36 +68,16 @@ void task_child_done(struct task *parent, int err)
 	if (err && !parent->err)
 		parent->err = err;
 	if (--parent->inflight == 0)
-		task_wake(parent);
-}
-
-static void start(struct task *task, struct io *io, struct io what)
-{
-	must(!io->flying);
-	*io = what;
-	io->task = task;
-	io->flying = true;
-	list_init(&io->link);
-	task->inflight++;
-	task->lane->ring->queue(task->lane->ring, io);
-}
-
-void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
-		    struct span span, struct host off, uint64_t len, unsigned flags)
-{
-	start(task, io,
-	      (struct io){ .op = op,
-			   .flags = (uint16_t)flags,
-			   .file = file,
-			   .span = span,
-			   .off = off,
-			   .len = len });
+		task_resume(parent);
 }
 
 void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
 		   uint64_t len)
 {
-	start(task, io, (struct io){ .op = IO_COPY, .span = span, .from = from, .len = len });
+	io_prepare(task, io, IO_COPY, span, len);
+	io->flags = 0;
+	io->from = from;
+	task->lane->ring->queue(task->lane->ring, io);
 }
 
 void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,
@@ -162,15 +136,23 @@ static bool io_continue(struct io *io, int64_t *res)
 	return true;
 }
 
+static void io_end(struct io *io, int err)
+{
+	io->flying = false;
+	task_child_done(io->task, err);
+}
+
 void io_complete(struct io *io, int64_t res)
 {
-	struct task *task = io->task;
-
 	must(io->flying);
+	/* Nearly always: all of it at once. */
+	if (res > 0 && (uint64_t)res == io->len) {
+		io_end(io, 0);
+		return;
+	}
 	if (io_continue(io, &res))
 		return;
-	io->flying = false;
 	if (res == -EAGAIN || res == -EINTR)
 		res = -EIO;
-	task_child_done(task, res < 0 ? (int)res : 0);
+	io_end(io, res < 0 ? (int)res : 0);
 }

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests that need nothing but one host I/O.
+ *
+ * The machines for reading and writing would do the same with them, in more steps: this is a
+ * short cut, and whatever it does not know at once it leaves to them.
+ */
+#include "hit.h"
+
+#include "cache.h"
+#include "epoch.h"
+#include "overlap.h"
+
+#include <stdlib.h>
+
+/*
+ *	ENDED -> DONE
+ */
+#define HIT_LIST(s) s(H_ENDED)
+MACHINE_STATES(hit, HIT_LIST);
+
+bool hits_possible(const struct image *image)
+{
+	const struct node *top = &image->top;
+
+	return !top->raw && !top->geo.data_apart && top->geo.l2_entry_bytes == sizeof(*top->l1) &&
+	       !top->header.crypt_method;
+}
+
+/* Of an entry of an L1 or L2 table: does it point to a whole cluster? */
+static bool points(const struct geometry *geo, uint64_t word)
+{
+	uint64_t host = word & ENTRY_HOST_MASK;
+
+	return host && is_aligned(host, geo->cluster_bytes);
+}
+
+/*
+ * The host byte of @guest when its cluster is mapped to data.  @own: to nobody else's, which
+ * table and cluster must say.
+ */
+static bool find(const struct node *top, struct guest guest, bool own, struct host *host)
+{
+	const struct geometry *geo = &top->geo;
+	uint64_t copied = own ? ENTRY_COPIED : 0;
+	uint64_t table = be64_load(&top->l1[guest_l1_index(geo, guest)]);
+	uint64_t word;
+
+	if (!points(geo, table) ||
+	    !slice_peek(top, guest_slice(geo, guest), guest_slice_entry(geo, guest), &word) ||
+	    !points(geo, word) || word & (ENTRY_COMPRESSED | ENTRY_ZERO) ||
+	    (table & word & copied) != copied)
+		return false;
+	host->byte = (word & ENTRY_HOST_MASK) + guest_in_cluster(geo, guest);
+	return true;
+}
+
+static enum step hit_step(struct task *t)
+{
+	struct part *part = container_of(t, struct part, task);
+	struct req *req = part->req;
+
+	switch (t->state) {
+	case H_ENDED:
+		epoch_leave(part->image, &image_lane(part->image, t->lane)->epoch, part->epoch);
+		req->result = t->err;
+		req->done(req);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+static const struct machine hit_machine = { "hit", hit_step, hit_states };
+
+static void start(struct image *image, struct lane *lane, struct req *req, struct host host,
+		  uint8_t epoch)
+{
+	struct part *part = &req->part;
+	bool write = req->op == REQ_WRITE;
+
+	task_init(&part->task, lane, &hit_machine, H_ENDED);
+	part->req = req;
+	part->image = image;
+	part->guest = req->guest;
+	part->len = req->len;
+	part->epoch = epoch;
+	part->io[0].flying = false;
+	io_start_flags(&part->task, &part->io[0], write ? IO_WRITE : IO_READ,
+		       image->top.data->index, req->span, host, req->len, write ? IO_IN_PLACE : 0);
+}
+
+bool hit_start(struct image *image, struct lane *lane, struct req *req)
+{
+	const struct geometry *geo = &image->top.geo;
+	struct epoch_lane *epoch = &image_lane(image, lane)->epoch;
+	bool write = req->op == REQ_WRITE;
+	struct host host;
+
+	if (!image->hits || (!write && req->op != REQ_READ) || !req->len ||
+	    guest_in_cluster(geo, req->guest) + req->len > geo->cluster_bytes)
+		return false;
+	if (write && (req->flags & REQ_FUA || image->read_only || image_broken(image)))
+		return false;
+
+	uint8_t bucket = epoch_enter(image, epoch);
+
+	if (!find(&image->top, req->guest, write, &host) ||
+	    (write && overlap_hit(image, host_cluster(geo, host), 1))) {
+		epoch_leave(image, epoch, bucket);
+		return false;
+	}
+	start(image, lane, req, host, bucket);
+	return true;
+}

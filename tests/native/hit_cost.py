@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How many instructions of user space does a request cost that hits?  Counted, not timed.
+
+hit_cost.py --program PATH
+
+Engine and ring, without the driver and without the kernel.  The limits are a ratchet: lower them
+when the figures have become lower, never raise them without saying why in the commit.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+LIMITS = {"read": 500, "write": 600}  # writes that would block are tried again: by the clock
+FEW, MANY = 20000, 60000
+
+
+def count(program, image, operation, requests, folder):
+    """Instructions of a whole run, without those of the driver."""
+    out = os.path.join(folder, "callgrind.out")
+    subprocess.run(["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", program,
+                    image, operation, str(requests)], check=True, stderr=subprocess.PIPE)
+    text = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", out], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    total = 0
+    for line in text.splitlines():
+        match = re.match(r" *([0-9,]+) .*?([^/ ]+\.[chS]|\?\?\?):\S", line)
+        if match and match.group(2) != "hit_cost.c":
+            total += int(match.group(1).replace(",", ""))
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", required=True, help="path of hit_cost")
+    options = parser.parse_args()
+    if not shutil.which("valgrind") or not shutil.which("qemu-img"):
+        print("valgrind or qemu-img is not installed")
+        return SKIP
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="hit-cost-") as folder:
+        image = os.path.join(folder, "image.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=full",
+                        image, "64M"], check=True)
+        for operation, limit in LIMITS.items():
+            few = count(options.program, image, operation, FEW, folder)
+            many = count(options.program, image, operation, MANY, folder)
+            cost = (many - few) / (MANY - FEW)
+            print(f"4k {operation} hit: {cost:.0f} instructions, limit {limit}", flush=True)
+            failed |= not 100 < cost <= limit
+    return 1 if failed else 0
+
+
+sys.exit(main())
