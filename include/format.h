@@ -24,10 +24,12 @@
 #define LIMIT_HOST_OFFSET (UINT64_C(1) << 56) /* bits 9..55 of a table entry */
 #define LIMIT_SNAPSHOT_EXTRA 1024u
 #define LIMIT_SNAPSHOT_TABLE_BYTES (LIMIT_SNAPSHOTS * KIB)
+#define LIMIT_SNAPSHOT_L1_READ (64 * MIB) /* of the L1 tables of all snapshots, to protect them */
 #define LIMIT_BITMAPS 65535u
 #define LIMIT_BITMAP_DIRECTORY_BYTES (LIMIT_BITMAPS * KIB)
 #define LIMIT_BITMAP_BYTES (512 * MIB)
 #define LIMIT_BITMAP_NAME 1023u
+#define LIMIT_BITMAP_TABLES_READ (16 * MIB) /* of the tables of all bitmaps, to protect them */
 #define LIMIT_CRYPTO_BYTES (64 * MIB) /* LUKS version 1 needs less than 4 */
 #define LIMIT_LUKS_ITERATIONS (1u << 26) /* of key derivation; half a minute of hashing */
 #define LIMIT_KEY_FILE_BYTES (64 * KIB)

@@ -17,6 +17,7 @@
 #include "flush.h"
 #include "grow.h"
 #include "overlap.h"
+#include "reach.h"
 #include "refblock.h"
 #include "sync.h"
 
@@ -64,10 +65,19 @@ bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
 {
 	uint64_t end = cluster + clusters;
 
-	if (end > LIMIT_HOST_OFFSET >> image->top.geo.cluster_bits)
+	if (end > image->alloc.limit)
 		return false;
 	return !image->top.file->fixed_size ||
 	       end << image->top.geo.cluster_bits <= image->top.file->size;
+}
+
+void alloc_raise_tail(struct image *image, uint64_t end)
+{
+	struct alloc *alloc = &image->alloc;
+
+	alloc->tail = max_u64(alloc->tail, end);
+	if (!image->top.file->fixed_size)
+		overlap_reach(&image->overlap, alloc->tail);
 }
 
 bool alloc_never_written(const struct image *image, uint64_t cluster)
@@ -128,19 +138,42 @@ static void punch(struct image *image, struct io *io, uint64_t cluster, uint64_t
 		 cluster_host(&image->top.geo, cluster), clusters << image->top.geo.cluster_bits);
 }
 
+/* Who drops a reference has had one, and what is freed is not needed by anybody else. */
+static bool may_drop(struct image *image, bool table, uint64_t cluster, uint64_t refcount)
+{
+	bool shared = table && refcount == 1 && overlap_is_snapshot(image, cluster);
+
+	if (refcount == 0 || shared)
+		image_corrupt(image, "the refcount of cluster %llu is too low",
+			      (unsigned long long)cluster);
+	else if (!table && overlap_hit(image, cluster, 1))
+		image_corrupt(image, "metadata in cluster %llu was mapped as data",
+			      (unsigned long long)cluster);
+	else
+		return true;
+	return false;
+}
+
 /* One reference to @cluster less; true when it was the last. */
-static bool drop_reference(struct image *image, struct ref_piece *piece, uint64_t cluster)
+static bool drop_reference(struct image *image, struct ref_piece *piece, bool table,
+			   uint64_t cluster)
 {
 	uint64_t refcount = piece_refcount(image, piece, cluster);
 
-	if (refcount == 0) {
-		image_corrupt(image, "the refcount of cluster %llu is too low",
-			      (unsigned long long)cluster);
+	if (!may_drop(image, table, cluster, refcount))
 		return false;
-	}
+	if (table && refcount == 1)
+		overlap_remove(image, cluster, 1);
 	piece_set(image, piece, cluster, refcount - 1);
 	count(&image->counters.clusters_released, 1);
 	return refcount == 1;
+}
+
+/* A cluster in use whose refcount is nowhere. */
+static void no_refcount(struct image *image, uint64_t cluster)
+{
+	image_corrupt(image, "the refcount table has no block for cluster %llu",
+		      (unsigned long long)cluster);
 }
 
 /* Drop what the release has in this piece, as far as ios for the punches go. */
@@ -153,7 +186,7 @@ static void drop_in_piece(struct image *image, struct ref_piece *piece, struct r
 	unsigned punches = 0;
 
 	for (; at < end && punches < RESERVE_RUNS; at++) {
-		if (drop_reference(image, piece, at)) {
+		if (drop_reference(image, piece, release->table, at)) {
 			alloc->scan = min_u64(alloc->scan, at);
 			freed_first = freed++ ? freed_first : at;
 			continue;
@@ -187,7 +220,9 @@ static enum step drop(struct task *t, struct image *image)
 	}
 
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
-	if (release->count && !image_broken(image))
+	if (kind == PIECE_NO_BLOCK || (kind == PIECE_BAD && !t->err && release->count))
+		no_refcount(image, release->cluster);
+	else if (release->count && !image_broken(image))
 		log_error("%s: cannot drop references to %u clusters from %llu; they leak",
 			  image->top.file->name, release->count,
 			  (unsigned long long)release->cluster);
@@ -222,8 +257,7 @@ static void take_run(struct image *image, struct ref_piece *piece, struct run ru
 		piece_set(image, piece, run.cluster + i, 1);
 	alloc->found[alloc->founds++] = run;
 	alloc->got += run.count;
-	if (run.cluster + run.count > alloc->tail)
-		alloc->tail = run.cluster + run.count;
+	alloc_raise_tail(image, run.cluster + run.count);
 }
 
 /* First cluster in [at, end) whose refcount is zero (or is not). */
@@ -264,6 +298,44 @@ static int search_piece(struct image *image, struct ref_piece *piece, uint64_t *
 	return 0;
 }
 
+/*
+ * Is the missing refcount block for clusters that the file had when it was opened?  Then it may have
+ * got lost, and what looks free is somebody's data.  On a device nothing tells.
+ */
+static bool may_be_lost(const struct image *image, uint64_t cluster)
+{
+	const struct geometry *geo = &image->top.geo;
+	uint64_t first = round_down(cluster, UINT64_C(1) << geo->refcount_block_bits);
+
+	return !image->top.file->fixed_size &&
+	       first << geo->cluster_bits < image->alloc.opened_bytes;
+}
+
+/* There is no block for @at. */
+static enum step find_block(struct task *t, struct image *image, uint64_t at, bool below)
+{
+	struct alloc *alloc = &image->alloc;
+	uint64_t end = ((at >> image->top.geo.refcount_block_bits) + 1)
+		       << image->top.geo.refcount_block_bits;
+
+	if (at >> image->top.geo.refcount_block_bits == 0) {
+		/* The header's own. */
+		no_refcount(image, at);
+		return fail(t, -EIO, A_FAIL);
+	}
+	if (may_be_lost(image, at)) {
+		if (below)
+			alloc->scan = min_u64(end, alloc->tail);
+		else
+			alloc_raise_tail(image, end);
+		return go(t, A_FIND);
+	}
+	if (alloc->got)
+		return go(t, A_SIZE);
+	grow_start(image, at);
+	return await_io(t, A_FIND);
+}
+
 /* One piece of the search: below the tail while the budget lasts, then at the tail. */
 static enum step find(struct task *t, struct image *image)
 {
@@ -288,11 +360,9 @@ static enum step find(struct task *t, struct image *image)
 	case PIECE_LOADING:
 		return await_io(t, A_FIND);
 	case PIECE_NO_BLOCK:
-		if (alloc->got)
-			return go(t, A_SIZE);
-		grow_start(image, at);
-		return await_io(t, A_FIND);
+		return find_block(t, image, at, below);
 	case PIECE_BAD:
+		no_refcount(image, at);
 		return fail(t, -EIO, A_FAIL);
 	}
 	if (search_piece(image, piece, &at, end))
@@ -301,7 +371,7 @@ static enum step find(struct task *t, struct image *image)
 		alloc->scan = at;
 		alloc->budget--;
 	} else {
-		alloc->tail = max_u64(alloc->tail, at);
+		alloc_raise_tail(image, at);
 	}
 	return go(t, A_FIND);
 }
@@ -634,9 +704,6 @@ static void alloc_init(struct image *image)
 			       sizeof(*alloc->table);
 	alloc->file_bytes = image->top.file->size;
 	alloc->opened_bytes = image->top.file->size;
-	alloc->tail = image->top.file->fixed_size ?
-			      0 :
-			      div_round_up(image->top.file->size, image->top.geo.cluster_bytes);
 	task_init(&alloc->task, service_lane(image), &alloc_machine, A_LOOK);
 	/* Parked from the start: the service lane need not run before there is something to do. */
 	list_add_tail(&alloc->idle.tasks, &alloc->task.link);
@@ -648,6 +715,8 @@ int alloc_open(struct image *image, struct why *why)
 
 	int err = read_table(image, why);
 
+	if (!err && !image->read_only)
+		err = reach_find(image, why);
 	if (!err && refblock_open(image))
 		err = why_set(why, -ENOMEM, "%s: not enough memory for refcounts",
 			      image->top.file->name);

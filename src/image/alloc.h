@@ -12,6 +12,12 @@ void alloc_free(struct image *image);
 /* May the file reach to the end of these clusters? */
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters);
 
+/* Clusters up to @end are in use, or about to be.  The allocator's, and its children's. */
+void alloc_raise_tail(struct image *image, uint64_t end);
+
+/* The same at open, for what is in use already although the file ends before it. */
+void alloc_reaches(struct image *image, uint64_t end);
+
 /* Does this cluster read as zeros because nothing was ever there? */
 bool alloc_never_written(const struct image *image, uint64_t cluster);
 

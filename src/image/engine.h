@@ -116,6 +116,7 @@ struct node {
 	struct cache cache;
 
 	struct bitmap_directory bitmaps; /* none: .bitmaps is 0 */
+	struct crypto_area crypto; /* none: .bytes is 0 */
 	char *data_name; /* as the header has it; NULL: no external data file */
 	char *below_name; /* the same of the layer below */
 	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
@@ -170,6 +171,7 @@ struct syncs {
 /* References to host clusters that a change of a mapping has dropped. */
 struct release {
 	struct list link;
+	bool table; /* they hold an L2 table, not data */
 	uint64_t cluster;
 	uint32_t count;
 	uint64_t epoch; /* when it became durable */
@@ -305,6 +307,7 @@ struct alloc {
 	uint64_t clock;
 	uint64_t scan; /* no free cluster below is known */
 	uint64_t tail; /* clusters from here on have never been written */
+	uint64_t limit; /* clusters from here on are never used */
 	uint64_t file_bytes; /* size of the file now */
 	uint64_t opened_bytes; /* and when it was opened */
 	bool no_punch; /* the host cannot punch holes */
@@ -381,10 +384,25 @@ struct copies {
 
 /* --- what guest data must never overwrite (overlap.c) ---------------------------------------------------- */
 
-struct overlap {
-	_Atomic uint64_t *word; /* NULL: the image is never written */
-	uint64_t clusters; /* that it has bits for */
+struct overlap_slot {
+	_Atomic uint64_t key; /* number of a word, plus 1; 0: free */
+	_Atomic uint64_t bits; /* a bit for each of 64 clusters */
 };
+
+/* Of a slot, set at open only. */
+struct overlap_found {
+	uint64_t alone; /* nothing else may lie in these */
+	uint64_t snapshot; /* L2 tables that a snapshot refers to */
+};
+
+struct overlap {
+	struct overlap_slot *slot; /* NULL: the image is never written */
+	struct overlap_found *found; /* by slot */
+	uint64_t mask; /* slots, a power of two, minus 1 */
+	unsigned shift; /* of a hash of 64 bits */
+	_Atomic uint64_t used; /* slots */
+	_Atomic uint64_t end; /* clusters from here on are behind the end of the file */
+} __attribute__((aligned(CACHE_LINE)));
 
 /* --- the whole --------------------------------------------------------------------------------------------- */
 

@@ -94,7 +94,7 @@ static void starved_look(struct flush *flush)
 }
 
 /* A promised release takes shape.  Under flush->lock. */
-static void release_add(struct image *image, uint64_t cluster, uint32_t clusters)
+static void release_add(struct image *image, uint64_t cluster, uint32_t clusters, bool table)
 {
 	struct flush *flush = &image->flush;
 	struct release *release = container_of(flush->free_releases.next, struct release, link);
@@ -103,6 +103,7 @@ static void release_add(struct image *image, uint64_t cluster, uint32_t clusters
 	list_del(&release->link);
 	release->cluster = cluster;
 	release->count = clusters;
+	release->table = table;
 	list_add_tail(&flush->pending, &release->link);
 	writeback_lazily_locked(image);
 }
@@ -132,7 +133,7 @@ void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, u
 		list_add_tail(&flush->dirty, &slice->dirty_link);
 	}
 	if (clusters)
-		release_add(image, cluster, clusters);
+		release_add(image, cluster, clusters, false);
 	else
 		flush->releases_free++;
 	starved_look(flush);
@@ -159,7 +160,7 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 	be64_store(&image->top.l1[l1_index], entry);
 	if (old_cluster) {
 		flush->releases_free--;
-		release_add(image, old_cluster, 1);
+		release_add(image, old_cluster, 1, true);
 	}
 	return true;
 }

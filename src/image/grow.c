@@ -46,18 +46,25 @@
 					s(G_END)
 MACHINE_STATES(grow, GROW_LIST);
 
+/* Is this a place for new blocks?  They lie where nothing has a refcount; metadata must have one. */
+static int check_place(struct image *image, uint64_t cluster, uint64_t clusters)
+{
+	if (!alloc_fits(image, cluster, clusters))
+		return -ENOSPC;
+	if (!overlap_hit(image, cluster, clusters))
+		return 0;
+	image_corrupt(image, "metadata in clusters %llu to %llu has no refcount",
+		      (unsigned long long)cluster, (unsigned long long)(cluster + clusters - 1));
+	return -EIO;
+}
+
 /* --- one block ----------------------------------------------------------------------------------- */
 
 static int plan_block(struct image *image, struct grow *grow)
 {
 	grow->first = grow->block << image->top.geo.refcount_block_bits;
 	grow->new_size = (grow->first + 1) << image->top.geo.cluster_bits;
-	if (grow->block == 0) {
-		log_error("%s: cluster 0 has no refcount; run qemu-img check -r all",
-			  image->top.file->name);
-		return -EIO;
-	}
-	return alloc_fits(image, grow->first, 1) ? 0 : -ENOSPC;
+	return check_place(image, grow->first, 1);
 }
 
 /* Make the file reach to new_size. */
@@ -128,10 +135,9 @@ static int plan_table(struct image *image, struct grow *grow)
 	grow->first = first_block * per_block;
 	grow->written = 0;
 	grow->new_size = (grow->first + grow->blocks + grow->table_clusters) << geo->cluster_bits;
-	if (grow->table_clusters << geo->cluster_bits > LIMIT_REFCOUNT_TABLE_BYTES ||
-	    !alloc_fits(image, grow->first, grow->blocks + grow->table_clusters))
+	if (grow->table_clusters << geo->cluster_bits > LIMIT_REFCOUNT_TABLE_BYTES)
 		return -ENOSPC;
-	return 0;
+	return check_place(image, grow->first, grow->blocks + grow->table_clusters);
 }
 
 static struct host new_table(const struct image *image, const struct grow *grow)
@@ -242,7 +248,7 @@ static enum step grow_step(struct task *t)
 		if (!alloc_never_written(image, grow->first))
 			start_write(image, grow, image->zeros, image->top.geo.cluster_bytes,
 				    cluster_host(&image->top.geo, grow->first));
-		alloc->tail = max_u64(alloc->tail, grow->first + 1);
+		alloc_raise_tail(image, grow->first + 1);
 		return await_io(t, G_BLOCK_WRITE);
 
 	case G_BLOCK_WRITE:
@@ -304,8 +310,7 @@ static enum step grow_step(struct task *t)
 		if (t->err)
 			return go(t, G_END);
 		resized(image, grow);
-		alloc->tail =
-			max_u64(alloc->tail, grow->first + grow->blocks + grow->table_clusters);
+		alloc_raise_tail(image, grow->first + grow->blocks + grow->table_clusters);
 		if (start_next_block_slice(image, grow))
 			return await_io(t, G_TABLE_BLOCKS);
 		return go(t, G_TABLE_WRITE);

@@ -105,7 +105,7 @@ bool hit_start(struct image *image, struct lane *lane, struct req *req)
 	uint8_t bucket = epoch_enter(image, epoch);
 
 	if (!find(&image->top, req->guest, write, &host) ||
-	    (write && overlap_hit(image, host_cluster(geo, host), 1))) {
+	    (write && !overlap_allows(image, host_cluster(geo, host), 1))) {
 		epoch_leave(image, epoch, bucket);
 		return false;
 	}

@@ -118,6 +118,8 @@ static int read_header(struct node *node, bool read_only, struct why *why)
 	}
 	if (!err && node->header.bitmaps.len)
 		node->bitmaps = bitmap_directory_decode(bytes + node->header.bitmaps.off);
+	if (!err && node->header.crypto.len)
+		node->crypto = crypto_area_decode(bytes + node->header.crypto.off);
 	if (!err)
 		err = keep_below(node, bytes, why);
 	if (!err)

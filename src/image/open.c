@@ -8,6 +8,7 @@
 #include "epoch.h"
 #include "flush.h"
 #include "hit.h"
+#include "metadata.h"
 #include "node.h"
 #include "overlap.h"
 #include "part.h"
@@ -129,7 +130,7 @@ static int open_image(struct image *image, struct host_file *file,
 		return no_memory(image->top.file, why);
 	err = alloc_open(image, why);
 	if (!err && !image->read_only)
-		err = overlap_open(image, why);
+		err = metadata_find(image, why);
 	if (!err && !image->read_only)
 		err = make_all_durable(image, why);
 	if (!err && !image->read_only)
@@ -163,7 +164,7 @@ int image_open(struct image **image, struct host_file *file, const struct image_
 void image_free(struct image *image)
 {
 	alloc_free(image);
-	overlap_free(image);
+	overlap_free(&image->overlap);
 	reserve_free(image);
 	copies_free(image);
 	tables_free(image);

@@ -8,6 +8,9 @@
 /* The longest entry with extra data of a length that is taken: id and name have 16-bit lengths. */
 #define ENTRY_MOST (SNAPSHOT_FIXED_BYTES + LIMIT_SNAPSHOT_EXTRA + 2 * (64 * KIB))
 
+/* What is in memory of the table, in whole sectors. */
+#define WINDOW_BYTES round_up(ENTRY_MOST + SECTOR_SIZE, SECTOR_SIZE)
+
 static int damaged(const struct snapshots *snapshots, struct why *why)
 {
 	return why_set(why, -EINVAL,
@@ -15,37 +18,46 @@ static int damaged(const struct snapshots *snapshots, struct why *why)
 		       snapshots->node->file->name, snapshots->number);
 }
 
-/* Bytes of the entry, in whole sectors of the file; zeros where it ends. */
+/*
+ * At least @len bytes of the entry into memory; zeros where the file ends.  Entries are short, so what
+ * is read at a time has many of them.
+ */
 static int read_bytes(struct snapshots *snapshots, uint64_t len, struct why *why)
 {
 	struct host_file *file = snapshots->node->file;
-	uint64_t start = round_down(snapshots->at.byte, SECTOR_SIZE);
-	uint64_t skip = snapshots->at.byte - start;
-	uint64_t want = round_up(skip + len, SECTOR_SIZE);
-	int64_t got = file->read(file, snapshots->sectors, want, start);
+	uint64_t at = snapshots->at.byte;
+	int64_t got;
 
-	if (got < 0)
-		return why_set(why, (int)got, "%s: cannot read the snapshot table: %s", file->name,
-			       strerror((int)-got));
-	memset(snapshots->sectors + got, 0, want - (uint64_t)got);
-	snapshots->bytes = snapshots->sectors + skip;
+	if (at < snapshots->start || at + len > snapshots->start + snapshots->there) {
+		snapshots->start = round_down(at, SECTOR_SIZE);
+		snapshots->there = WINDOW_BYTES;
+		got = file->read(file, snapshots->window, WINDOW_BYTES, snapshots->start);
+		if (got < 0)
+			return why_set(why, (int)got, "%s: cannot read the snapshot table: %s",
+				       file->name, strerror((int)-got));
+		memset(snapshots->window + got, 0, WINDOW_BYTES - (uint64_t)got);
+	}
+	snapshots->bytes = snapshots->window + (at - snapshots->start);
 	return 0;
 }
 
 int snapshots_begin(struct snapshots *snapshots, const struct node *node, struct why *why)
 {
 	*snapshots = (struct snapshots){ .node = node, .at = node->header.snapshot_table };
-	snapshots->sectors = malloc(ENTRY_MOST + 2 * SECTOR_SIZE);
-	if (!snapshots->sectors)
+	snapshots->window = malloc(WINDOW_BYTES);
+	if (!snapshots->window)
 		return why_set(why, -ENOMEM, "%s: not enough memory", node->file->name);
 	return 0;
 }
 
 int snapshots_next(struct snapshots *snapshots, struct why *why)
 {
-	uint64_t len;
-	int err = read_bytes(snapshots, SNAPSHOT_FIXED_BYTES, why);
+	uint64_t len, before = snapshots->at.byte - snapshots->node->header.snapshot_table.byte;
+	int err;
 
+	if (before > LIMIT_SNAPSHOT_TABLE_BYTES)
+		return damaged(snapshots, why);
+	err = read_bytes(snapshots, SNAPSHOT_FIXED_BYTES, why);
 	if (err)
 		return err;
 	len = snapshot_entry_bytes(snapshots->bytes);
@@ -63,7 +75,7 @@ int snapshots_next(struct snapshots *snapshots, struct why *why)
 
 void snapshots_end(struct snapshots *snapshots)
 {
-	free(snapshots->sectors);
+	free(snapshots->window);
 }
 
 static bool range_is(const struct snapshots *table, const struct header_range *range,

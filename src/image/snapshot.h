@@ -10,8 +10,9 @@ struct snapshots {
 	const struct node *node;
 	uint32_t number; /* of the next entry */
 	struct host at; /* where it is */
-	uint8_t *sectors; /* memory for those that an entry lies in */
-	uint8_t *bytes; /* of this one */
+	uint8_t *window; /* bytes of the file in memory: */
+	uint64_t start, there;
+	uint8_t *bytes; /* of this entry, among them */
 	struct snapshot entry; /* decoded; its faults say what must not be used */
 };
 

@@ -76,16 +76,20 @@ static void write_in_place(struct part *part)
 		       part->extent.host, part->extent.len, flags);
 }
 
-/* Is the target of a write in place really data? */
-static bool hits_metadata(const struct part *part)
+/* Is there a place for data where a write in place would go? */
+static bool target_is_bad(const struct part *part)
 {
 	const struct geometry *geo = &part->image->top.geo;
+	uint64_t cluster = host_cluster(geo, part->extent.host);
+	uint32_t clusters = clusters_touched(geo, part->guest, part->extent.len);
 
-	if (geo->data_apart || !overlap_hit(part->image, host_cluster(geo, part->extent.host),
-					    clusters_touched(geo, part->guest, part->extent.len)))
+	if (geo->data_apart || overlap_allows(part->image, cluster, clusters))
 		return false;
-	image_corrupt(part->image, "guest offset %#llx is mapped to metadata at %#llx",
+	image_corrupt(part->image, "guest offset %#llx is mapped to %s %#llx",
 		      (unsigned long long)part->guest.byte,
+		      overlap_hit(part->image, cluster, clusters) ?
+			      "metadata at" :
+			      "behind the end of the file, to",
 		      (unsigned long long)part->extent.host.byte);
 	return true;
 }
@@ -272,7 +276,7 @@ static enum step write_step(struct task *t)
 		}
 		if (!err && part->extent.kind == EXTENT_DATA && part->extent.in_place) {
 			slice_looked(part);
-			if (hits_metadata(part))
+			if (target_is_bad(part))
 				return fail(t, -EIO, W_DONE);
 			part_split(part);
 			write_in_place(part);
@@ -336,7 +340,7 @@ static enum step write_step(struct task *t)
 	case W_WRITE:
 		if (t->err)
 			return go(t, W_UNDO);
-		if (part->reuse && hits_metadata(part))
+		if (part->reuse && target_is_bad(part))
 			return fail(t, -EIO, W_UNDO);
 		start_writes(part);
 		return await_io(t, W_ROOM);
