@@ -71,10 +71,14 @@ struct handover {
 struct image_options {
 	bool read_only;
 	const char *snapshot; /* id or name of an internal one to serve, read only; NULL: none */
+	/* Opens every layer that is encrypted; NULL: refuse such.  Needed until image_open() returns. */
+	const void *key;
+	size_t key_bytes; /* at most LIMIT_KEY_FILE_BYTES */
 	uint64_t l2_cache_bytes; /* of each layer; 0: as much as maps the whole disk, within LIMIT_L2_CACHE_DEFAULT */
 	unsigned reqs_per_lane; /* requests that one lane may have in the engine at a time */
 	unsigned lanes; /* how many; the last one also runs the background jobs */
 	struct lane *const *lane; /* by id; initialised, outlive the image */
+	unsigned bounce_buffers; /* of each size and lane, for encrypted writes; 0: default */
 	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
 	struct image_files files;
 	/*
@@ -92,6 +96,7 @@ struct image_info {
 	bool read_only;
 	bool discards; /* a discarded range may be given back to the host */
 	unsigned layers; /* 1: no backing file */
+	bool encrypted; /* some layer is: requests must have their bytes in memory */
 };
 
 /* Counters since open; a snapshot, each exact. */
@@ -179,6 +184,18 @@ struct image_stats image_stats(const struct image *image);
 	m(NO_DATA_FILE_SYNC) /* flush: the data file is not synced at all */ \
 	m(DATA_FILE_FRESH) /* what was never mapped in a data file is taken for zeros */ \
 	m(RAW_DATA_STAYS) /* zeroes over a raw data file change the mapping only */ \
+	m(RAW_DATA_HOLES) /* zeroes over an encrypted raw data file are holes in it */ \
+	m(DATA_FILE_HOLES) /* holes are punched in an encrypted data file that is still mapped */ \
+	m(BOUNCE_EARLY) /* the buffer of an encrypted write is used again while it is written */ \
+	m(NO_BOUNCE_WAKE) /* a buffer that was given back wakes nobody */ \
+	m(BOUNCE_BLIND) /* a write in place that has waited for a buffer does not look again */ \
+	m(PLAIN_ZEROS) /* zeros that are written to an encrypted image are not encrypted */ \
+	m(PLAIN_FILL) /* ... nor those around the bytes of a new cluster */ \
+	m(IV_OF_GUEST) /* a sector is encrypted for the guest's address, not the file's */ \
+	m(IV_OF_OLD_PLACE) /* what copy on write copies is encrypted for where it came from */ \
+	m(ENCRYPTED_FRESH) /* what is not written in an encrypted cluster is taken for zeros */ \
+	m(ENCRYPTED_ANY_ORDER) /* a mapping of encrypted bytes may be durable before them */ \
+	m(ONE_KEY) /* what lies below is decrypted with the key of the top */ \
 	m(TORN_ENTRY) /* the two words of an extended entry are taken as they come */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

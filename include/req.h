@@ -76,6 +76,8 @@ struct part {
 	bool reuse; /* no new host clusters: those of a preallocated ZERO, or of a data file */
 	bool data_first; /* the mapping may be durable only after the bytes (law 2) */
 	int copy_buffer; /* index of the copy buffer held, or -1 */
+	uint8_t *bounce; /* the buffer held for encrypted bytes, or NULL */
+	uint8_t bounce_pool; /* ... and whose it is */
 	bool writes_zeros; /* span is the image's zeros: do not advance it */
 	bool claimed;
 	bool pooled;

@@ -12,6 +12,7 @@
 #include "device.h"
 #include "file.h"
 #include "image.h"
+#include "key.h"
 #include "lock.h"
 #include "notify.h"
 #include "options.h"
@@ -161,12 +162,14 @@ static int make_lanes(struct daemon *daemon, struct why *why)
 	return 0;
 }
 
-static int open_image(struct daemon *daemon, struct why *why)
+static int open_image(struct daemon *daemon, const struct key *key, struct why *why)
 {
 	const struct options *options = &daemon->options;
 	struct image_options how = {
 		.read_only = options->read_only,
 		.snapshot = options->snapshot,
+		.key = key->bytes,
+		.key_bytes = key->len,
 		.l2_cache_bytes = options->l2_cache,
 		.reqs_per_lane = (unsigned)options->depth,
 		.lanes = device_lanes(daemon->device) + 1,
@@ -182,6 +185,24 @@ static int open_image(struct daemon *daemon, struct why *why)
 	backing_init(&daemon->backing, &daemon->file, &options->allow, true,
 		     options->cache == CACHE_NONE);
 	return image_open(&daemon->image, &daemon->file.host, &how, why);
+}
+
+/* The key is needed for no longer than the image takes to open. */
+static int open_with_key(struct daemon *daemon, struct why *why)
+{
+	const char *key_file = daemon->options.key_file;
+	struct key key;
+	bool encrypted;
+	int err = key_read(&key, key_file, why);
+
+	if (err)
+		return err;
+	err = open_image(daemon, &key, why);
+	encrypted = !err && image_info(daemon->image).encrypted;
+	key_forget(&key, encrypted);
+	if (!err && key_file && !encrypted)
+		log_warn("%s: is not encrypted; the key is not used", daemon->options.image);
+	return err;
 }
 
 static void drop_on_thread(void *arg)
@@ -201,7 +222,7 @@ static int start(struct daemon *daemon, struct why *why)
 	if (!err)
 		err = open_file(daemon, why);
 	if (!err)
-		err = open_image(daemon, why);
+		err = open_with_key(daemon, why);
 	if (!err)
 		err = device_ready(daemon->device, why);
 	if (err)

@@ -3,6 +3,7 @@
 #include "options.h"
 #include "commands.h"
 #include "device.h"
+#include "key.h"
 #include "name.h"
 #include "rows.h"
 
@@ -31,6 +32,10 @@ static const struct option_row rows[] = {
 	  AT(read_only), 0, 0, 0 },
 	{ "snapshot", "NAME|ID", "serve an internal snapshot of the image, read-only", TEXT,
 	  AT(snapshot), 0, 0, 0 },
+	{ "key-file", "FILE",
+	  "the key of encrypted images: all bytes of FILE, or of standard input if it\n"
+	  "is - (default: the credential " KEY_CREDENTIAL ", if there is one)",
+	  TEXT, AT(key_file), 0, 0, 0 },
 	{ "cache", "none|writeback", /* enum cache */
 	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)",
 	  CHOICE, AT(cache), 0, 0, 0 },

@@ -12,6 +12,7 @@ struct options {
 	const char *image;
 	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
 	struct allow_paths allow;
+	const char *key_file; /* of encrypted images; "-": standard input; NULL: none named */
 	const char *snapshot; /* of the image, to be served read-only; NULL: none */
 	const char *run; /* NULL: none */
 	const char *name; /* of the device; NULL: after the image's file */

@@ -10,6 +10,7 @@
 
 #include "cache.h"
 #include "node.h"
+#include "unlock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -85,12 +86,16 @@ static int open_below(struct node *above, const struct image_options *options, s
 	else
 		err = node_open(above->below, image, file, true, NULL, why);
 	if (!err)
+		err = unlock_node(above->below, options, why);
+	if (!err)
 		err = chain_open_data(above->below, options, why);
 	if (!err && format == LAYER_QCOW2 && cache_open(above->below, options->l2_cache_bytes))
 		err = why_set(why, -ENOMEM, "%s: not enough memory", file->name);
-	if (!err)
-		set_backed(above);
-	return err;
+	if (err)
+		return err;
+	image->encrypted |= above->below->cipher != NULL;
+	set_backed(above);
+	return 0;
 }
 
 int chain_open(struct image *image, const struct image_options *options, struct why *why)

@@ -10,6 +10,7 @@
  *	alloc->lock		what lanes and the allocator hand each other
  *	flush->lock (leaf)	dirty lists, releases, who flushes
  *	copies->lock (leaf)	the pool of copy buffers
+ *	bounce->lock (leaf)	a lane's buffers for encrypted bytes
  *	lane->post_lock (leaf)	inboxes
  *
  * Nodes below the top have shards too, whose locks rank as the top's.  unpack->lock is one lane's
@@ -19,6 +20,7 @@
 #define ENGINE_H
 
 #include "base.h"
+#include "crypto.h"
 #include "format.h"
 #include "image.h"
 #include "io.h"
@@ -116,7 +118,8 @@ struct node {
 	struct cache cache;
 
 	struct bitmap_directory bitmaps; /* none: .bitmaps is 0 */
-	struct crypto_area crypto; /* none: .bytes is 0 */
+	struct crypto_area crypto; /* the LUKS header; none: .bytes is 0 */
+	struct cipher *cipher; /* of the guest's bytes, but for compressed clusters; NULL: none */
 	char *data_name; /* as the header has it; NULL: no external data file */
 	char *below_name; /* the same of the layer below */
 	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
@@ -382,6 +385,26 @@ struct copies {
 	struct waitq waiters;
 };
 
+/* --- encrypted writes (bounce.c) -------------------------------------------------------------------------- */
+
+#define BOUNCE_POOLS 2
+
+struct bounce_pool {
+	uint32_t bytes; /* of a buffer */
+	uint32_t buffers;
+	uint32_t free_count;
+	uint8_t **free; /* a stack */
+	struct waitq waiters;
+};
+
+/* A lane's own: the lock is never contended. */
+struct bounce {
+	pthread_mutex_t lock;
+	struct bounce_pool pool[BOUNCE_POOLS]; /* small, large */
+	uint8_t *memory;
+	size_t memory_bytes;
+};
+
 /* --- what guest data must never overwrite (overlap.c) ---------------------------------------------------- */
 
 struct overlap_slot {
@@ -413,6 +436,7 @@ struct image_lane {
 	struct list free_parts;
 	struct part *parts;
 	struct unpack unpack;
+	struct bounce bounce;
 } __attribute__((aligned(CACHE_LINE)));
 
 struct counters {
@@ -437,6 +461,7 @@ struct image {
 	struct node top;
 	bool read_only;
 	bool hits; /* requests may be served by hit.c */
+	bool encrypted; /* some layer is */
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
 	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
 

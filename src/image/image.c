@@ -33,6 +33,7 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 
 	if (hit_start(image, lane, req))
 		return;
+	must(!image->encrypted || req->op > REQ_WRITE || span_is_memory(req->span));
 	if (image->read_only && req->op == REQ_FLUSH)
 		refuse(req, 0);
 	else if (image->read_only && req->op != REQ_READ)
@@ -109,8 +110,10 @@ struct image_info image_info(const struct image *image)
 		.cluster_bytes = image->top.geo.cluster_bytes,
 		.version = image->top.geo.version,
 		.read_only = image->read_only,
-		.discards = !image->read_only,
+		/* No holes are punched in the data file of an encrypted image. */
+		.discards = !image->read_only && !(image->top.geo.data_apart && image->top.cipher),
 		.layers = chain_layers(image),
+		.encrypted = image->encrypted,
 	};
 }
 

@@ -23,8 +23,14 @@ static int refuse(const struct host_file *file, struct why *why, const char *wha
 static int check_supported(const struct host_file *file, const struct qcow2_header *header,
 			   bool read_only, struct why *why)
 {
-	if (header->crypt_method)
-		return refuse(file, why, "is encrypted, which is not supported");
+	if (header->crypt_method == CRYPT_AES)
+		return refuse(file, why,
+			      "has the old AES encryption of qcow2, which protects little and is "
+			      "not supported; convert it with qemu-img convert -O qcow2 -o "
+			      "encrypt.format=luks");
+	if (header->crypt_method && !crypto_available())
+		return refuse(file, why,
+			      "is encrypted, and this qcow2-ublkd was built without libcrypto");
 	if (header->autoclear & QCOW2_DATA_FILE_RAW && header->has_backing)
 		return refuse(file, why,
 			      "has a raw data file and a backing file, which cannot both be right; "
@@ -181,6 +187,7 @@ void node_open_raw(struct node *node, struct image *image, struct host_file *fil
 void node_close(struct node *node)
 {
 	cache_free(node);
+	cipher_free(node->cipher);
 	if (node->l1)
 		munmap(node->l1, node->l1_bytes);
 	free(node->header_sector);

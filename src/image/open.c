@@ -2,6 +2,7 @@
 /* Opening: from a file to an image that can be served, or a sentence why not. */
 #include "alloc.h"
 #include "bitmaps.h"
+#include "bounce.h"
 #include "cache.h"
 #include "chain.h"
 #include "copies.h"
@@ -14,6 +15,7 @@
 #include "part.h"
 #include "reserve.h"
 #include "table.h"
+#include "unlock.h"
 #include "unpack.h"
 #include "writeback.h"
 
@@ -50,6 +52,7 @@ static int open_memory(struct image *image, const struct image_options *options)
 	if (open_lanes(image, options) || unpack_open(image) ||
 	    cache_open(&image->top, options->l2_cache_bytes) || flush_open(image) ||
 	    tables_open(image) || copies_open(image) ||
+	    bounce_open(image, options->reqs_per_lane, options->bounce_buffers) ||
 	    reserve_open(image, options->reqs_per_lane, options->reserve_bytes))
 		return -ENOMEM;
 	return 0;
@@ -121,7 +124,10 @@ static int open_image(struct image *image, struct host_file *file,
 	if (err)
 		return err;
 	image->read_only = options->read_only;
-	err = chain_open_data(&image->top, options, why);
+	err = unlock_node(&image->top, options, why);
+	image->encrypted = image->top.cipher != NULL;
+	if (!err)
+		err = chain_open_data(&image->top, options, why);
 	if (!err)
 		err = chain_open(image, options, why);
 	if (err)
@@ -166,6 +172,7 @@ void image_free(struct image *image)
 	alloc_free(image);
 	overlap_free(&image->overlap);
 	reserve_free(image);
+	bounce_free(image);
 	copies_free(image);
 	tables_free(image);
 	flush_free(image);

@@ -38,6 +38,7 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->slice = NULL;
 	part->host_cluster = 0;
 	part->copy_buffer = -1;
+	part->bounce = NULL;
 	part->writes_zeros = false;
 	part->claimed = false;
 	part->flush_after = false;
@@ -126,6 +127,7 @@ void part_end(struct part *part)
 	must(!part->slice);
 	must(!part->held);
 	must(!part->unpacked);
+	must(!part->bounce);
 	part_leave(part);
 	if (part->task.err && !req->result)
 		req->result = part->task.err;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading: the bytes of one extent, from the layer that has them, then the next. */
+#include "bounce.h"
 #include "cache.h"
 #include "map.h"
 #include "part.h"
@@ -9,14 +10,16 @@
 #include <stdlib.h>
 
 /*
- *	MAP      -> DONE SLICE UNPACK NEXT~
+ *	MAP      -> DONE SLICE UNPACK DECRYPT~ NEXT~
  *	SLICE    -> MAP MAP* DONE
  *	UNPACK   -> COPY COPY* MAP*
  *	COPY     -> COPIED~
  *	COPIED   -> DONE NEXT
+ *	DECRYPT  -> NEXT
  *	NEXT     -> DONE MAP
  */
-#define READ_LIST(s) s(R_MAP) s(R_SLICE) s(R_UNPACK) s(R_COPY) s(R_COPIED) s(R_NEXT) s(R_DONE)
+#define READ_LIST(s) \
+	s(R_MAP) s(R_SLICE) s(R_UNPACK) s(R_COPY) s(R_COPIED) s(R_DECRYPT) s(R_NEXT) s(R_DONE)
 MACHINE_STATES(read, READ_LIST);
 
 static void read_extent(struct part *part)
@@ -50,11 +53,12 @@ static enum step read_step(struct task *t)
 			map_bad(part);
 			return fail(t, err, R_DONE);
 		}
+		part->extent.len = bounce_read_bytes(part);
 		part_split(part);
 		if (part->extent.kind == EXTENT_PACKED)
 			return go(t, R_UNPACK);
 		read_extent(part);
-		return await_io(t, R_NEXT);
+		return await_io(t, extent_is_encrypted(part) ? R_DECRYPT : R_NEXT);
 	}
 	case R_SLICE: {
 		struct node *node = part->node;
@@ -91,6 +95,10 @@ static enum step read_step(struct task *t)
 		CRITICAL(&unpack->lock);
 		unpack_put(unpack, part);
 		return go(t, t->err ? R_DONE : R_NEXT);
+	}
+	case R_DECRYPT: {
+		int err = t->err ? t->err : bounce_decrypt(part);
+		return err ? fail(t, err, R_NEXT) : go(t, R_NEXT);
 	}
 	case R_NEXT:
 		if (t->err || !part_advance(part))

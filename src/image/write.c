@@ -7,6 +7,7 @@
  * copied, wherever it lies; or it was zeros, which are written, or, where the cluster is known to
  * read as zeros, left unwritten.
  */
+#include "bounce.h"
 #include "cache.h"
 #include "claim.h"
 #include "copies.h"
@@ -22,13 +23,16 @@
 #include <stdlib.h>
 
 /*
- *	MAP     -> DONE BAD NEXT~ SYNCED~ TABLE CLAIM
+ *	MAP     -> DONE BAD NEXT~ SYNCED~ TABLE CLAIM BOUNCE
  *	BAD     -> DONE
  *	TABLE   -> MAP MAP*
  *	CLAIM   -> DONE BAD MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
  *	COPY    -> COPY* WRITE~
- *	WRITE   -> UNDO ROOM~
+ *	WRITE   -> UNDO ROOM~ BOUNCE
+ *	BOUNCE  -> BOUNCE* MAP* ENCRYPT
+ *	ENCRYPT -> ENCRYPTED ENCRYPTED~
+ *	ENCRYPTED -> ROOM SYNCED NEXT
  *	ROOM    -> UNDO ROOM* LINK
  *	LINK    -> NEXT
  *	UNDO    -> DONE
@@ -37,8 +41,9 @@
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
-	s(W_MAP) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_ROOM) \
-		s(W_LINK) s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
+	s(W_MAP) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_BOUNCE) \
+		s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) \
+			s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
 
 /* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
@@ -61,7 +66,8 @@ static uint32_t tail_bytes(const struct part *part)
 	return tail;
 }
 
-static void write_in_place(struct part *part)
+/* From @span: the guest's bytes, or what became of them. */
+static void write_in_place(struct part *part, struct span span)
 {
 	struct image *image = part->image;
 	unsigned flags = IO_IN_PLACE;
@@ -72,7 +78,7 @@ static void write_in_place(struct part *part)
 		else
 			part->flush_after = true;
 	}
-	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.data->index, part->span,
+	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.data->index, span,
 		       part->extent.host, part->extent.len, flags);
 }
 
@@ -110,11 +116,14 @@ static bool take_clusters(struct part *part)
 		return false;
 	part->host_cluster = run.cluster;
 	part->clusters = run.count;
-	part->fresh_zero = run.zero;
+	/* Of encrypted bytes, zeros read as anything. */
+	part->fresh_zero = run.zero && (!image->top.cipher || mutant(ENCRYPTED_FRESH));
 	part->extent.len = min_u64(part->extent.len, ((uint64_t)run.count << geo->cluster_bits) -
 							     guest_in_cluster(geo, part->guest));
 	/* Zeros turn into zeros or the new bytes: any order is right (law 2). */
-	part->data_first = !run.zero || !extent_reads_zero(&part->extent);
+	part->data_first = !part->fresh_zero || !extent_reads_zero(&part->extent);
+	if (mutant(ENCRYPTED_ANY_ORDER) && run.zero)
+		part->data_first = !extent_reads_zero(&part->extent);
 	return true;
 }
 
@@ -125,7 +134,7 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 	struct extent *extent = &part->extent;
 	bool apart = part->image->top.geo.data_apart;
 
-	if (map_lookup(&part->image->top, part->guest, part->len, extent))
+	if (map_lookup(&part->image->top, part->guest, bounce_write_bytes(part), extent))
 		return PLAN_BAD;
 	if (extent->kind == EXTENT_DATA && extent->in_place)
 		return PLAN_IN_PLACE;
@@ -171,20 +180,28 @@ static struct host target(const struct part *part)
 	return (struct host){ cluster_host(geo, part->host_cluster).byte + head_bytes(part) };
 }
 
+/* What belongs around the guest's bytes. */
+static void around(const struct part *part, struct span *before, struct span *behind)
+{
+	struct image *image = part->image;
+
+	*before = *behind = span_memory(image->zeros);
+	if (part->copy_buffer < 0)
+		return;
+	*before = span_memory(copies_head(image, part->copy_buffer));
+	*behind = span_memory(copies_tail(image, part->copy_buffer));
+}
+
 static void start_writes(struct part *part)
 {
 	struct image *image = part->image;
 	uint32_t head = head_bytes(part), tail = tail_bytes(part);
 	struct host host = target(part);
-	struct span before = span_memory(image->zeros), behind = before;
-	bool fill = part->reuse || !part->fresh_zero;
+	struct span before, behind;
+	bool fill = part->reuse || !part->fresh_zero || part->copy_buffer >= 0;
 	uint16_t file = image->top.data->index;
 
-	if (part->copy_buffer >= 0) {
-		before = span_memory(copies_head(image, part->copy_buffer));
-		behind = span_memory(copies_tail(image, part->copy_buffer));
-		fill = true;
-	}
+	around(part, &before, &behind);
 	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
 		fill = false;
 	if (mutant(DATA_FILE_FRESH) && part->copy_buffer < 0 && image->top.geo.data_apart)
@@ -196,6 +213,82 @@ static void start_writes(struct part *part)
 	if (fill && tail)
 		io_start(&part->task, &part->io[2], IO_WRITE, file, behind,
 			 (struct host){ host.byte + part->extent.len }, tail);
+}
+
+/* --- moving encrypted bytes ------------------------------------------------------------------------ */
+
+/* What is written at once, and is next to each other in the buffer as well. */
+struct stretch {
+	struct host host; /* of the guest's bytes */
+	uint32_t head, tail; /* bytes around them, in new clusters */
+};
+
+static struct stretch encrypted_stretch(const struct part *part)
+{
+	struct stretch stretch = { .host = part->extent.host };
+
+	if (!part->claimed)
+		return stretch;
+	stretch.host = target(part);
+	if (mutant(ENCRYPTED_FRESH) && part->fresh_zero && !part->reuse && part->copy_buffer < 0)
+		return stretch;
+	stretch.head = head_bytes(part);
+	stretch.tail = tail_bytes(part);
+	return stretch;
+}
+
+static uint64_t stretch_bytes(const struct part *part)
+{
+	struct stretch stretch = encrypted_stretch(part);
+
+	return stretch.head + part->extent.len + stretch.tail;
+}
+
+static int encrypt_around(struct part *part, const struct stretch *stretch)
+{
+	uint64_t behind_at = stretch->head + part->extent.len;
+	struct host host = stretch->host;
+	struct span before, behind;
+	int err;
+
+	if (mutant(PLAIN_FILL) && part->copy_buffer < 0) {
+		memset(part->bounce, 0, stretch->head);
+		memset(part->bounce + behind_at, 0, stretch->tail);
+		return 0;
+	}
+	if (mutant(IV_OF_OLD_PLACE) && part->extent.kind == EXTENT_DATA)
+		host = part->extent.host;
+	around(part, &before, &behind);
+	err = bounce_encrypt(part, 0, before, (struct host){ host.byte - stretch->head },
+			     stretch->head);
+	return err ? err :
+		     bounce_encrypt(part, behind_at, behind,
+				    (struct host){ host.byte + part->extent.len }, stretch->tail);
+}
+
+/* The write at hand, in place or into new clusters, out of the part's buffer. */
+static int start_encrypted(struct part *part)
+{
+	struct stretch stretch = encrypted_stretch(part);
+	struct span bounce = span_memory(part->bounce);
+	struct host host = stretch.host;
+	int err;
+
+	if (mutant(IV_OF_GUEST))
+		host.byte = part->guest.byte;
+	err = bounce_encrypt(part, stretch.head, part->span, host, part->extent.len);
+	if (mutant(PLAIN_ZEROS) && part->writes_zeros)
+		memset(part->bounce + stretch.head, 0, part->extent.len);
+	if (!err)
+		err = encrypt_around(part, &stretch);
+	if (err)
+		return err;
+	if (part->claimed)
+		io_start(&part->task, &part->io[0], IO_WRITE, part->image->top.data->index, bounce,
+			 (struct host){ stretch.host.byte - stretch.head }, stretch_bytes(part));
+	else
+		write_in_place(part, bounce);
+	return 0;
 }
 
 static void drop_copy_buffer(struct part *part)
@@ -261,6 +354,7 @@ static enum step write_step(struct task *t)
 	struct part *part = container_of(t, struct part, task);
 	struct image *image = part->image;
 	struct shard *shard = cache_shard(&image->top, guest_slice(&image->top.geo, part->guest));
+	struct bounce *bounce = &image_lane(image, t->lane)->bounce;
 
 	switch (t->state) {
 	case W_MAP: {
@@ -269,7 +363,8 @@ static enum step write_step(struct task *t)
 		part_enter(part);
 		int err = image_broken(image);
 		if (!err)
-			err = map_lookup(&image->top, part->guest, part->len, &part->extent);
+			err = map_lookup(&image->top, part->guest, bounce_write_bytes(part),
+					 &part->extent);
 		if (err && err != -EAGAIN) {
 			slice_looked(part);
 			return fail(t, err, W_BAD);
@@ -279,7 +374,9 @@ static enum step write_step(struct task *t)
 			if (target_is_bad(part))
 				return fail(t, -EIO, W_DONE);
 			part_split(part);
-			write_in_place(part);
+			if (image->top.cipher)
+				return go(t, W_BOUNCE);
+			write_in_place(part, part->span);
 			return await_io(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
 		}
 		part_leave(part);
@@ -342,8 +439,37 @@ static enum step write_step(struct task *t)
 			return go(t, W_UNDO);
 		if (part->reuse && target_is_bad(part))
 			return fail(t, -EIO, W_UNDO);
+		if (image->top.cipher)
+			return go(t, W_BOUNCE);
 		start_writes(part);
 		return await_io(t, W_ROOM);
+
+	case W_BOUNCE: {
+		struct waitq *wait;
+		CRITICAL(&bounce->lock);
+		if (bounce_take(bounce, part, stretch_bytes(part), &wait))
+			return go(t, W_ENCRYPT);
+		if (part->claimed)
+			return park(t, wait, W_BOUNCE);
+		/* Nothing keeps the mapping as it is: look again. */
+		part_leave(part);
+		return park(t, wait, mutant(BOUNCE_BLIND) ? W_BOUNCE : W_MAP);
+	}
+	case W_ENCRYPT: {
+		int err = start_encrypted(part);
+		if (err)
+			return fail(t, err, W_ENCRYPTED);
+		if (mutant(BOUNCE_EARLY))
+			bounce_put(bounce, part);
+		return await_io(t, W_ENCRYPTED);
+	}
+	case W_ENCRYPTED: {
+		CRITICAL(&bounce->lock);
+		bounce_put(bounce, part);
+		if (part->claimed)
+			return go(t, W_ROOM);
+		return go(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
+	}
 
 	case W_ROOM: {
 		if (t->err)

@@ -10,6 +10,9 @@
  * claim, before the mapping says zero, since the next write to the cluster goes to the same place.
  * Until the change is durable the old mapping shows zeros, which is the new content.  When the data
  * file alone must say what the disk holds (raw), the zeros are put there and the mapping stays.
+ *
+ * Of an encrypted layer, a hole reads as anything: data files have none punched, and what must be zeros
+ * there is written.
  */
 #include "cache.h"
 #include "claim.h"
@@ -73,9 +76,27 @@ static uint64_t partial_bytes(const struct part *part)
 	return min_u64(part->len, geo->cluster_bytes - guest_in_cluster(geo, part->guest));
 }
 
+/* Must zeros get into the data file, whatever the mapping says? */
+static bool is_raw(const struct part *part)
+{
+	return part->image->top.data_raw && !mutant(RAW_DATA_STAYS);
+}
+
+/*
+ * Must the zeros be bytes?  In a raw data file so when its space is to stay, or when it is encrypted:
+ * then holes read as anything.
+ */
+static bool needs_bytes(const struct part *part)
+{
+	return is_raw(part) && (part->req->flags & REQ_NOUNMAP ||
+				(part->image->top.cipher && !mutant(RAW_DATA_HOLES)));
+}
+
 /* What a discard that begins here has to leave as it is. */
 static uint64_t undiscarded_bytes(const struct part *part)
 {
+	if (needs_bytes(part))
+		return part->len;
 	if (entry_can_be_zero(part))
 		return partial_bytes(part);
 	return min_u64(part->len, part->image->top.backed_bytes - part->guest.byte);
@@ -91,12 +112,6 @@ static bool keeps_space(const struct part *part)
 	       (extent->kind == EXTENT_DATA || extent->preallocated);
 }
 
-/* Must zeros get into the data file, whatever the mapping says? */
-static bool is_raw(const struct part *part)
-{
-	return part->image->top.data_raw && !mutant(RAW_DATA_STAYS);
-}
-
 /* What reads as zeros may be something else for who reads the data file alone; discards let it be. */
 static bool needs_zeros(const struct part *part)
 {
@@ -107,6 +122,8 @@ static bool needs_zeros(const struct part *part)
 /* Is there something to punch in the data file? */
 static bool needs_punch(const struct part *part)
 {
+	if (part->image->top.cipher && !mutant(DATA_FILE_HOLES) && !mutant(RAW_DATA_HOLES))
+		return false;
 	return part->image->top.geo.data_apart && !mutant(RAW_DATA_STAYS) &&
 	       (is_raw(part) || (extent_has_host(&part->extent) && !keeps_space(part)));
 }
@@ -203,7 +220,7 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 		return write_zeros(part);
 	if (!whole_bytes(part) || !needs_change(part))
 		return go(t, Z_NEXT);
-	if (is_raw(part) && part->req->flags & REQ_NOUNMAP)
+	if (needs_bytes(part))
 		return write_zeros(part);
 	if (!table_owned(part->image, part->guest))
 		return go(t, Z_TABLE);
@@ -244,7 +261,7 @@ static enum step zero_step(struct task *t)
 		/* Also when nothing needs a change: it may have been changed a moment ago. */
 		if (part->req->flags & REQ_FUA)
 			part->flush_after = true;
-		if (!whole_bytes(part) && part->req->op == REQ_DISCARD) {
+		if (part->req->op == REQ_DISCARD && (needs_bytes(part) || !whole_bytes(part))) {
 			part->extent.len = undiscarded_bytes(part);
 			return go(t, Z_NEXT);
 		}

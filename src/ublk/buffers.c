@@ -10,8 +10,10 @@
 /* User copy is for requests that could not be registered. */
 #define ZERO_COPY_FLAGS (UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_AUTO_BUF_REG | UBLK_F_USER_COPY)
 
-uint64_t buffers_flags(uint64_t features)
+uint64_t buffers_flags(uint64_t features, bool in_memory)
 {
+	if (in_memory)
+		return 0;
 	return (features & ZERO_COPY_FLAGS) == ZERO_COPY_FLAGS ? ZERO_COPY_FLAGS : 0;
 }
 

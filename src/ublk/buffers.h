@@ -24,8 +24,11 @@ struct buffers {
 	uint32_t tag_bytes;
 };
 
-/* The UBLK_F_* with which a device must be made for the best mode that @features allow. */
-uint64_t buffers_flags(uint64_t features);
+/*
+ * The UBLK_F_* with which a device must be made for the best mode that @features allow.  @in_memory:
+ * the CPU must see the bytes.
+ */
+uint64_t buffers_flags(uint64_t features, bool in_memory);
 
 /* The mode of a device that was made with @flags. */
 enum data_mode buffers_mode(uint64_t flags);

@@ -27,11 +27,11 @@
 	(UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_NEED_GET_DATA | UBLK_F_USER_COPY | \
 	 UBLK_F_AUTO_BUF_REG | UBLK_F_BATCH_IO | UBLK_F_UNPRIVILEGED_DEV)
 
-static int add(struct device *device, struct why *why)
+static int add(struct device *device, const struct image_info *facts, struct why *why)
 {
 	const struct device_options *options = &device->options;
 	struct ublksrv_ctrl_dev_info *info = &device->info;
-	uint64_t features = 0;
+	uint64_t features = 0, flags;
 	int err = ctrl_features(&device->ctrl, &features, why);
 
 	if (err)
@@ -40,12 +40,13 @@ static int add(struct device *device, struct why *why)
 		return why_set(why, -EOPNOTSUPP,
 			       "ublk: the kernel's driver is too old (features 0x%llx)",
 			       (unsigned long long)features);
+	flags = buffers_flags(features, facts->encrypted);
 	*info = (struct ublksrv_ctrl_dev_info){
 		.nr_hw_queues = (uint16_t)device->lanes,
 		.queue_depth = (uint16_t)options->depth,
 		.max_io_buf_bytes = options->max_io_bytes,
 		.dev_id = options->id,
-		.flags = buffers_flags(features),
+		.flags = flags,
 		.ublksrv_pid = -1,
 	};
 	err = ctrl_add(&device->ctrl, info, why);
@@ -53,9 +54,8 @@ static int add(struct device *device, struct why *why)
 		return err;
 	device->added = true;
 	snprintf(device->name, sizeof(device->name), "/dev/ublkb%d", info->dev_id);
-	if ((info->flags & FLAGS_OF_MODE) != buffers_flags(features) ||
-	    info->nr_hw_queues > device->lanes || info->queue_depth != options->depth ||
-	    info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
+	if ((info->flags & FLAGS_OF_MODE) != flags || info->nr_hw_queues > device->lanes ||
+	    info->queue_depth != options->depth || info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
 		return why_set(why, -EPROTO, "%s: the driver made another device than asked for",
 			       device->name);
 	return 0;
@@ -166,7 +166,8 @@ static int wait_for_node(const struct device *device, struct why *why)
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,
 		 struct why *why)
 {
-	int err = add(device, why);
+	struct image_info facts = image_info(image);
+	int err = add(device, &facts, why);
 
 	if (!err)
 		err = set_params(device, image, why);

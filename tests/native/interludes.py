@@ -35,11 +35,17 @@ def mend_leaks(twin):
 
 # --- snapshots ----------------------------------------------------------------------------------
 
+def snapshot_words(twin, *words):
+    """It takes no -f."""
+    source = twin.source(twin.image)
+    return ["snapshot", *(source[:-1] if source[0] != "-f" else []), *words, source[-1]]
+
+
 def snapshot_create(twin):
     name = f"s{twin.made}"
     twin.made += 1
     # With narrow refcounts there is room for a few, and refusals leak the new L1 table.
-    if attempt(twin, "qemu-img", "snapshot", "-c", name, twin.image):
+    if attempt(twin, "qemu-img", *snapshot_words(twin, "-c", name)):
         shutil.copyfile(twin.raw, f"{twin.raw}.{name}")
         twin.snapshots.append(name)
     elif twin.refcount_bits >= 8:
@@ -49,7 +55,7 @@ def snapshot_create(twin):
 
 def snapshot_apply(twin):
     name = twin.random.choice(twin.snapshots)
-    if attempt(twin, "qemu-img", "snapshot", "-a", name, twin.image):
+    if attempt(twin, "qemu-img", *snapshot_words(twin, "-a", name)):
         shutil.copyfile(f"{twin.raw}.{name}", twin.raw)
         set_size(twin, os.path.getsize(twin.raw))
     mend_leaks(twin)
@@ -57,7 +63,7 @@ def snapshot_apply(twin):
 
 def snapshot_delete(twin):
     name = twin.random.choice(twin.snapshots)
-    if attempt(twin, "qemu-img", "snapshot", "-d", name, twin.image):
+    if attempt(twin, "qemu-img", *snapshot_words(twin, "-d", name)):
         twin.snapshots.remove(name)
         os.remove(f"{twin.raw}.{name}")
     mend_leaks(twin)

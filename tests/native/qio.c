@@ -293,7 +293,7 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: qio IMAGE [--lanes N] [--l2-cache BYTES] [--reserve BYTES] [--direct]\n"
-		"           [--read-only] [--snapshot NAME|ID] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
+		"           [--read-only] [--snapshot NAME|ID] [--key-file FILE] [--backing-format raw|qcow2] [--allow-path DIR]...\n"
 		"           [-c COMMAND]...\n"
 		"Without -c, commands are lines of standard input.\n");
 	exit(2);
@@ -306,6 +306,7 @@ static const struct option options[] = {
 	{ "direct", no_argument, NULL, 'd' },
 	{ "read-only", no_argument, NULL, 'r' },
 	{ "snapshot", required_argument, NULL, 's' },
+	{ "key-file", required_argument, NULL, 'K' },
 	{ "backing-format", required_argument, NULL, 'F' },
 	{ "allow-path", required_argument, NULL, 'A' },
 	{ 0 },
@@ -332,6 +333,9 @@ static int parse(int argc, char **argv)
 			break;
 		case 'r':
 			qio.options.read_only = true;
+			break;
+		case 'K':
+			qio.options.key_file = optarg;
 			break;
 		case 's':
 			qio.options.snapshot = optarg;

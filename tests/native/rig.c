@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files, threads and an image, put together and taken apart. */
 #include "rig.h"
+#include "key.h"
 #include "repair.h"
 
 #include <errno.h>
@@ -30,10 +31,12 @@ static int open_file(struct rig *rig, struct why *why)
 	return err;
 }
 
-static int open_image(struct rig *rig, struct why *why)
+static int open_image(struct rig *rig, const struct key *key, struct why *why)
 {
 	struct image_options options = {
 		.snapshot = rig->options.snapshot,
+		.key = key->bytes,
+		.key_bytes = key->len,
 		.read_only = rig->options.read_only,
 		.l2_cache_bytes = rig->options.l2_cache_bytes,
 		.reqs_per_lane = rig->options.depth,
@@ -58,6 +61,18 @@ static int open_image(struct rig *rig, struct why *why)
 		rig->lane[i] = &rig->worker[i].lane;
 	}
 	return image_open(&rig->image, &rig->file.host, &options, why);
+}
+
+static int open_with_key(struct rig *rig, struct why *why)
+{
+	struct key key;
+	int err = key_read(&key, rig->options.key_file, why);
+
+	if (err)
+		return err;
+	err = open_image(rig, &key, why);
+	key_forget(&key, false);
+	return err;
 }
 
 static int start_threads(struct rig *rig, struct why *why)
@@ -91,7 +106,7 @@ int rig_open(struct rig *rig, const struct rig_options *options, struct why *why
 	sem_init(&rig->closed, 0, 0);
 	err = open_file(rig, why);
 	if (!err)
-		err = open_image(rig, why);
+		err = open_with_key(rig, why);
 	if (!err)
 		err = start_threads(rig, why);
 	return err;

@@ -22,6 +22,7 @@ struct rig_options {
 	bool direct;
 	bool read_only;
 	const char *snapshot; /* see struct image_options; with read_only */
+	const char *key_file; /* see key.h */
 	const char *backing_format; /* see struct image_files */
 	struct allow_paths allow;
 };

@@ -13,6 +13,8 @@ struct builder {
 	struct sparse *data; /* guest bytes, when the shape has them apart */
 	const char *data_name;
 	struct sparse *content; /* what all layers so far say */
+	uint64_t key; /* of an encrypted image */
+	uint64_t luks_cluster; /* ... where the LUKS header is */
 	const char *below; /* the name of the layer below; NULL: none */
 	bool below_is_raw;
 	struct model *model; /* NULL: a layer, which goes into content */

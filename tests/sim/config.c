@@ -14,6 +14,7 @@ static void draw_engine(struct config *config, struct rng *rng)
 	config->l2_cache_bytes = rng_one_in(rng, 4) ? 0 : slice * rng_range(rng, 1, 6);
 	config->reserve_bytes = rng_one_in(rng, 8) ? 0 : cluster * rng_range(rng, 1, 8);
 	config->by_slot = rng_one_in(rng, 3);
+	config->bounce_buffers = rng_one_in(rng, 3) ? 0 : rng_range(rng, 1, 3);
 }
 
 static void draw_guest(struct config *config, struct rng *rng)
@@ -51,6 +52,7 @@ static void draw_host(struct config *config, struct rng *rng)
 		config->faults.error = rng_one_in(rng, 2) ? 0 : config->faults.error;
 		config->faults.sync = rng_range(rng, 5, 200);
 	}
+	config->faults.cipher = kind == 9 && rng_one_in(rng, 4) ? rng_below(rng, 30) : 0;
 	config->faults.no_punch = rng_one_in(rng, 10);
 	config->early_percent = rng_one_in(rng, 2) ? 0 : rng_below(rng, 100);
 	if (rng_one_in(rng, 2))
@@ -116,6 +118,13 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	config->early_percent = 0;
 	if (rng_one_in(rng, 2))
 		config->shape.packed_percent = 100;
+	/* Or while somebody waits for a buffer. */
+	if (rng_one_in(rng, 2)) {
+		config->shape.encrypted = true;
+		config->shape.packed_percent = 0;
+		config->bounce_buffers = 1;
+		config->held = 1u << IO_WRITE;
+	}
 }
 
 /* Enough new clusters to outgrow the refcount table, and trouble on the way. */
@@ -174,6 +183,8 @@ struct config config_draw(struct rng *rng)
 		break;
 	}
 	shape_limit(&config.shape);
+	/* Only bytes in memory can be encrypted. */
+	config.by_slot &= !shape_has_keys(&config.shape);
 	return config;
 }
 
@@ -183,10 +194,11 @@ void config_print(const struct config *config)
 
 	shape_describe(&config->shape, text, sizeof(text));
 	fprintf(stderr, "%s\n", text);
-	fprintf(stderr, "engine: lanes %u depth %u l2_cache %llu reserve %llu%s align %u\n",
+	fprintf(stderr,
+		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u\n",
 		config->lanes, config->depth, (unsigned long long)config->l2_cache_bytes,
-		(unsigned long long)config->reserve_bytes, config->by_slot ? " by_slot" : "",
-		config->align);
+		(unsigned long long)config->reserve_bytes, config->bounce_buffers,
+		config->by_slot ? " by_slot" : "", config->align);
 	fprintf(stderr,
 		"guest: read %u write %u flush %u discard %u zeroes %u fua %u%% small %u%%%s%s\n",
 		config->op_weight[TRAFFIC_READ], config->op_weight[TRAFFIC_WRITE],

@@ -16,6 +16,7 @@ struct config {
 	unsigned depth; /* requests of a lane at a time */
 	uint64_t l2_cache_bytes;
 	uint64_t reserve_bytes;
+	unsigned bounce_buffers;
 	bool by_slot; /* requests name their buffers by number */
 
 	/* the guest */

@@ -11,6 +11,7 @@
 enum use {
 	USE_NONE,
 	USE_HEADER,
+	USE_LUKS,
 	USE_REFCOUNT_TABLE,
 	USE_REFCOUNT_BLOCK,
 	USE_L1,
@@ -24,6 +25,8 @@ struct judge {
 	const struct sparse *data; /* NULL: the same */
 	struct qcow2_header header;
 	struct geometry geo;
+	struct crypto_area luks; /* of an encrypted image */
+	uint64_t key; /* the same */
 	uint64_t clusters; /* of the file, the last one may be cut off */
 	uint32_t *references; /* by host cluster */
 	uint8_t *use;

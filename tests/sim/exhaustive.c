@@ -105,6 +105,14 @@ static const struct shape shapes[] = {
 	  .data_percent = 50,
 	  .data_apart = true,
 	  .data_raw = true },
+	{ .cluster_bits = 10,
+	  .version = 3,
+	  .refcount_order = 4,
+	  .prefill = PREFILL_RANDOM,
+	  .data_percent = 40,
+	  .encrypted = true,
+	  .layers = 1,
+	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
 };
 
 struct history {

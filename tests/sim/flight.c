@@ -2,6 +2,7 @@
 /* Rules for ios in flight. */
 #include "flight.h"
 
+#include "cipher.h"
 #include "report.h"
 
 #include <stdlib.h>
@@ -55,6 +56,9 @@ bool flight_is_guest(const struct sim_host *host, const struct flight *flight)
 
 	if (!has_memory(flight))
 		return false;
+	if (flight->io->op == IO_WRITE && span_is_memory(flight->io->span) &&
+	    sim_cipher_made(span_address(flight->io->span)))
+		return true;
 	memory = flight_memory(host, flight);
 	return memory >= host->arena && memory < host->arena + host->arena_bytes;
 }

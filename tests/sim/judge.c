@@ -2,6 +2,7 @@
 /* References against refcounts. */
 #include "judge.h"
 
+#include "cipher.h"
 #include "count.h"
 #include "memory.h"
 #include "pack.h"
@@ -31,10 +32,15 @@ uint64_t judge_word_at(const struct judge *j, uint64_t off)
 
 const char *judge_use_name(enum use use)
 {
-	static const char *const names[] = {
-		"nothing",     "the header",	     "the refcount table", "a refcount block",
-		"an L1 table", "the snapshot table", "an L2 table",	   "data"
-	};
+	static const char *const names[] = { "nothing",
+					     "the header",
+					     "the LUKS header",
+					     "the refcount table",
+					     "a refcount block",
+					     "an L1 table",
+					     "the snapshot table",
+					     "an L2 table",
+					     "data" };
 
 	return names[use];
 }
@@ -112,6 +118,27 @@ static void visit(struct judge *j, const struct walk *walk, uint64_t guest,
 		return;
 	len = min_u64(len, j->geo.size_bytes - guest);
 	j->visitor->data(j->visitor->arg, walk->snapshot, guest, file, host, len);
+}
+
+/* Decrypt what the visitor is to see of [host, host + len). */
+static const struct sparse *decrypted(struct judge *j, const struct sparse *file, uint64_t host,
+				      uint64_t len)
+{
+	sparse_reset(&j->scratch);
+	sparse_read(file, host, j->unpacked, len);
+	sim_cipher(j->key, host / SECTOR_SIZE, j->unpacked, j->unpacked, len);
+	sparse_write(&j->scratch, host, j->unpacked, len);
+	return &j->scratch;
+}
+
+static void visit_data(struct judge *j, const struct walk *walk, uint64_t guest, uint64_t host,
+		       uint64_t len)
+{
+	const struct sparse *file = j->data ? j->data : j->file;
+
+	if (j->visitor && j->header.crypt_method)
+		file = decrypted(j, file, host, len);
+	visit(j, walk, guest, file, host, len);
 }
 
 /* The same for a stretch without data. */
@@ -222,7 +249,7 @@ static void judge_unit(struct judge *j, const struct walk *walk, struct run *run
 		break;
 	case L2_DATA:
 		run_add(j, walk, run, SAYS_DATA, guest, len);
-		visit(j, walk, guest, j->data ? j->data : j->file, host, len);
+		visit_data(j, walk, guest, host, len);
 		break;
 	default:
 		run_add(j, walk, run, SAYS_ZEROS, guest, len);
@@ -353,13 +380,17 @@ static bool judge_header(struct judge *j)
 		return false;
 	}
 	if (j->header.incompatible & not_understood ||
-	    (j->data && !(j->header.incompatible & QCOW2_DATA_FILE)) || j->header.crypt_method ||
-	    j->header.bitmaps.len) {
+	    (j->data && !(j->header.incompatible & QCOW2_DATA_FILE)) ||
+	    j->header.crypt_method == CRYPT_AES || j->header.bitmaps.len) {
 		judge_corrupt(j, "the judge does not understand the features of this image");
 		return false;
 	}
 	if (j->header.incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT))
 		judge_corrupt(j, "the image is marked dirty or corrupt");
+	if (j->header.crypt_method) {
+		j->luks = crypto_area_decode(bytes + j->header.crypto.off);
+		j->key = sim_luks_key(j->file, j->luks.host.byte);
+	}
 	return true;
 }
 
@@ -382,6 +413,8 @@ struct verdict judge(const struct sparse *file, const struct sparse *data,
 	j->verdict.cluster_bytes = j->geo.cluster_bytes;
 	j->verdict.snapshots = j->header.snapshots;
 	judge_refer(j, 0, 1, USE_HEADER);
+	if (j->header.crypt_method)
+		judge_refer(j, j->luks.host.byte, j->luks.bytes, USE_LUKS);
 	judge_refer_to_blocks(j);
 	judge_l1(j, j->header.l1.byte, j->header.l1_entries, false);
 	judge_snapshots(j);

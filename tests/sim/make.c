@@ -3,6 +3,7 @@
 #include "make.h"
 
 #include "builder.h"
+#include "cipher.h"
 #include "memory.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #define HEADER_EXTENSION_UNKNOWN 0x12345678u
 #define HEADER_EXTENSION_BACKING_FORMAT 0xe2792acau
 #define HEADER_EXTENSION_DATA_FILE 0x44415441u
+#define HEADER_EXTENSION_CRYPTO 0x0537be77u
 #define SNAPSHOT_EXTRA_BYTES 24u
 
 void build_put_be64(struct builder *b, uint64_t off, uint64_t value)
@@ -216,6 +218,26 @@ static uint32_t write_data_name(struct builder *b, uint32_t at)
 	return 8 + (uint32_t)round_up(len, 8);
 }
 
+static void make_luks(struct builder *b)
+{
+	if (!b->shape->encrypted)
+		return;
+	b->key = rng_next(b->rng);
+	b->luks_cluster = build_take(b, clusters_for(b, sim_luks_bytes()), 1);
+	sim_luks_make(b->file, build_host_byte(b, b->luks_cluster), b->key, b->rng);
+}
+
+/* Where the LUKS header is; the bytes that this takes. */
+static uint32_t write_crypto(struct builder *b, uint32_t at)
+{
+	put_be32(b, 32, CRYPT_LUKS);
+	put_be32(b, at, HEADER_EXTENSION_CRYPTO);
+	put_be32(b, at + 4, 16);
+	build_put_be64(b, at + 8, build_host_byte(b, b->luks_cluster));
+	build_put_be64(b, at + 16, sim_luks_bytes());
+	return 24;
+}
+
 static uint64_t incompatible_features(const struct shape *shape)
 {
 	return (shape->data_apart ? QCOW2_DATA_FILE : 0u) |
@@ -257,6 +279,8 @@ static void write_header(struct builder *b)
 	}
 	if (shape->data_apart)
 		header_bytes += write_data_name(b, header_bytes);
+	if (shape->encrypted)
+		header_bytes += write_crypto(b, header_bytes);
 	if (b->below)
 		write_below(b, header_bytes);
 }
@@ -314,6 +338,7 @@ static void make_file(struct builder *b)
 		b->block[0] = build_take(b, 1, 1);
 		b->blocks = 1;
 	}
+	make_luks(b);
 	make_l1(b);
 	for (uint64_t i = 0; shape->prefill != PREFILL_EMPTY && i < b->l1_entries; i++)
 		if (build_table_is_wanted(b, i))

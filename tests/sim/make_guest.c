@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's side of a made image: L2 tables and what they point at. */
 #include "builder.h"
+#include "cipher.h"
 #include "memory.h"
 
 #include <stdlib.h>
@@ -203,6 +204,25 @@ static struct l2_word draw_entry(struct builder *b, uint64_t guest_cluster, uint
 	return word;
 }
 
+/* Whatever lies in the cluster of this entry is encrypted, also what is not the guest's. */
+static void encrypt(struct builder *b, struct l2_word word)
+{
+	struct sparse *file = b->shape->data_apart ? b->data : b->file;
+	uint64_t at = word.entry & ENTRY_HOST_MASK, end = at + b->cluster_bytes;
+	uint8_t bytes[SECTOR_SIZE];
+
+	if (!b->shape->encrypted || word.entry & ENTRY_COMPRESSED ||
+	    !(word.entry & (ENTRY_HOST_MASK | ENTRY_COPIED)))
+		return;
+	if (b->shape->data_apart)
+		end = min_u64(end, b->sectors * SECTOR_SIZE);
+	for (; at < end; at += SECTOR_SIZE) {
+		sparse_read(file, at, bytes, SECTOR_SIZE);
+		sim_cipher(b->key, at / SECTOR_SIZE, bytes, bytes, SECTOR_SIZE);
+		sparse_write(file, at, bytes, SECTOR_SIZE);
+	}
+}
+
 static struct l2_word with_copied(struct l2_word word)
 {
 	if (!(word.entry & ENTRY_COMPRESSED) && word.entry & ENTRY_HOST_MASK)
@@ -247,6 +267,7 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 
 	if (sharing != SNAPSHOT_ONLY) {
 		entry = draw_entry(b, guest_cluster, share ? 2 : 1, b->active, &active);
+		encrypt(b, entry);
 		if (!share)
 			entry = with_copied(entry);
 	}
@@ -255,7 +276,9 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 		old = active;
 	} else if (sharing != ACTIVE_ONLY) {
 		/* The snapshot's flags mean nothing: leave them as they may have been. */
-		old_entry = with_copied(draw_entry(b, guest_cluster, 1, b->old, &old));
+		old_entry = draw_entry(b, guest_cluster, 1, b->old, &old);
+		encrypt(b, old_entry);
+		old_entry = with_copied(old_entry);
 	}
 	put_entry(b, table, i, entry);
 	if (sharing != SHARE_TABLE)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define EXTENDED_BITS_MIN 14u
+#define PREFILL_ENCRYPTED_MOST (2 * MIB)
 
 /* From a few clusters to some L2 tables, the last cluster cut off now and then. */
 static void draw_size(struct shape *shape, struct rng *rng)
@@ -124,6 +125,7 @@ static struct layer draw_layer(const struct shape *shape, struct rng *rng, bool 
 		layer.cluster_bits = rng_range(rng, EXTENDED_BITS_MIN, 16);
 	if (layer.data_apart)
 		layer.packed_percent = layer.zstd = 0;
+	layer.encrypted = !layer.raw && rng_one_in(rng, 4);
 	if (layer.raw && rng_one_in(rng, 2))
 		layer.size_bytes -= rng_below(rng, SECTOR_SIZE);
 	return layer;
@@ -154,6 +156,7 @@ struct shape shape_of_layer(const struct shape *top, unsigned nth)
 		.zstd = layer->zstd,
 		.data_apart = layer->data_apart,
 		.extended = layer->extended,
+		.encrypted = layer->encrypted,
 		.gap_percent = top->gap_percent / 2,
 	};
 
@@ -180,6 +183,15 @@ bool shape_is_packed(const struct shape *shape)
 	return packed;
 }
 
+bool shape_has_keys(const struct shape *shape)
+{
+	bool encrypted = shape->encrypted;
+
+	for (unsigned i = 0; i < shape->layers; i++)
+		encrypted |= shape->layer[i].encrypted;
+	return encrypted;
+}
+
 static void limit_data_file(struct shape *shape)
 {
 	if (!shape->data_apart)
@@ -197,6 +209,9 @@ void shape_limit(struct shape *shape)
 	limit_data_file(shape);
 	if (shape->prefill == PREFILL_ALL && shape->clusters > (shape->extended ? 100 : 2000))
 		shape->gap_percent = 0;
+	/* There are no holes in what is encrypted. */
+	if (shape->prefill == PREFILL_ALL && shape->size_bytes > PREFILL_ENCRYPTED_MOST)
+		shape->encrypted = false;
 }
 
 struct shape shape_draw(struct rng *rng)
@@ -223,6 +238,7 @@ struct shape shape_draw(struct rng *rng)
 	draw_layers(&shape, rng);
 	shape.data_apart = shape.version == 3 && rng_one_in(rng, 4);
 	shape.data_raw = shape.data_apart && rng_one_in(rng, 3);
+	shape.encrypted = rng_one_in(rng, 4);
 	shape_limit(&shape);
 	return shape;
 }
@@ -240,12 +256,13 @@ static size_t describe_layers(const struct shape *shape, char *text, size_t len)
 		else
 			used += (size_t)snprintf(text + used, len - used,
 						 " / v%u cluster_bits %u size %" PRIu64
-						 " packed %u%%%s%s%s",
+						 " packed %u%%%s%s%s%s",
 						 layer->version, layer->cluster_bits,
 						 layer->size_bytes, layer->packed_percent,
 						 layer->zstd ? " zstd" : "",
 						 layer->data_apart ? " data file" : "",
-						 layer->extended ? " extended" : "");
+						 layer->extended ? " extended" : "",
+						 layer->encrypted ? " encrypted" : "");
 	}
 	return used;
 }
@@ -253,19 +270,20 @@ static size_t describe_layers(const struct shape *shape, char *text, size_t len)
 void shape_describe(const struct shape *shape, char *text, size_t len)
 {
 	static const char *const prefills[] = { "empty", "random", "all" };
-	int n = snprintf(text, len,
-			 "image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
-			 " clusters)%s prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s hot",
-			 shape->version, shape->cluster_bits, shape->refcount_order,
-			 shape->size_bytes, shape->clusters, shape->extended ? " extended" : "",
-			 prefills[shape->prefill], shape->data_percent, shape->packed_percent,
-			 shape->zstd ? " zstd" : "", shape->gap_percent,
-			 shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
-			 shape->device ? " device" : "", shape->full_host ? " full_host" : "",
-			 shape->extras ? " extras" : "",
-			 shape->data_raw   ? " raw data file" :
-			 shape->data_apart ? " data file" :
-					     "");
+	int n = snprintf(
+		text, len,
+		"image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
+		" clusters)%s%s prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s hot",
+		shape->version, shape->cluster_bits, shape->refcount_order, shape->size_bytes,
+		shape->clusters, shape->extended ? " extended" : "",
+		shape->encrypted ? " encrypted" : "", prefills[shape->prefill], shape->data_percent,
+		shape->packed_percent, shape->zstd ? " zstd" : "", shape->gap_percent,
+		shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
+		shape->device ? " device" : "", shape->full_host ? " full_host" : "",
+		shape->extras ? " extras" : "",
+		shape->data_raw	  ? " raw data file" :
+		shape->data_apart ? " data file" :
+				    "");
 
 	for (unsigned i = 0; i < shape->hots && n >= 0 && (size_t)n < len; i++)
 		n += snprintf(text + n, len - (size_t)n, " %" PRIu64 "+%" PRIu64,

@@ -31,6 +31,7 @@ struct layer {
 	bool zstd;
 	bool data_apart; /* an external data file; nothing is packed then */
 	bool extended; /* extended L2 */
+	bool encrypted;
 };
 
 struct shape {
@@ -47,6 +48,7 @@ struct shape {
 	bool extended; /* extended L2: subclusters */
 	struct layer layer[MAX_LAYERS]; /* the first one is right below the image */
 	unsigned layers;
+	bool encrypted;
 	bool data_apart; /* an external data file: no snapshot, nothing packed */
 	bool data_raw; /* ... that says all by itself: all is mapped, and no layers */
 	uint32_t gap_percent; /* of places in the file are skipped: free, but full of noise */
@@ -80,6 +82,9 @@ struct shape shape_of_layer(const struct shape *top, unsigned layer);
 
 /* Are there compressed clusters anywhere? */
 bool shape_is_packed(const struct shape *shape);
+
+/* Is the image, or a layer below it, encrypted? */
+bool shape_has_keys(const struct shape *shape);
 
 /*
  * Leave out what cannot be together; and noise in each gap of a large image, which would take more

@@ -2,6 +2,7 @@
 /* Common moves. */
 #include "stage.h"
 
+#include "cipher.h"
 #include "make.h"
 #include "memory.h"
 #include "report.h"
@@ -25,8 +26,19 @@ static void report(void)
 		lane_dump(&on_stage->host.ring[i].lane);
 }
 
+static bool cipher_fails(void)
+{
+	struct sim_host *host = &on_stage->host;
+
+	if (!host->faults.cipher || rng_below(host->rng, 1000) >= host->faults.cipher)
+		return false;
+	host->mishap = true;
+	return true;
+}
+
 void stage_init(struct stage *stage)
 {
+	sim_cipher_fails = cipher_fails;
 	stage->host.rng = &stage->rng;
 	disk_init(&stage->host.disk);
 	disk_init(&stage->host.data);
@@ -66,7 +78,7 @@ static void check_info(const struct stage *stage)
 
 	if (info.size_bytes != shape->size_bytes || info.version != shape->version ||
 	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only ||
-	    info.layers != 1 + shape->layers)
+	    info.layers != 1 + shape->layers || info.encrypted != shape_has_keys(shape))
 		sim_fail("image_info() says something else");
 }
 
@@ -80,6 +92,9 @@ void stage_open(struct stage *stage, bool read_only)
 		.lanes = stage->config.lanes,
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
+		.bounce_buffers = stage->config.bounce_buffers,
+		.key = SIM_KEY,
+		.key_bytes = strlen(SIM_KEY),
 		.files = { .open_below = host_open_below,
 			   .open_data = host_open_data,
 			   .arg = &stage->host },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Who judges the judges: made images are sound, planted damage is seen, the disk forgets as it must. */
+#include "cipher.h"
 #include "disk.h"
 #include "hostfile.h"
 #include "judge.h"
@@ -77,7 +78,7 @@ static void test_made(uint64_t seed)
 	check_that(!verdict.corruptions, seed, verdict.why);
 	check_that(!verdict.leaks || shape.stuffed, seed, verdict.leak);
 	check_that(!content_wrong, seed, content_wrong);
-	if (seed % 50 == 0) {
+	if (seed % 50 == 0 && !shape.encrypted) {
 		int qemu =
 			hostfile_qemu_check(&disk.durable, shape.data_apart ? &data.durable : NULL);
 
@@ -109,6 +110,16 @@ static uint64_t find_word(uint64_t table, uint64_t entries)
 		if (get_be64(table + i * 8))
 			return table + i * 8;
 	return 0;
+}
+
+/* The extension with the place of the LUKS header comes last. */
+static uint64_t luks_key(void)
+{
+	uint64_t at = shape.version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES;
+
+	while (get_be64(at) != UINT64_C(0x0537be7700000010))
+		at += 8;
+	return sim_luks_key(&disk.visible, get_be64(at + 8));
 }
 
 static uint64_t entry_bytes(void)
@@ -240,6 +251,33 @@ static bool test_damage(uint64_t seed, enum damage damage)
 	return true;
 }
 
+/* A sector of data that was not encrypted, or not for its place; false when there is no place for it. */
+static bool test_plain(uint64_t seed, uint64_t sectors_off)
+{
+	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content };
+	struct sparse *file = &disk.visible;
+	uint8_t bytes[SECTOR_SIZE];
+	uint64_t at, host;
+
+	make(seed);
+	at = find_mapping();
+	if (!shape.encrypted || shape.extended || shape.data_apart || !at ||
+	    get_be64(at) & ENTRY_ZERO)
+		return false;
+	content_wrong = NULL;
+	judge(file, NULL, &visitor);
+	check_that(!content_wrong, seed, content_wrong);
+	host = get_be64(at) & ENTRY_HOST_MASK;
+	sparse_read(file, host, bytes, SECTOR_SIZE);
+	sim_cipher(luks_key(), host / SECTOR_SIZE, bytes, bytes, SECTOR_SIZE);
+	if (sectors_off)
+		sim_cipher(luks_key(), host / SECTOR_SIZE + sectors_off, bytes, bytes, SECTOR_SIZE);
+	sparse_write(file, host, bytes, SECTOR_SIZE);
+	judge(file, NULL, &visitor);
+	check_that(content_wrong, seed, "a sector that is not encrypted right is not seen");
+	return true;
+}
+
 /* --- the disk ---------------------------------------------------------------------------------------- */
 
 static struct hostop *write_byte(uint64_t off, int byte)
@@ -293,7 +331,7 @@ static void test_disk(void)
 
 int main(void)
 {
-	unsigned planted[DAMAGE_COUNT] = { 0 };
+	unsigned planted[DAMAGE_COUNT] = { 0 }, plain = 0;
 
 	disk_init(&disk);
 	disk_init(&data);
@@ -305,6 +343,9 @@ int main(void)
 	for (uint64_t seed = 1; seed <= 400; seed++)
 		for (enum damage damage = 0; damage < DAMAGE_COUNT; damage++)
 			planted[damage] += test_damage(seed, damage);
+	for (uint64_t seed = 1; seed <= 400; seed++)
+		plain += test_plain(seed, seed % 3);
+	check_that(plain > 10, 0, "encryption was hardly ever tried");
 	for (enum damage damage = 0; damage < DAMAGE_BOTH_BITS; damage++)
 		check_that(planted[damage] > 0, 0, "a kind of damage was never tried");
 	return 0;

@@ -174,7 +174,8 @@ static void start_write(struct traffic *traffic, struct slot *slot)
 
 /*
  * Whole clusters become zeros; of the last one of the disk, what there is may.  An image of version
- * 2 cannot say so over a layer below, and may leave all as it is.
+ * 2 cannot say so over a layer below, and may leave all as it is; in a raw data file that is encrypted
+ * zeros cost as much as other bytes.
  */
 static void start_discard(struct traffic *traffic, struct slot *slot)
 {
@@ -183,7 +184,9 @@ static void start_discard(struct traffic *traffic, struct slot *slot)
 	uint64_t end = slot->req.guest.byte + slot->req.len;
 	uint64_t first = round_up(slot->req.guest.byte, cluster);
 	uint64_t last = round_down(end, cluster);
-	bool may_stay = traffic->config->shape.version == 2 && traffic->config->shape.layers;
+	const struct shape *shape = &traffic->config->shape;
+	bool may_stay = (shape->version == 2 && shape->layers) ||
+			(shape->data_raw && shape->encrypted);
 
 	if (first < last)
 		slot->version = model_start(traffic->model, CHANGE_ZERO, first / SECTOR_SIZE,
