@@ -37,6 +37,7 @@
 #define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
 #define LIMIT_SLICE_BYTES 4096u
 #define LIMIT_L2_CACHE_DEFAULT (32 * MIB)
+#define LIMIT_L2_CACHE_SLICES (UINT32_C(1) << 22)
 
 /* --- header ----------------------------------------------------------------------------------- */
 

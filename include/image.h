@@ -97,6 +97,7 @@ struct image_info {
 	bool discards; /* a discarded range may be given back to the host */
 	unsigned layers; /* 1: no backing file */
 	bool encrypted; /* some layer is: requests must have their bytes in memory */
+	bool broken; /* nothing is written to it any more; the rest never changes */
 };
 
 /* Counters since open; a snapshot, each exact. */
@@ -196,7 +197,17 @@ struct image_stats image_stats(const struct image *image);
 	m(ENCRYPTED_FRESH) /* what is not written in an encrypted cluster is taken for zeros */ \
 	m(ENCRYPTED_ANY_ORDER) /* a mapping of encrypted bytes may be durable before them */ \
 	m(ONE_KEY) /* what lies below is decrypted with the key of the top */ \
-	m(TORN_ENTRY) /* the two words of an extended entry are taken as they come */
+	m(TORN_ENTRY) /* the two words of an extended entry are taken as they come */ \
+	m(SLICE_NOT_MARKED) /* kill: a changed slice is not taken over */ \
+	m(MARK_GONE_EARLY) /* kill: a slice is not taken over while it is being written */ \
+	m(L1_NOT_MARKED) /* kill: a new L2 table is forgotten */ \
+	m(RELEASE_STAYS) /* kill: references that were dropped are dropped again */ \
+	m(DROP_FORGOTTEN) /* kill: the reference that was being dropped is dropped again */ \
+	m(STOCK_STAYS) /* kill: linked clusters are still in stock */ \
+	m(STOCK_IS_ZERO) /* kill: stock that was taken over is taken for zeros */ \
+	m(STOCK_TORN) /* kill: a run of stock is stored in two pieces */ \
+	m(INHERITED_IS_DURABLE) /* kill: no sync between what was taken over and what is new */ \
+	m(KEPT_EARLY) /* kill: handed over before all has been taken over */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
@@ -204,8 +215,12 @@ enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
 #ifdef MUTANTS
 extern enum mutant mutant_planted;
 #define mutant(name) (mutant_planted == MUTANT_##name)
+/* The tests that kill the engine between two of its stores: called before each that counts. */
+extern void (*kill_hook)(void);
+#define kill_point() (kill_hook ? kill_hook() : (void)0)
 #else
 #define mutant(name) false
+#define kill_point() ((void)0)
 #endif
 
 #endif

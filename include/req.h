@@ -72,6 +72,7 @@ struct part {
 	struct slice *slice; /* pinned while claimed */
 	uint64_t host_cluster; /* newly allocated, first of extent.len's clusters; 0: none */
 	uint32_t clusters; /* how many */
+	uint32_t host_word; /* where they stand as stock until they are linked */
 	bool fresh_zero; /* ... and they read as zeros where not written */
 	bool reuse; /* no new host clusters: those of a preallocated ZERO, or of a data file */
 	bool data_first; /* the mapping may be durable only after the bytes (law 2) */

@@ -13,6 +13,7 @@
  */
 #include "alloc.h"
 
+#include "arena.h"
 #include "epoch.h"
 #include "flush.h"
 #include "grow.h"
@@ -154,17 +155,23 @@ static bool may_drop(struct image *image, bool table, uint64_t cluster, uint64_t
 	return false;
 }
 
-/* One reference to @cluster less; true when it was the last. */
-static bool drop_reference(struct image *image, struct ref_piece *piece, bool table,
-			   uint64_t cluster)
+/* One reference to the first cluster of the release less; true when it was the last. */
+static bool drop_reference(struct image *image, struct ref_piece *piece, struct release *release)
 {
+	uint64_t cluster = release->cluster;
 	uint64_t refcount = piece_refcount(image, piece, cluster);
+	bool table = (release->where & WHERE_KIND) == WHERE_TABLE;
 
-	if (!may_drop(image, table, cluster, refcount))
+	if (!may_drop(image, table, cluster, refcount)) {
+		release->cluster++;
+		release->count--;
 		return false;
+	}
 	if (table && refcount == 1)
 		overlap_remove(image, cluster, 1);
+	arena_drop_begin(image, release, refcount - 1);
 	piece_set(image, piece, cluster, refcount - 1);
+	arena_drop_end(image, release);
 	count(&image->counters.clusters_released, 1);
 	return refcount == 1;
 }
@@ -182,11 +189,13 @@ static void drop_in_piece(struct image *image, struct ref_piece *piece, struct r
 	struct alloc *alloc = &image->alloc;
 	uint64_t end = min_u64(release->cluster + release->count,
 			       piece_end(&image->top.geo, release->cluster));
-	uint64_t freed_first = 0, freed = 0, at = release->cluster;
+	uint64_t freed_first = 0, freed = 0;
 	unsigned punches = 0;
 
-	for (; at < end && punches < RESERVE_RUNS; at++) {
-		if (drop_reference(image, piece, release->table, at)) {
+	while (release->cluster < end && punches < RESERVE_RUNS) {
+		uint64_t at = release->cluster;
+
+		if (drop_reference(image, piece, release)) {
 			alloc->scan = min_u64(alloc->scan, at);
 			freed_first = freed++ ? freed_first : at;
 			continue;
@@ -197,8 +206,6 @@ static void drop_in_piece(struct image *image, struct ref_piece *piece, struct r
 	}
 	if (freed && !alloc->no_punch)
 		punch(image, &alloc->io[punches], freed_first, freed);
-	release->count -= (uint32_t)(at - release->cluster);
-	release->cluster = at;
 }
 
 static enum step drop(struct task *t, struct image *image)
@@ -227,6 +234,8 @@ static enum step drop(struct task *t, struct image *image)
 			  image->top.file->name, release->count,
 			  (unsigned long long)release->cluster);
 	t->err = 0;
+	release->count = 0;
+	arena_set_release(release);
 	list_del(&release->link);
 	if (release != &alloc->old_table && release != &alloc->returned)
 		release_put(image, release);
@@ -248,16 +257,35 @@ static void punched(struct task *t, struct image *image)
 
 /* --- finding free clusters ------------------------------------------------------------------------------ */
 
+static _Atomic uint64_t *found_word(const struct image *image, uint32_t nth)
+{
+	return arena_stock(&image->arena, image->lanes, nth);
+}
+
 /* Count the run in memory, and keep it for the order. */
 static void take_run(struct image *image, struct ref_piece *piece, struct run run)
 {
 	struct alloc *alloc = &image->alloc;
 
+	arena_set_stock(found_word(image, alloc->founds), run.cluster, run.count);
 	for (uint64_t i = 0; i < run.count; i++)
 		piece_set(image, piece, run.cluster + i, 1);
+	run.word = alloc->found[alloc->founds].word;
 	alloc->found[alloc->founds++] = run;
 	alloc->got += run.count;
 	alloc_raise_tail(image, run.cluster + run.count);
+}
+
+void alloc_inherit(struct image *image, uint64_t cluster, uint32_t count)
+{
+	struct alloc *alloc = &image->alloc;
+	struct run *run = &alloc->found[alloc->founds];
+
+	*run = (struct run){ .cluster = cluster, .count = count, .word = run->word };
+	arena_set_stock(found_word(image, alloc->founds), cluster, count);
+	alloc->founds++;
+	alloc->got += count;
+	alloc_raise_tail(image, cluster + count);
 }
 
 /* First cluster in [at, end) whose refcount is zero (or is not). */
@@ -412,7 +440,16 @@ static void give(struct image *image)
 	struct reserve *reserve = &image->lane[alloc->lane].reserve;
 
 	must(reserve->next_runs == 0);
-	memcpy(reserve->next, alloc->found, alloc->founds * sizeof(alloc->found[0]));
+	for (uint32_t i = 0; i < alloc->founds; i++) {
+		struct run *next = &reserve->next[i];
+		uint32_t word = next->word;
+
+		*next = alloc->found[i];
+		next->word = word;
+		arena_set_stock(arena_stock(&image->arena, alloc->lane, word), next->cluster,
+				next->count);
+		arena_set_stock(found_word(image, i), 0, 0);
+	}
 	reserve->next_runs = alloc->founds;
 	reserve->batch = alloc->got;
 	reserve->wanted = false;
@@ -425,14 +462,16 @@ static void give(struct image *image)
 
 /* --- closing ----------------------------------------------------------------------------------------------- */
 
-/* The next run of anybody's stock, as a release; false when all are empty. */
-static bool next_returned(struct image *image)
+/* Take the next run out of anybody's stock, and where it stands; NULL when all are empty. */
+static const struct run *next_run(struct image *image, _Atomic uint64_t **word)
 {
 	struct alloc *alloc = &image->alloc;
-	struct run *run = NULL;
+	const struct run *run = NULL;
 
-	if (alloc->founds)
-		run = &alloc->found[--alloc->founds];
+	if (alloc->founds) {
+		*word = found_word(image, --alloc->founds);
+		return &alloc->found[alloc->founds];
+	}
 	for (unsigned i = 0; !run && i < image->lanes; i++) {
 		struct reserve *reserve = &image->lane[i].reserve;
 
@@ -440,11 +479,26 @@ static bool next_returned(struct image *image)
 			run = &reserve->run[--reserve->runs];
 		else if (reserve->next_runs)
 			run = &reserve->next[--reserve->next_runs];
+		if (run)
+			*word = arena_stock(&image->arena, i, run->word);
 	}
+	return run;
+}
+
+/* The next run of anybody's stock, as a release; false when all are empty. */
+static bool next_returned(struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	_Atomic uint64_t *word;
+	const struct run *run = next_run(image, &word);
+
 	if (!run)
 		return false;
 	alloc->returned.cluster = run->cluster;
 	alloc->returned.count = run->count;
+	alloc->returned.where = where_make(0, WHERE_NOT);
+	arena_set_release(&alloc->returned);
+	arena_set_stock(word, 0, 0);
 	list_add_tail(&alloc->work, &alloc->returned.link);
 	return true;
 }
@@ -698,6 +752,10 @@ static void alloc_init(struct image *image)
 	waitq_init(&alloc->idle);
 	waitq_init(&alloc->closed);
 	alloc->image = image;
+	for (uint32_t i = 0; i < RESERVE_RUNS; i++)
+		alloc->found[i].word = i;
+	alloc->old_table.words = arena_extra_release(&image->arena, RELEASE_OLD_TABLE);
+	alloc->returned.words = arena_extra_release(&image->arena, RELEASE_RETURNED);
 	alloc->table_host = image->top.header.refcount_table;
 	alloc->table_clusters = image->top.header.refcount_table_clusters;
 	alloc->table_entries = ((uint64_t)alloc->table_clusters << image->top.geo.cluster_bits) /

@@ -9,6 +9,9 @@
 int alloc_open(struct image *image, struct why *why);
 void alloc_free(struct image *image);
 
+/* A run that a dead process has found and given to nobody.  Before lanes run. */
+void alloc_inherit(struct image *image, uint64_t cluster, uint32_t count);
+
 /* May the file reach to the end of these clusters? */
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters);
 

@@ -137,6 +137,7 @@ static void slice_replace(struct node *node, struct slice *slice, uint64_t index
 	atomic_fetch_add(&slice->generation, SLICE_GENERATION);
 	slice->state = SLICE_LOADING;
 	slice->index = index;
+	slice->summed = false;
 	atomic_store(&directory[index], (uintptr_t)slice | SLICE_IS_LOADING);
 	task_init(&slice->load, lane, &load_machine, L_READ);
 	task_wake(&slice->load);
@@ -173,6 +174,23 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 		slice_replace(node, slice, index, lane);
 	}
 	*wait = &slice->loaded;
+	return NULL;
+}
+
+struct slice *slice_adopt(struct node *node, uint64_t index)
+{
+	struct shard *shard = cache_shard(node, index);
+
+	for (uint32_t i = 0; i < shard->count; i++) {
+		struct slice *slice = &shard->slices[i];
+
+		if (slice->state != SLICE_FREE)
+			continue;
+		slice->state = SLICE_VALID;
+		slice->index = index;
+		atomic_store(&node->cache.directory[index], (uintptr_t)slice);
+		return slice;
+	}
 	return NULL;
 }
 
@@ -234,17 +252,31 @@ static void shards_init(struct node *node)
 	}
 }
 
-int cache_open(struct node *node, uint64_t bytes)
+/* That map the whole disk. */
+static uint64_t all_slices(const struct geometry *geo)
 {
-	const struct geometry *geo = &node->geo;
-	struct cache *cache = &node->cache;
 	uint64_t covered = (uint64_t)1 << (geo->cluster_bits + geo->slice_entries_bits);
-	uint64_t all = max_u64(div_round_up(geo->size_bytes, covered), 1);
+
+	return max_u64(div_round_up(geo->size_bytes, covered), 1);
+}
+
+uint32_t cache_slices(const struct geometry *geo, uint64_t bytes)
+{
+	uint64_t all = all_slices(geo);
 
 	if (!bytes)
 		bytes = min_u64(all * geo->slice_bytes, LIMIT_L2_CACHE_DEFAULT);
-	cache->nslices = (uint32_t)min_u64(min_u64(max_u64(bytes / geo->slice_bytes, 1), all),
-					   UINT32_C(1) << 22);
+	return (uint32_t)min_u64(min_u64(max_u64(bytes / geo->slice_bytes, 1), all),
+				 LIMIT_L2_CACHE_SLICES);
+}
+
+int cache_open(struct node *node, uint32_t slices, void *memory)
+{
+	const struct geometry *geo = &node->geo;
+	struct cache *cache = &node->cache;
+	uint64_t all = all_slices(geo);
+
+	cache->nslices = slices;
 	cache->nshards = 1;
 	while (cache->nshards < SHARDS_MAX && cache->nslices / (cache->nshards * 2) >= SHARD_WAYS)
 		cache->nshards *= 2;
@@ -252,8 +284,11 @@ int cache_open(struct node *node, uint64_t bytes)
 	/* Reserved address space: pages are touched as slices are used. */
 	cache->directory_entries = all;
 	cache->directory = map_memory(all * sizeof(*cache->directory));
-	cache->memory_bytes = (size_t)cache->nslices * geo->slice_bytes;
-	cache->memory = map_memory(cache->memory_bytes);
+	if (!memory) {
+		cache->memory_bytes = (size_t)cache->nslices * geo->slice_bytes;
+		memory = map_memory(cache->memory_bytes);
+	}
+	cache->memory = memory;
 	cache->slices = map_memory(cache->nslices * sizeof(*cache->slices));
 	cache->shards = aligned_alloc(CACHE_LINE, cache->nshards * sizeof(*cache->shards));
 	if (!cache->directory || !cache->memory || !cache->slices || !cache->shards)
@@ -270,7 +305,7 @@ void cache_free(struct node *node)
 	if (cache->directory)
 		munmap((void *)cache->directory,
 		       cache->directory_entries * sizeof(*cache->directory));
-	if (cache->memory)
+	if (cache->memory_bytes && cache->memory)
 		munmap(cache->memory, cache->memory_bytes);
 	if (cache->slices)
 		munmap(cache->slices, cache->nslices * sizeof(*cache->slices));

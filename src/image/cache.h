@@ -5,8 +5,11 @@
 
 #include "engine.h"
 
-/* @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT.  -ENOMEM. */
-int cache_open(struct node *node, uint64_t bytes);
+/* How many slices; @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT. */
+uint32_t cache_slices(const struct geometry *geo, uint64_t bytes);
+
+/* @memory: of so many slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM. */
+int cache_open(struct node *node, uint32_t slices, void *memory);
 void cache_free(struct node *node);
 
 static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
@@ -20,6 +23,12 @@ static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
  * be evicted.  The L2 table exists.  Under the shard's lock.
  */
 struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
+
+/*
+ * A free slice becomes the one with this index, valid, its memory still to be filled; before lanes
+ * run.  NULL: none of its shard is free.
+ */
+struct slice *slice_adopt(struct node *node, uint64_t index);
 
 /* Keep a valid slice from being evicted.  Under the shard's lock. */
 void slice_pin(struct slice *slice);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Closing: a last flush, then the allocator gives back what nobody used. */
 #include "alloc.h"
+#include "arena.h"
 #include "part.h"
 
 #include <stdlib.h>
@@ -48,6 +49,9 @@ static enum step close_step(struct task *t)
 		return go(t, C_DONE);
 	}
 	case C_DONE:
+		/* What could not be saved stands there for the next process, unless it is past saving. */
+		if (!t->err || image_broken(image))
+			arena_closed(image);
 		closer->done(closer->arg, t->err);
 		return STEP_DONE;
 	}

@@ -29,6 +29,32 @@
 
 #define CACHE_LINE 64
 
+/* --- memory that outlives the process (arena.c) ------------------------------------------------ */
+
+struct release_words {
+	_Atomic uint64_t where; /* see struct references */
+	_Atomic uint64_t what; /* the run of host clusters; 0: none */
+};
+
+/* Where everything is in it. */
+struct arena {
+	uint8_t *memory;
+	uint64_t bytes;
+	bool shared; /* or nobody will ever look at it but this process */
+	uint32_t slices;
+	uint32_t l1_blocks;
+	uint32_t lane_words;
+	uint32_t releases;
+	struct arena_header *header;
+	_Atomic uint64_t *mark; /* by unit: slices, blocks of L1, refcount pieces */
+	struct unit_sums *sums; /* the same */
+	_Atomic uint64_t *stock; /* of each lane, then the allocator's */
+	struct release_words *release;
+	struct be64_atomic *l1;
+	uint8_t *pieces;
+	uint8_t *slice;
+};
+
 /* --- epochs (epoch.c): who may still use a cluster whose mapping was dropped ------------------- */
 
 #define EPOCH_BUCKETS 4u
@@ -60,6 +86,7 @@ struct slice {
 	enum slice_state state;
 	bool dirty; /* changed since it was last copied for a flush */
 	bool flushing; /* copied, not yet settled */
+	bool summed; /* the arena knows what the file holds */
 	uint32_t pins; /* may not be evicted */
 	uint64_t index; /* which slice of the disk */
 	struct shard *shard;
@@ -85,7 +112,7 @@ struct cache {
 	struct shard *shards;
 	struct slice *slices;
 	void *memory;
-	size_t memory_bytes;
+	size_t memory_bytes; /* 0: it belongs to the arena */
 	uint32_t nshards; /* a power of two */
 	uint32_t nslices;
 	/* By slice index: NULL, or the slice; SLICE_IS_LOADING set while it is not valid. */
@@ -114,7 +141,8 @@ struct node {
 	struct be64_atomic
 		*l1; /* as on disk; the top's is changed under tables.lock and flush.lock */
 	uint32_t l1_entries;
-	size_t l1_bytes; /* of the allocation */
+	size_t l1_bytes; /* of the memory */
+	bool l1_lent; /* it belongs to the arena */
 	struct cache cache;
 
 	struct bitmap_directory bitmaps; /* none: .bitmaps is 0 */
@@ -139,6 +167,7 @@ struct table_job {
 	struct io io;
 	uint64_t l1_index;
 	uint64_t host_cluster; /* the new table */
+	uint32_t host_word; /* where it stands as stock until it is linked */
 	bool zero; /* it reads as zeros already */
 	struct l1_entry old; /* copied from when it is a table */
 	uint32_t copied; /* bytes */
@@ -171,13 +200,31 @@ struct syncs {
 #define FLUSH_L1_BLOCKS 64u
 #define L1_BLOCK_BYTES 4096u
 
+/* What held references: an index, shifted, and its kind. */
+enum where { WHERE_DATA, WHERE_PACKED, WHERE_TABLE, WHERE_NOT };
+#define WHERE_BITS 2u
+#define WHERE_KIND ((UINT64_C(1) << WHERE_BITS) - 1)
+
+static inline uint64_t where_make(uint64_t index, enum where kind)
+{
+	return index << WHERE_BITS | kind;
+}
+
+/* Host clusters, with refcounts, that hold something for a stretch of the guest's disk. */
+struct references {
+	uint64_t cluster;
+	uint32_t clusters; /* 0: none */
+	uint64_t where; /* DATA: first guest cluster, PACKED: guest cluster, TABLE: L1 index */
+};
+
 /* References to host clusters that a change of a mapping has dropped. */
 struct release {
 	struct list link;
-	bool table; /* they hold an L2 table, not data */
 	uint64_t cluster;
 	uint32_t count;
+	uint64_t where; /* what held them */
 	uint64_t epoch; /* when it became durable */
+	struct release_words *words; /* the same in the arena */
 };
 
 struct flush {
@@ -235,6 +282,7 @@ struct run {
 	uint64_t cluster;
 	uint32_t count;
 	bool zero; /* reads as zeros, durably */
+	uint32_t word; /* of the lane's in the arena: the run stands there until it is linked */
 };
 
 /* A lane's stock. */
@@ -242,6 +290,8 @@ struct reserve {
 	struct run *run; /* the lane's own; room for what every part may give back */
 	uint32_t runs;
 	uint32_t runs_max;
+	uint32_t *free_word; /* of the lane's in the arena, a stack */
+	uint32_t free_words;
 	bool asked; /* the lane's own: a refill is under way or has come */
 	/* Under alloc->lock: */
 	struct run next[RESERVE_RUNS];
@@ -256,7 +306,7 @@ struct reserve {
 
 /* A piece of a refcount block in memory; the allocator's alone. */
 struct ref_piece {
-	uint8_t *bytes;
+	uint8_t *bytes; /* in the arena */
 	uint64_t index; /* host cluster >> slice_refcounts_bits, or SLICE_NONE */
 	uint64_t used; /* when; for eviction */
 	bool dirty;
@@ -306,7 +356,6 @@ struct alloc {
 	struct host table_host;
 	uint32_t table_clusters;
 	struct ref_piece piece[REF_PIECES];
-	uint8_t *piece_memory;
 	uint64_t clock;
 	uint64_t scan; /* no free cluster below is known */
 	uint64_t tail; /* clusters from here on have never been written */
@@ -464,8 +513,11 @@ struct image {
 	bool encrypted; /* some layer is */
 	_Atomic int broken; /* 0, or why nothing is written any more (law 7) */
 	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
+	/* What a dead process has left was taken over, and nothing has been flushed since. */
+	_Atomic bool inherited;
 
 	void *zeros; /* as many as a cluster of the top has, never written */
+	struct arena arena;
 
 	unsigned lanes;
 	struct image_lane *lane; /* by id */

@@ -18,6 +18,8 @@
  *     made anew.
  *  6. After a power cut every sector is its last flushed value or one written later.
  *  7. A failed fsync is final: the image latches broken, writes fail, reads go on.
+ *  8. kill -9 loses nothing that was acknowledged, flushed or not: what is not in the file stands
+ *     in memory that outlives the process (arena.h), and the next process goes on with it.
  *
  * One flush runs at a time, and one run serves everybody who came before it began.  A run takes
  * the dirty slices and the releases of that instant and copies the slices; what is linked later
@@ -25,6 +27,7 @@
  */
 #include "flush.h"
 
+#include "arena.h"
 #include "cache.h"
 #include "epoch.h"
 #include "part.h"
@@ -94,16 +97,17 @@ static void starved_look(struct flush *flush)
 }
 
 /* A promised release takes shape.  Under flush->lock. */
-static void release_add(struct image *image, uint64_t cluster, uint32_t clusters, bool table)
+static void release_add(struct image *image, struct references dropped)
 {
 	struct flush *flush = &image->flush;
 	struct release *release = container_of(flush->free_releases.next, struct release, link);
 
 	must(!list_empty(&flush->free_releases));
 	list_del(&release->link);
-	release->cluster = cluster;
-	release->count = clusters;
-	release->table = table;
+	release->cluster = dropped.cluster;
+	release->count = dropped.clusters;
+	release->where = dropped.where;
+	arena_set_release(release);
 	list_add_tail(&flush->pending, &release->link);
 	writeback_lazily_locked(image);
 }
@@ -118,11 +122,31 @@ void release_put(struct image *image, struct release *release)
 	starved_look(flush);
 }
 
-void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, uint32_t clusters,
-		   bool data_first)
+bool flush_inherit_release(struct image *image, struct references dropped)
+{
+	CRITICAL(&image->flush.lock);
+	if (!image->flush.releases_free)
+		return false;
+	image->flush.releases_free--;
+	release_add(image, dropped);
+	return true;
+}
+
+/* Does nothing when the slice is marked. */
+static void mark_slice(struct image *image, struct slice *slice)
+{
+	if (!mutant(SLICE_NOT_MARKED))
+		arena_mark(&image->arena, unit_of_slice(image, slice), slice->index,
+			   slice->summed ? NULL : slice->entries, image->top.geo.slice_bytes);
+	slice->summed = true;
+}
+
+void flush_changing(struct image *image, struct slice *slice, struct references dropped,
+		    bool data_first)
 {
 	struct flush *flush = &image->flush;
 
+	mark_slice(image, slice);
 	CRITICAL(&flush->lock);
 	flush->data_first |= data_first;
 	if (slice->dirty) {
@@ -132,13 +156,30 @@ void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, u
 		atomic_store_explicit(&slice->unsynced, true, memory_order_release);
 		list_add_tail(&flush->dirty, &slice->dirty_link);
 	}
-	if (clusters)
-		release_add(image, cluster, clusters, false);
+	if (dropped.clusters)
+		release_add(image, dropped);
 	else
 		flush->releases_free++;
 	starved_look(flush);
 	if (flush->dirty_count > flush->dirty_max / 2 + 1)
 		writeback_want_locked(image);
+}
+
+static size_t l1_block_bytes(const struct image *image, uint64_t block)
+{
+	return min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - block * L1_BLOCK_BYTES);
+}
+
+static const uint8_t *l1_block(const struct image *image, uint64_t block)
+{
+	return (const uint8_t *)image->top.l1 + block * L1_BLOCK_BYTES;
+}
+
+static void mark_l1(struct image *image, uint64_t block)
+{
+	if (!mutant(L1_NOT_MARKED))
+		arena_mark(&image->arena, unit_of_l1(&image->arena, block), block,
+			   l1_block(image, block), l1_block_bytes(image, block));
 }
 
 bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, uint64_t old_cluster,
@@ -157,11 +198,17 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 		flush->l1_dirty_count++;
 	}
 	flush->data_first |= data_first;
-	be64_store(&image->top.l1[l1_index], entry);
+	mark_l1(image, block);
 	if (old_cluster) {
 		flush->releases_free--;
-		release_add(image, old_cluster, 1, true);
+		release_add(image, (struct references){
+					   .cluster = old_cluster,
+					   .clusters = 1,
+					   .where = where_make(l1_index, WHERE_TABLE),
+				   });
 	}
+	kill_point();
+	be64_store(&image->top.l1[l1_index], entry);
 	return true;
 }
 
@@ -214,6 +261,10 @@ static void copy_slice(struct image *image, struct slice *slice)
 	must(table.kind == L1_TABLE);
 	must(table.copied);
 	memcpy(slice_copy(image, flush->cursor), slice->entries, image->top.geo.slice_bytes);
+	arena_writing(&image->arena, unit_of_slice(image, slice), slice_copy(image, flush->cursor),
+		      image->top.geo.slice_bytes);
+	if (mutant(MARK_GONE_EARLY))
+		arena_written(&image->arena, unit_of_slice(image, slice), false);
 	flush->frozen_off[flush->cursor] = table.host.byte + (nth << image->top.geo.slice_bits);
 	slice->dirty = false;
 	slice->flushing = true;
@@ -230,9 +281,10 @@ static void copy_l1(struct image *image)
 	for (uint32_t i = 0; flush->l1_dirty_count > flush->l1_frozen_count && i < blocks; i++) {
 		if (!flush->l1_dirty[i])
 			continue;
-		memcpy(l1_copy(image, flush->l1_frozen_count),
-		       (const uint8_t *)image->top.l1 + (size_t)i * L1_BLOCK_BYTES,
-		       min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - (uint64_t)i * L1_BLOCK_BYTES));
+		memcpy(l1_copy(image, flush->l1_frozen_count), l1_block(image, i),
+		       l1_block_bytes(image, i));
+		arena_writing(&image->arena, unit_of_l1(&image->arena, i), l1_block(image, i),
+			      l1_block_bytes(image, i));
 		flush->l1_dirty[i] = 0;
 		flush->l1_frozen[flush->l1_frozen_count++] = i;
 	}
@@ -252,11 +304,11 @@ static void write_slice(struct task *t, struct image *image, struct io *io, uint
 
 static void write_l1(struct task *t, struct image *image, struct io *io, uint32_t nth)
 {
-	uint64_t off = (uint64_t)image->flush.l1_frozen[nth] * L1_BLOCK_BYTES;
+	uint64_t block = image->flush.l1_frozen[nth];
 
 	io_start(t, io, IO_WRITE, image->top.file->index, span_memory(l1_copy(image, nth)),
-		 (struct host){ image->top.header.l1.byte + off },
-		 min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - off));
+		 (struct host){ image->top.header.l1.byte + block * L1_BLOCK_BYTES },
+		 l1_block_bytes(image, block));
 }
 
 /* The next FLUSH_IOS copies; false when all are written. */
@@ -307,6 +359,7 @@ static void settle(struct image *image, struct slice *slice, int err)
 
 	slice->flushing = false;
 	if (!err) {
+		arena_written(&image->arena, unit_of_slice(image, slice), slice->dirty);
 		CRITICAL(&flush->lock);
 		flush->dirty_count--;
 		if (!slice->dirty)
@@ -357,7 +410,11 @@ static void finish_run(struct image *image, int err)
 		waitq_fail(&flush->starved, err);
 	} else {
 		flush->succeeded = flush->finished;
+		atomic_store_explicit(&image->inherited, false, memory_order_release);
 		flush->l1_dirty_count -= flush->l1_frozen_count;
+		for (uint32_t i = 0; i < flush->l1_frozen_count; i++)
+			arena_written(&image->arena, unit_of_l1(&image->arena, flush->l1_frozen[i]),
+				      flush->l1_dirty[flush->l1_frozen[i]]);
 		starved_look(flush);
 	}
 	if (!mutant(NO_FLUSH_WAKE))
@@ -482,6 +539,16 @@ const struct machine flush_machine = { "flush", flush_step, flush_states };
 
 /* --- open ---------------------------------------------------------------------------------------------- */
 
+static uint32_t dirty_max(uint32_t slices)
+{
+	return (uint32_t)min_u64(slices, DIRTY_MAX);
+}
+
+uint32_t flush_releases(uint32_t slices)
+{
+	return (uint32_t)min_u64(max_u64(dirty_max(slices) * 8, RELEASES_MIN), RELEASES_MAX);
+}
+
 static int flush_memory(struct image *image, uint32_t releases)
 {
 	struct flush *flush = &image->flush;
@@ -506,7 +573,7 @@ static int flush_memory(struct image *image, uint32_t releases)
 int flush_open(struct image *image)
 {
 	struct flush *flush = &image->flush;
-	uint32_t releases;
+	uint32_t releases = flush_releases(image->top.cache.nslices);
 
 	pthread_mutex_init(&flush->lock, NULL);
 	list_init(&flush->dirty);
@@ -516,13 +583,14 @@ int flush_open(struct image *image)
 	waitq_init(&flush->waiters);
 	waitq_init(&flush->starved);
 	waitq_init(&image->syncs.waiters);
-	flush->dirty_max = (uint32_t)min_u64(image->top.cache.nslices, DIRTY_MAX);
-	releases = (uint32_t)min_u64(max_u64(flush->dirty_max * 8, RELEASES_MIN), RELEASES_MAX);
+	flush->dirty_max = dirty_max(image->top.cache.nslices);
 	if (flush_memory(image, releases))
 		return -ENOMEM;
 	flush->releases_free = releases;
-	for (uint32_t i = 0; i < releases; i++)
+	for (uint32_t i = 0; i < releases; i++) {
+		flush->releases[i].words = &image->arena.release[i];
 		list_add_tail(&flush->free_releases, &flush->releases[i].link);
+	}
 	return 0;
 }
 

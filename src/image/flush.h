@@ -15,12 +15,13 @@ void flush_free(struct image *image);
 bool flush_room_take(struct image *image);
 
 /*
- * A change was made to @slice, for which room had been taken: @count references to host clusters
- * from @cluster on were dropped (0: none).  @data_first: it may be durable only after all data
- * written so far (law 2).  Under the shard's lock; takes flush->lock.
+ * @slice is about to be changed, for which room had been taken; @dropped is what it does not refer to
+ * afterwards.  @data_first: the change may be durable only after all data written so far (law 2).
+ * Before the change, so that a kill in the middle of it is noticed; under the shard's lock, which is
+ * held until the change is made; takes flush->lock.
  */
-void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, uint32_t count,
-		   bool data_first);
+void flush_changing(struct image *image, struct slice *slice, struct references dropped,
+		    bool data_first);
 
 /*
  * The same for an entry of L1, which is stored here: false when there is no room now.  Under
@@ -28,6 +29,12 @@ void flush_changed(struct image *image, struct slice *slice, uint64_t cluster, u
  */
 bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, uint64_t old_cluster,
 		      bool data_first);
+
+/* References that a dead process has left to be dropped; false: no room.  Before lanes run. */
+bool flush_inherit_release(struct image *image, struct references dropped);
+
+/* How many releases there are for a cache of so many slices. */
+uint32_t flush_releases(uint32_t slices);
 
 /* The allocator is done with a release.  Takes flush->lock. */
 void release_put(struct image *image, struct release *release);

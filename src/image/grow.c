@@ -11,6 +11,7 @@
 #include "overlap.h"
 
 #include "alloc.h"
+#include "arena.h"
 #include "sync.h"
 
 #include <errno.h>
@@ -185,14 +186,24 @@ static void start_header_write(struct image *image, struct grow *grow)
 	start_write(image, grow, image->top.header_sector, SECTOR_SIZE, (struct host){ 0 });
 }
 
-/* The header says so durably: the new table is the table, the old one is garbage. */
-static void switch_table(struct image *image, struct grow *grow)
+/* The old one will be garbage: a kill may come before we know what the header says. */
+static void leave_old_table(struct image *image, const struct grow *grow)
 {
 	struct alloc *alloc = &image->alloc;
 	struct release *old = &alloc->old_table;
 
 	old->cluster = host_cluster(&image->top.geo, alloc->table_host);
 	old->count = alloc->table_clusters;
+	old->where = where_make(grow->first + grow->blocks, WHERE_NOT);
+	arena_set_release(old);
+}
+
+/* The header says so durably: the new table is the table. */
+static void switch_table(struct image *image, struct grow *grow)
+{
+	struct alloc *alloc = &image->alloc;
+	struct release *old = &alloc->old_table;
+
 	overlap_remove(image, old->cluster, old->count);
 	overlap_add(image, grow->first, grow->blocks + grow->table_clusters);
 	list_add_tail(&alloc->work, &old->link);
@@ -343,6 +354,7 @@ static enum step grow_step(struct task *t)
 	}
 
 	case G_HEADER:
+		leave_old_table(image, grow);
 		start_header_write(image, grow);
 		return await_io(t, G_HEADER_SYNC);
 

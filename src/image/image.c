@@ -3,6 +3,7 @@
 #include "image.h"
 
 #include "alloc.h"
+#include "arena.h"
 #include "cache.h"
 #include "chain.h"
 #include "hit.h"
@@ -14,6 +15,7 @@
 
 #ifdef MUTANTS
 enum mutant mutant_planted;
+void (*kill_hook)(void);
 #endif
 
 static void refuse(struct req *req, int err)
@@ -80,6 +82,7 @@ void image_break(struct image *image, int err, const char *what)
 
 	if (!atomic_compare_exchange_strong(&image->broken, &was, -EIO))
 		return;
+	arena_broken(image, ARENA_BROKEN);
 	log_error("%s: %s failed: %s; nothing is written to it any more, reads go on",
 		  image->top.file->name, what, strerror(-err));
 	wake_all(image);
@@ -93,6 +96,7 @@ void image_corrupt(struct image *image, const char *format, ...)
 
 	if (image->read_only || !atomic_compare_exchange_strong(&image->broken, &was, -EIO))
 		return;
+	arena_broken(image, ARENA_CORRUPT);
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
@@ -114,6 +118,7 @@ struct image_info image_info(const struct image *image)
 		.discards = !image->read_only && !(image->top.geo.data_apart && image->top.cipher),
 		.layers = chain_layers(image),
 		.encrypted = image->encrypted,
+		.broken = image_broken(image),
 	};
 }
 

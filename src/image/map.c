@@ -215,11 +215,13 @@ struct references extent_references(const struct geometry *geo, struct guest gue
 
 		held.cluster = host_cluster(geo, range.off);
 		held.clusters = (uint32_t)((last >> geo->cluster_bits) - held.cluster) + 1;
+		held.where = where_make(guest_cluster(geo, guest), WHERE_PACKED);
 		if (mutant(ONE_PACKED_REFERENCE))
 			held.clusters = 1;
 	} else if (extent_has_host(extent)) {
 		held.cluster = host_cluster(geo, extent->host);
 		held.clusters = clusters_touched(geo, guest, extent->len);
+		held.where = where_make(guest_cluster(geo, guest), WHERE_DATA);
 	}
 	return held;
 }

@@ -20,12 +20,7 @@ int map_lookup(const struct node *node, struct guest guest, uint64_t len, struct
  */
 int map_chain(struct part *part);
 
-/* Host clusters, with refcounts, that hold something for an extent of the top layer. */
-struct references {
-	uint64_t cluster;
-	uint32_t clusters;
-};
-
+/* What holds something for an extent of the top layer. */
 struct references extent_references(const struct geometry *geo, struct guest guest,
 				    const struct extent *extent);
 

@@ -188,7 +188,7 @@ void node_close(struct node *node)
 {
 	cache_free(node);
 	cipher_free(node->cipher);
-	if (node->l1)
+	if (node->l1 && !node->l1_lent)
 		munmap(node->l1, node->l1_bytes);
 	free(node->header_sector);
 	free(node->data_name);

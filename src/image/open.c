@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Opening: from a file to an image that can be served, or a sentence why not. */
 #include "alloc.h"
+#include "arena.h"
 #include "bitmaps.h"
 #include "bounce.h"
 #include "cache.h"
@@ -9,6 +10,7 @@
 #include "epoch.h"
 #include "flush.h"
 #include "hit.h"
+#include "inherit.h"
 #include "metadata.h"
 #include "node.h"
 #include "overlap.h"
@@ -40,21 +42,25 @@ static int open_lanes(struct image *image, const struct image_options *options)
 	return parts_open(image, options->reqs_per_lane);
 }
 
-static int open_memory(struct image *image, const struct image_options *options)
+static int open_memory(struct image *image, const struct image_options *options, struct why *why)
 {
+	int err = arena_open(image, options, why);
+
+	if (err)
+		return err;
 	/* Never written, so never resident: all of it is the one zero page. */
 	image->zeros = mmap(NULL, image->top.geo.cluster_bytes, PROT_READ,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (image->zeros == MAP_FAILED) {
 		image->zeros = NULL;
-		return -ENOMEM;
+		return no_memory(image->top.file, why);
 	}
 	if (open_lanes(image, options) || unpack_open(image) ||
-	    cache_open(&image->top, options->l2_cache_bytes) || flush_open(image) ||
+	    cache_open(&image->top, image->arena.slices, image->arena.slice) || flush_open(image) ||
 	    tables_open(image) || copies_open(image) ||
 	    bounce_open(image, options->reqs_per_lane, options->bounce_buffers) ||
 	    reserve_open(image, options->reqs_per_lane, options->reserve_bytes))
-		return -ENOMEM;
+		return no_memory(image->top.file, why);
 	return 0;
 }
 
@@ -116,9 +122,31 @@ static int make_all_durable(struct image *image, struct why *why)
 	return err ? err : make_durable(image->top.file, why);
 }
 
-static int open_image(struct image *image, struct host_file *file,
-		      const struct image_options *options, struct why *why)
+/* What only an image that is written to needs. */
+static int open_for_writing(struct image *image, const struct handover *handover,
+			    struct inheritance *left, struct why *why)
 {
+	int err = metadata_find(image, why);
+
+	arena_set(&image->arena.header->opened_bytes, image->alloc.opened_bytes);
+	if (!err && handover && mutant(KEPT_EARLY))
+		err = handover->keep(handover->arg, why);
+	if (!err && handover)
+		err = inherit(left);
+	/* Who goes on where another has ended believes nothing to be durable before the first flush. */
+	if (!err && !atomic_load(&image->inherited))
+		err = make_all_durable(image, why);
+	if (!err)
+		err = clear_autoclear(image, why);
+	if (!err && handover && !mutant(KEPT_EARLY))
+		err = handover->keep(handover->arg, why);
+	return err;
+}
+
+static int open_all(struct image *image, struct host_file *file,
+		    const struct image_options *options, struct inheritance *left, struct why *why)
+{
+	const struct handover *handover = options->read_only ? NULL : options->handover;
 	int err = node_open(&image->top, image, file, options->read_only, options->snapshot, why);
 
 	if (err)
@@ -130,22 +158,28 @@ static int open_image(struct image *image, struct host_file *file,
 		err = chain_open_data(&image->top, options, why);
 	if (!err)
 		err = chain_open(image, options, why);
-	if (err)
-		return err;
-	if (open_memory(image, options))
-		return no_memory(image->top.file, why);
-	err = alloc_open(image, why);
+	if (!err && handover)
+		err = inherit_find(left, image, handover, why);
+	if (!err)
+		err = open_memory(image, options, why);
+	if (!err)
+		err = alloc_open(image, why);
+	if (!err)
+		writeback_open(image);
 	if (!err && !image->read_only)
-		err = metadata_find(image, why);
-	if (!err && !image->read_only)
-		err = make_all_durable(image, why);
-	if (!err && !image->read_only)
-		err = clear_autoclear(image, why);
-	if (err)
-		return err;
+		err = open_for_writing(image, handover, left, why);
 	image->hits = hits_possible(image);
-	writeback_open(image);
-	return 0;
+	return err;
+}
+
+static int open_image(struct image *image, struct host_file *file,
+		      const struct image_options *options, struct why *why)
+{
+	struct inheritance left = { 0 };
+	int err = open_all(image, file, options, &left, why);
+
+	inherit_end(&left);
+	return err;
 }
 
 int image_open(struct image **image, struct host_file *file, const struct image_options *options,
@@ -183,5 +217,6 @@ void image_free(struct image *image)
 	free(image->lane);
 	chain_close(image);
 	node_close(&image->top);
+	arena_free(image);
 	free(image);
 }

@@ -3,9 +3,12 @@
  * Refcounts in memory: which pieces of refcount blocks are there, and how do others come?
  *
  * Increments are written before the clusters are handed out; decrements may wait, since a crash
- * only leaks what they would have freed (law 1).  So a dirty piece may be written at any time.
+ * only leaks what they would have freed (law 1).  So a dirty piece may be written at any time.  The
+ * pieces are units of the arena: after a kill the next process goes on with them, to the last digit.
  */
 #include "refblock.h"
+
+#include "arena.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +21,7 @@
 #define PIECE_LIST(s) s(P_EVICT) s(P_READ) s(P_READY) s(P_DONE)
 MACHINE_STATES(piece, PIECE_LIST);
 
-static int block_host(const struct image *image, uint64_t piece_index, struct host *host)
+int piece_host(const struct image *image, uint64_t piece_index, struct host *host)
 {
 	const struct geometry *geo = &image->top.geo;
 	const struct alloc *alloc = &image->alloc;
@@ -37,14 +40,32 @@ static int block_host(const struct image *image, uint64_t piece_index, struct ho
 	return err;
 }
 
+static uint32_t unit(const struct image *image, const struct ref_piece *piece)
+{
+	return unit_of_piece(&image->arena, (uint32_t)(piece - image->alloc.piece));
+}
+
 static void piece_io(struct image *image, struct task *task, struct ref_piece *piece, enum io_op op)
 {
 	struct host host;
 
-	must(block_host(image, piece->index, &host) == 0);
+	must(piece_host(image, piece->index, &host) == 0);
 	must(host.byte != 0);
 	io_start(task, &piece->io, op, image->top.file->index, span_memory(piece->bytes), host,
 		 image->top.geo.slice_bytes);
+}
+
+static void piece_write(struct image *image, struct task *task, struct ref_piece *piece)
+{
+	arena_writing(&image->arena, unit(image, piece), piece->bytes, image->top.geo.slice_bytes);
+	piece_io(image, task, piece, IO_WRITE);
+}
+
+static void piece_written(struct image *image, struct ref_piece *piece)
+{
+	if (piece->dirty)
+		arena_written(&image->arena, unit(image, piece), false);
+	piece->dirty = false;
 }
 
 static enum step piece_step(struct task *t)
@@ -58,13 +79,13 @@ static enum step piece_step(struct task *t)
 		if (image_broken(image))
 			return fail(t, -EIO, P_DONE);
 		if (piece->dirty)
-			piece_io(image, t, piece, IO_WRITE);
+			piece_write(image, t, piece);
 		return await_io(t, P_READ);
 
 	case P_READ:
 		if (t->err)
 			return go(t, P_DONE);
-		piece->dirty = false;
+		piece_written(image, piece);
 		piece->index = load->index;
 		piece_io(image, t, piece, IO_READ);
 		count(&image->counters.slice_loads, 1);
@@ -101,20 +122,38 @@ static void start_load(struct image *image, uint64_t index)
 	task_wake(&load->task);
 }
 
+struct ref_piece *piece_cached(struct image *image, uint64_t index)
+{
+	for (unsigned i = 0; i < REF_PIECES; i++)
+		if (image->alloc.piece[i].index == index)
+			return &image->alloc.piece[i];
+	return NULL;
+}
+
+void piece_adopt(struct image *image, uint32_t nth, uint64_t index, const void *file,
+		 const void *bytes)
+{
+	struct ref_piece *piece = &image->alloc.piece[nth];
+
+	piece->index = index;
+	piece->used = ++image->alloc.clock;
+	piece->dirty = true;
+	arena_mark(&image->arena, unit(image, piece), index, file, image->top.geo.slice_bytes);
+	memcpy(piece->bytes, bytes, image->top.geo.slice_bytes);
+}
+
 enum piece_kind piece_get(struct image *image, uint64_t cluster, struct ref_piece **piece)
 {
 	struct alloc *alloc = &image->alloc;
 	uint64_t index = cluster >> image->top.geo.slice_refcounts_bits;
 	struct host host;
 
-	for (unsigned i = 0; i < REF_PIECES; i++) {
-		if (alloc->piece[i].index == index) {
-			*piece = &alloc->piece[i];
-			alloc->piece[i].used = ++alloc->clock;
-			return PIECE_READY;
-		}
+	*piece = piece_cached(image, index);
+	if (*piece) {
+		(*piece)->used = ++alloc->clock;
+		return PIECE_READY;
 	}
-	if (block_host(image, index, &host))
+	if (piece_host(image, index, &host))
 		return PIECE_BAD;
 	if (!host.byte)
 		return PIECE_NO_BLOCK;
@@ -132,9 +171,11 @@ uint64_t piece_refcount(const struct image *image, const struct ref_piece *piece
 	return refcount_get(piece->bytes, image->top.geo.refcount_order, slot(image, cluster));
 }
 
-void piece_set(const struct image *image, struct ref_piece *piece, uint64_t cluster,
-	       uint64_t refcount)
+void piece_set(struct image *image, struct ref_piece *piece, uint64_t cluster, uint64_t refcount)
 {
+	arena_mark(&image->arena, unit(image, piece), piece->index, piece->bytes,
+		   image->top.geo.slice_bytes);
+	kill_point();
 	refcount_set(piece->bytes, image->top.geo.refcount_order, slot(image, cluster), refcount);
 	piece->dirty = true;
 }
@@ -147,14 +188,14 @@ void pieces_write(struct image *image)
 		struct ref_piece *piece = &alloc->piece[i];
 
 		if (piece->dirty)
-			piece_io(image, &alloc->task, piece, IO_WRITE);
+			piece_write(image, &alloc->task, piece);
 	}
 }
 
 void pieces_written(struct image *image)
 {
 	for (unsigned i = 0; i < REF_PIECES; i++)
-		image->alloc.piece[i].dirty = false;
+		piece_written(image, &image->alloc.piece[i]);
 }
 
 int refblock_open(struct image *image)
@@ -162,19 +203,15 @@ int refblock_open(struct image *image)
 	struct alloc *alloc = &image->alloc;
 	size_t bytes = image->top.geo.slice_bytes;
 
-	alloc->piece_memory = aligned_alloc(LIMIT_SLICE_BYTES,
-					    round_up((REF_PIECES + 1) * bytes, LIMIT_SLICE_BYTES));
-	if (!alloc->piece_memory)
-		return -ENOMEM;
 	for (unsigned i = 0; i < REF_PIECES; i++) {
-		alloc->piece[i].bytes = alloc->piece_memory + i * bytes;
+		alloc->piece[i].bytes = image->arena.pieces + i * bytes;
 		alloc->piece[i].index = SLICE_NONE;
 	}
-	alloc->grow.bounce = alloc->piece_memory + REF_PIECES * bytes;
-	return 0;
+	alloc->grow.bounce = aligned_alloc(LIMIT_SLICE_BYTES, round_up(bytes, LIMIT_SLICE_BYTES));
+	return alloc->grow.bounce ? 0 : -ENOMEM;
 }
 
 void refblock_free(struct image *image)
 {
-	free(image->alloc.piece_memory);
+	free(image->alloc.grow.bounce);
 }

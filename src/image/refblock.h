@@ -25,8 +25,17 @@ static inline uint64_t piece_end(const struct geometry *geo, uint64_t cluster)
 }
 
 uint64_t piece_refcount(const struct image *image, const struct ref_piece *piece, uint64_t cluster);
-void piece_set(const struct image *image, struct ref_piece *piece, uint64_t cluster,
-	       uint64_t refcount);
+void piece_set(struct image *image, struct ref_piece *piece, uint64_t cluster, uint64_t refcount);
+
+/* Where a piece lies in the file; 0: there is no block.  -EINVAL: the refcount table is damaged there. */
+int piece_host(const struct image *image, uint64_t index, struct host *host);
+
+/* The piece, when it is in memory. */
+struct ref_piece *piece_cached(struct image *image, uint64_t index);
+
+/* Before lanes run: the @nth piece is this one, changed; the file has @file of it. */
+void piece_adopt(struct image *image, uint32_t nth, uint64_t index, const void *file,
+		 const void *bytes);
 
 /* Start writes of all dirty pieces as ios of the allocator's task. */
 void pieces_write(struct image *image);

@@ -5,8 +5,14 @@
  * Each lane owns runs whose refcounts are 1 on disk (law 1), so linking a cluster needs no
  * refcount update.  The allocator puts the next runs into a mailbox while the present ones are
  * being used up; refills grow while they are wanted, and their size bounds what a crash leaks.
+ *
+ * Each run stands in a word of the arena until all of it is linked, and so does each piece of a run
+ * that a part has taken; when a run is split or moves, it stands in two words for a moment.  So a kill
+ * leaks nothing: what stands in a word and is linked nowhere is stock.
  */
 #include "reserve.h"
+
+#include "arena.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,12 +29,49 @@ static uint32_t stock(const struct reserve *reserve)
 	return clusters;
 }
 
-/* Under alloc->lock. */
-static void collect(struct reserve *reserve)
+/* --- words of the arena: the lane's own, but for the last ones, which are the mailbox's ------------ */
+
+static unsigned lane_id(const struct image_lane *lane)
 {
+	return lane->lane->id;
+}
+
+static uint32_t word_take(struct reserve *reserve)
+{
+	must(reserve->free_words > 0);
+	return reserve->free_word[--reserve->free_words];
+}
+
+static void set_run(struct image *image, const struct image_lane *lane, const struct run *run)
+{
+	arena_set_stock(arena_stock(&image->arena, lane_id(lane), run->word), run->cluster,
+			run->count);
+}
+
+static void word_put(struct image *image, struct image_lane *lane, uint32_t word)
+{
+	struct reserve *reserve = &lane->reserve;
+
+	arena_set_stock(arena_stock(&image->arena, lane_id(lane), word), 0, 0);
+	reserve->free_word[reserve->free_words++] = word;
+}
+
+/* --- the stock -------------------------------------------------------------------------------------- */
+
+/* Under alloc->lock. */
+static void collect(struct image *image, struct image_lane *lane)
+{
+	struct reserve *reserve = &lane->reserve;
+
 	for (uint32_t i = 0; i < reserve->next_runs; i++) {
+		struct run run = reserve->next[i];
+
 		must(reserve->runs < reserve->runs_max);
-		reserve->run[reserve->runs++] = reserve->next[i];
+		run.word = word_take(reserve);
+		set_run(image, lane, &run);
+		arena_set_stock(arena_stock(&image->arena, lane_id(lane), reserve->next[i].word), 0,
+				0);
+		reserve->run[reserve->runs++] = run;
 	}
 	if (reserve->next_runs)
 		reserve->asked = false;
@@ -50,7 +93,7 @@ bool reserve_ready(struct image *image, struct image_lane *lane)
 	struct reserve *reserve = &lane->reserve;
 
 	if (!reserve->runs)
-		collect(reserve);
+		collect(image, lane);
 	if (!reserve->runs)
 		ask(image, reserve);
 	return reserve->runs > 0;
@@ -78,8 +121,11 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 	taken = *first;
 	if (taken.count > want) {
 		taken.count = want;
+		taken.word = word_take(reserve);
+		set_run(image, lane, &taken);
 		first->cluster += want;
 		first->count -= want;
+		set_run(image, lane, first);
 	} else {
 		reserve->runs--;
 		memmove(first, first + 1, reserve->runs * sizeof(*first));
@@ -88,27 +134,81 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 	return taken;
 }
 
-void reserve_put(struct image_lane *lane, uint64_t cluster, uint32_t count)
+void reserve_linked(struct image *image, struct image_lane *lane, uint32_t word)
+{
+	if (!mutant(STOCK_STAYS))
+		word_put(image, lane, word);
+	else
+		lane->reserve.free_word[lane->reserve.free_words++] = word;
+}
+
+/* Can the clusters be added at one of its ends? */
+static bool extend(struct run *run, uint64_t cluster, uint32_t count)
+{
+	if (run->zero || run->count > WORD_COUNT_MAX - count)
+		return false;
+	if (run->cluster + run->count != cluster && cluster + count != run->cluster)
+		return false;
+	run->cluster = min_u64(run->cluster, cluster);
+	run->count += count;
+	return true;
+}
+
+void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t count,
+		 uint32_t word)
 {
 	struct reserve *reserve = &lane->reserve;
 
 	for (uint32_t i = 0; i < reserve->runs; i++) {
-		struct run *run = &reserve->run[i];
-
-		if (run->zero)
+		if (!extend(&reserve->run[i], cluster, count))
 			continue;
-		if (run->cluster + run->count == cluster) {
-			run->count += count;
-			return;
-		}
-		if (cluster + count == run->cluster) {
-			run->cluster = cluster;
-			run->count += count;
-			return;
-		}
+		set_run(image, lane, &reserve->run[i]);
+		word_put(image, lane, word);
+		return;
 	}
 	must(reserve->runs < reserve->runs_max);
-	reserve->run[reserve->runs++] = (struct run){ .cluster = cluster, .count = count };
+	reserve->run[reserve->runs++] =
+		(struct run){ .cluster = cluster, .count = count, .word = word };
+}
+
+bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t count)
+{
+	struct reserve *reserve = &lane->reserve;
+	struct run run = { .cluster = cluster, .count = count };
+
+	if (reserve->runs == RESERVE_RUNS)
+		return false;
+	run.word = word_take(reserve);
+	/* It may have been written to, by writes that were never linked. */
+	run.zero = mutant(STOCK_IS_ZERO);
+	set_run(image, lane, &run);
+	reserve->run[reserve->runs++] = run;
+	return true;
+}
+
+uint32_t reserve_runs_max(unsigned reqs_per_lane)
+{
+	/* Each part may hold a piece of a run, a collection adds some, and so does an inheritance. */
+	return 2 * reqs_per_lane + TABLE_JOBS + 3 * RESERVE_RUNS;
+}
+
+uint32_t reserve_words(unsigned reqs_per_lane)
+{
+	return reserve_runs_max(reqs_per_lane) + RESERVE_RUNS;
+}
+
+/* The mailbox has the last words for ever. */
+static int make_words(struct reserve *reserve)
+{
+	reserve->free_word = calloc(reserve->runs_max, sizeof(*reserve->free_word));
+	if (!reserve->free_word)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < reserve->runs_max; i++)
+		reserve->free_word[i] = reserve->runs_max - 1 - i;
+	reserve->free_words = reserve->runs_max;
+	for (uint32_t i = 0; i < RESERVE_RUNS; i++)
+		reserve->next[i].word = reserve->runs_max + i;
+	return 0;
 }
 
 int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_bytes)
@@ -120,10 +220,9 @@ int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_b
 	for (unsigned i = 0; i < image->lanes; i++) {
 		struct reserve *reserve = &image->lane[i].reserve;
 
-		/* Each part may hold a piece of a run, and a collection adds RESERVE_RUNS. */
-		reserve->runs_max = 2 * reqs_per_lane + TABLE_JOBS + 2 * RESERVE_RUNS;
+		reserve->runs_max = reserve_runs_max(reqs_per_lane);
 		reserve->run = calloc(reserve->runs_max, sizeof(*reserve->run));
-		if (!reserve->run)
+		if (!reserve->run || make_words(reserve))
 			return -ENOMEM;
 		reserve->batch_max = (uint32_t)most;
 		waitq_init(&reserve->waiters);
@@ -133,6 +232,8 @@ int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_b
 
 void reserve_free(struct image *image)
 {
-	for (unsigned i = 0; i < image->lanes; i++)
+	for (unsigned i = 0; i < image->lanes; i++) {
 		free(image->lane[i].reserve.run);
+		free(image->lane[i].reserve.free_word);
+	}
 }

@@ -64,6 +64,7 @@ static enum step table_step(struct task *t)
 		if (!run.count)
 			return go(t, T_STOCK);
 		job->host_cluster = run.cluster;
+		job->host_word = run.word;
 		job->zero = run.zero;
 		if (job->old.kind == L1_TABLE)
 			return go(t, T_READ);
@@ -101,11 +102,12 @@ static enum step table_step(struct task *t)
 				      host_cluster(&image->top.geo, job->old.host),
 				      !job->zero && !mutant(NO_TABLE_SYNC)))
 			return park(t, &image->flush.starved, T_PUBLISH);
+		reserve_linked(image, lane, job->host_word);
 		overlap_add(image, job->host_cluster, 1);
 		return go(t, T_END);
 	}
 	case T_UNDO:
-		reserve_put(lane, job->host_cluster, 1);
+		reserve_put(image, lane, job->host_cluster, 1, job->host_word);
 		return go(t, T_END);
 
 	case T_END: {

@@ -73,7 +73,8 @@ static void write_in_place(struct part *part, struct span span)
 	unsigned flags = IO_IN_PLACE;
 
 	if (part->req->flags & REQ_FUA) {
-		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)))
+		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
+		    !atomic_load_explicit(&image->inherited, memory_order_acquire))
 			flags |= IO_DSYNC;
 		else
 			part->flush_after = true;
@@ -116,6 +117,7 @@ static bool take_clusters(struct part *part)
 		return false;
 	part->host_cluster = run.cluster;
 	part->clusters = run.count;
+	part->host_word = run.word;
 	/* Of encrypted bytes, zeros read as anything. */
 	part->fresh_zero = run.zero && (!image->top.cipher || mutant(ENCRYPTED_FRESH));
 	part->extent.len = min_u64(part->extent.len, ((uint64_t)run.count << geo->cluster_bits) -
@@ -312,9 +314,13 @@ static void link_clusters(struct part *part)
 
 	if (!part->reuse)
 		old = extent_references(geo, part->guest, extent);
-	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes)
+	flush_changing(image, part->slice, old, part->data_first);
+	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes) {
+		kill_point();
 		be64_store(&part->slice->entries[entry + i], table_entry_make(host));
-	flush_changed(image, part->slice, old.cluster, old.clusters, part->data_first);
+	}
+	if (part->host_cluster)
+		reserve_linked(image, image_lane(image, part->task.lane), part->host_word);
 	count(&image->counters.clusters_allocated, part->reuse ? 0 : clusters);
 	part->host_cluster = 0;
 	drop_copy_buffer(part);
@@ -326,7 +332,7 @@ static void undo(struct part *part)
 	struct image_lane *lane = image_lane(part->image, part->task.lane);
 
 	if (part->host_cluster)
-		reserve_put(lane, part->host_cluster, part->clusters);
+		reserve_put(part->image, lane, part->host_cluster, part->clusters, part->host_word);
 	part->host_cluster = 0;
 	drop_copy_buffer(part);
 	claim_end(part);

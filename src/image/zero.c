@@ -161,12 +161,13 @@ static void change_mapping(struct part *part)
 
 	if (!keep)
 		old = extent_references(geo, part->guest, &part->extent);
+	flush_changing(image, part->slice, old, false);
 	for (uint32_t i = first; i < first + clusters; i++) {
 		uint64_t zero = geo->version >= 3 && !mutant(DISCARD_UNCOVERS) ? ENTRY_ZERO : 0;
 
+		kill_point();
 		be64_store(&entries[i], keep ? be64_load(&entries[i]) | ENTRY_ZERO : zero);
 	}
-	flush_changed(image, part->slice, old.cluster, old.clusters, false);
 	claim_end(part);
 }
 

@@ -75,6 +75,18 @@ static void draw_scheduler(struct config *config, struct rng *rng)
 	config->peek_one_in = rng_one_in(rng, 3) ? 20 : 100;
 }
 
+static void draw_kills(struct config *config, struct rng *rng)
+{
+	static const unsigned moves[] = { 30, 100, 400, 2000 };
+	static const unsigned points[] = { 0, 10, 100, 1000, 5000 };
+
+	config->handover = !rng_one_in(rng, 4);
+	if (!config->handover || rng_one_in(rng, 2))
+		return;
+	config->kill_one_in = moves[rng_below(rng, ARRAY_SIZE(moves))];
+	config->kill_points = points[rng_below(rng, ARRAY_SIZE(points))];
+}
+
 static void set_mix(struct config *config, const unsigned *mix)
 {
 	for (unsigned i = 0; i < TRAFFIC_OPS; i++)
@@ -167,6 +179,7 @@ struct config config_draw(struct rng *rng)
 	draw_guest(&config, rng);
 	draw_host(&config, rng);
 	draw_scheduler(&config, rng);
+	draw_kills(&config, rng);
 	if (config.shape.many_tables)
 		config.hot_percent = rng_below(rng, 60);
 	if (config.shape.stuffed)
@@ -211,7 +224,9 @@ void config_print(const struct config *config)
 		config->faults.again, config->faults.shortened, config->faults.error,
 		config->faults.no_space, config->faults.sync,
 		config->faults.no_punch ? " no_punch" : "", config->early_percent, config->held);
-	fprintf(stderr, "scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d\n",
+	fprintf(stderr,
+		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d kills %s %u/%u\n",
 		config->lives, config->turns, config->step_weight, config->complete_weight,
-		config->submit_weight, config->slow_lane < MAX_LANES ? (int)config->slow_lane : -1);
+		config->submit_weight, config->slow_lane < MAX_LANES ? (int)config->slow_lane : -1,
+		config->handover ? "handover" : "plain", config->kill_one_in, config->kill_points);
 }

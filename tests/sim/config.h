@@ -41,6 +41,11 @@ struct config {
 	unsigned submit_weight;
 	unsigned slow_lane; /* gets few turns; MAX_LANES: none */
 	unsigned peek_one_in; /* look at what a power cut would leave, this often */
+
+	/* kills */
+	bool handover; /* memory outlives them */
+	unsigned kill_one_in; /* moves; 0: never */
+	unsigned kill_points; /* until it dies, at most; 0: only between moves */
 };
 
 struct config config_draw(struct rng *rng);

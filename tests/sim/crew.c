@@ -204,6 +204,7 @@ static void sum_up(struct crew *crew)
 		finding->tally.seeds += tally->seeds;
 		finding->tally.lives += tally->lives;
 		finding->tally.cuts += tally->cuts;
+		finding->tally.kills += tally->kills;
 		finding->tally.requests += tally->requests;
 		finding->tally.qemu_checks += tally->qemu_checks;
 	}

@@ -26,6 +26,7 @@ struct finding {
 		uint64_t seeds;
 		uint64_t lives;
 		uint64_t cuts;
+		uint64_t kills;
 		uint64_t requests;
 		uint64_t qemu_checks;
 	} tally;

@@ -55,6 +55,25 @@ void flight_do(struct sim_host *host, struct flight *flight, uint64_t len)
 	disk_do(host_disk(host, flight->io->file), flight->op);
 }
 
+void flight_tear(struct sim_host *host, struct flight *flight)
+{
+	const struct io *io = flight->io;
+	struct disk *disk = host_disk(host, io->file);
+	const uint8_t *memory = flight_memory(host, flight);
+
+	for (uint64_t at = 0; at < io_len(io); at += SECTOR_SIZE) {
+		struct hostop *op;
+
+		if (rng_one_in(host->rng, 2))
+			continue;
+		op = hostop_make(HOSTOP_WRITE, io_off(io) + at,
+				 min_u64(SECTOR_SIZE, io_len(io) - at), memory + at);
+		op->guest = flight->guest;
+		disk_do(disk, op);
+		disk_completed(disk, op);
+	}
+}
+
 static int64_t end_write(struct sim_host *host, struct flight *flight)
 {
 	struct io *io = flight->io;

@@ -25,6 +25,9 @@ struct hostop *flight_op(const struct sim_host *host, const struct flight *fligh
 /* Do the first @len bytes of it to the file, now. */
 void flight_do(struct sim_host *host, struct flight *flight, uint64_t len);
 
+/* Do some sectors of a write, now; nobody will hear of it. */
+void flight_tear(struct sim_host *host, struct flight *flight);
+
 /* Fetch the bytes of a read, now. */
 void flight_read(struct sim_host *host, struct flight *flight);
 

@@ -2,6 +2,7 @@
 /* Lives: the scheduler, and the ends. */
 #include "life.h"
 
+#include "death.h"
 #include "report.h"
 #include "stage.h"
 
@@ -14,6 +15,7 @@ static struct life {
 	uint64_t leaks; /* when it began */
 	uint64_t mapped; /* host clusters of the active disk, then */
 	uint64_t size; /* of the file, then */
+	unsigned turns; /* still to take */
 	struct tally *tally;
 } life;
 
@@ -58,10 +60,9 @@ static void random_move(void)
 
 static void live(void)
 {
-	unsigned turns = 1 + rng_below(&stage.rng, 2 * stage.config.turns);
-
-	for (unsigned turn = 0; turn < turns; turn++) {
+	for (; life.turns > 0; life.turns--) {
 		random_move();
+		death_may_come(&stage);
 		/* What was promised a moment ago is the most likely to be broken. */
 		if ((stage.traffic.look && rng_one_in(&stage.rng, 3)) ||
 		    rng_one_in(&stage.rng, stage.config.peek_one_in))
@@ -89,6 +90,17 @@ static void read_back(void)
 		}
 	}
 	stage_drain(&stage);
+}
+
+static void drain(void)
+{
+	stage_drain(&stage);
+}
+
+static void close_down(void)
+{
+	stage_drain(&stage);
+	stage_close(&stage);
 }
 
 /* --- ends ------------------------------------------------------------------------------------------ */
@@ -124,20 +136,21 @@ static void power_cut(void)
 	disk_power_cut(&stage.host.data, cut_draw(&stage.host.data, &stage.rng), &stage.rng);
 	life.tally->cuts++;
 	stage_free(&stage);
+	estate_forget(&stage.estate);
 	next_life(LOOK_DURABLE, "after a power cut");
 }
 
 static void process_killed(void)
 {
-	trace("the process is killed");
-	host_kill(&stage.host);
-	stage_free(&stage);
+	trace("the process is killed, and what it hands over is given up");
+	stage_kill(&stage);
+	estate_forget(&stage.estate);
 	next_life(LOOK_KILLED, "after a kill");
 }
 
 static void crash(bool power)
 {
-	struct image_stats stats = image_stats(stage.image);
+	struct image_stats stats = stage_stats(&stage);
 	uint64_t bound = leak_bound(&stats);
 
 	model_life_over(&stage.model);
@@ -171,8 +184,7 @@ static void close_cleanly(void)
 	uint64_t leaks = life.leaks, size = life.size;
 	struct verdict verdict;
 
-	stage_drain(&stage);
-	stage_close(&stage);
+	death_through(&stage, close_down, 4);
 	if (stage.close_err || stage.host.sync_failed) {
 		crash(false);
 		return;
@@ -194,9 +206,10 @@ static void one_life(void)
 	stage_open(&stage, read_only);
 	if (rng_one_in(&stage.rng, 4))
 		read_back();
-	live();
+	life.turns = 1 + rng_below(&stage.rng, 2 * stage.config.turns);
+	death_through(&stage, live, 50);
 	if (rng_one_in(&stage.rng, 2))
-		stage_drain(&stage);
+		death_through(&stage, drain, 4);
 	switch (rng_below(&stage.rng, 8)) {
 	case 0:
 	case 1:
@@ -229,5 +242,6 @@ void lives_run(uint64_t seed)
 		one_life();
 	life.tally->requests += stage.traffic.requests;
 	life.tally->qemu_checks += stage.qemu_checks;
-	stage.traffic.requests = stage.qemu_checks = 0;
+	life.tally->kills += stage.takeovers;
+	stage.traffic.requests = stage.qemu_checks = stage.takeovers = 0;
 }

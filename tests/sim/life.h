@@ -11,6 +11,7 @@ struct tally {
 	_Atomic uint64_t seeds;
 	_Atomic uint64_t lives;
 	_Atomic uint64_t cuts; /* states of the disk after a power cut that were judged */
+	_Atomic uint64_t kills; /* of processes that another one took over from */
 	_Atomic uint64_t requests;
 	_Atomic uint64_t qemu_checks;
 };

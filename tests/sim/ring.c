@@ -73,7 +73,6 @@ void host_start(struct sim_host *host, unsigned lanes)
 	host->lanes = lanes;
 	host->flights = 0;
 	host->timers = 0;
-	host->mishap = host->sync_failed = false;
 	for (unsigned i = 0; i < lanes; i++) {
 		host->ring[i] = (struct sim_ring){
 			.ring = { .queue = ring_queue, .kick = ring_kick, .now = ring_now },
@@ -164,18 +163,29 @@ bool host_complete_timer(struct sim_host *host)
 	return true;
 }
 
+/* What a write, or a read, has come to when the process is gone; done before the next one begins. */
+static void finish_flight(struct sim_host *host, struct flight *flight)
+{
+	struct disk *disk = host_disk(host, flight->io->file);
+
+	if (flight->io->op == IO_READ && rng_one_in(host->rng, 2))
+		memset(flight_memory(host, flight), 0xdd, io_len(flight->io));
+	if (!flight->op && flight_changes_file(flight) && flight_end(flight) <= disk->limit) {
+		if (flight->io->op == IO_WRITE && rng_one_in(host->rng, 4))
+			flight_tear(host, flight);
+		else if (rng_one_in(host->rng, 2))
+			flight_do(host, flight, io_len(flight->io));
+	}
+	if (flight->op)
+		disk_completed(disk, flight->op);
+	if (flight->io->op == IO_SYNC && !flight->synced && rng_one_in(host->rng, 2))
+		disk_sync_end(disk, flight->begun, false, host->rng);
+}
+
 void host_kill(struct sim_host *host)
 {
-	for (unsigned i = 0; i < host->flights; i++) {
-		struct flight *flight = &host->flight[i];
-		struct disk *disk = host_disk(host, flight->io->file);
-
-		if (!flight->op && flight_changes_file(flight) && rng_one_in(host->rng, 2) &&
-		    flight_end(flight) <= disk->limit)
-			flight_do(host, flight, io_len(flight->io));
-		if (flight->op)
-			disk_completed(disk, flight->op);
-	}
+	for (unsigned i = 0; i < host->flights; i++)
+		finish_flight(host, &host->flight[i]);
 	host->flights = 0;
 }
 

@@ -13,6 +13,7 @@
 
 static struct stage *on_stage;
 void (*stage_report)(void);
+void (*stage_between)(struct stage *stage);
 
 static void report(void)
 {
@@ -44,6 +45,7 @@ void stage_init(struct stage *stage)
 	disk_init(&stage->host.data);
 	below_init(&stage->host.below);
 	model_init(&stage->model);
+	estate_init(&stage->estate);
 	traffic_init(&stage->traffic, &stage->host, &stage->model, &stage->rng);
 	on_stage = stage;
 	report_hook = report;
@@ -55,6 +57,7 @@ void stage_make(struct stage *stage)
 	struct sim_host *host = &stage->host;
 
 	stage->image = NULL;
+	estate_forget(&stage->estate);
 	host->faults = stage->config.faults;
 	host->early_percent = stage->config.early_percent;
 	host->held = stage->config.held;
@@ -82,11 +85,11 @@ static void check_info(const struct stage *stage)
 		sim_fail("image_info() says something else");
 }
 
-void stage_open(struct stage *stage, bool read_only)
+static int open_image(struct stage *stage, struct why *why)
 {
 	struct lane *lane[MAX_LANES];
 	struct image_options options = {
-		.read_only = read_only,
+		.read_only = stage->read_only,
 		.l2_cache_bytes = stage->config.l2_cache_bytes,
 		.reqs_per_lane = stage->config.depth,
 		.lanes = stage->config.lanes,
@@ -98,21 +101,72 @@ void stage_open(struct stage *stage, bool read_only)
 		.files = { .open_below = host_open_below,
 			   .open_data = host_open_data,
 			   .arg = &stage->host },
+		.handover = stage->config.handover ? &stage->estate.handover : NULL,
 	};
-	struct why why = { "" };
 	int err;
 
-	stage->host.read_only = read_only;
 	host_start(&stage->host, stage->config.lanes);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
 		lane[i] = &stage->host.ring[i].lane;
-	stage->read_only = read_only;
 	this_lane = NULL;
-	err = image_open(&stage->image, host_file(&stage->host), &options, &why);
+	err = image_open(&stage->image, host_file(&stage->host), &options, why);
+	estate_drop_made(&stage->estate);
+	return err;
+}
+
+void stage_open(struct stage *stage, bool read_only)
+{
+	struct why why = { "" };
+	int err;
+
+	stage->read_only = stage->host.read_only = read_only;
+	stage->host.mishap = stage->host.sync_failed = false;
+	stage->spent = (struct image_stats){ 0 };
+	err = open_image(stage, &why);
 	if (err)
 		sim_fail("image_open: %d: %s", err, why.text);
 	check_info(stage);
 	traffic_start(&stage->traffic, &stage->config, stage->image, read_only);
+}
+
+int stage_try(struct stage *stage, struct why *why)
+{
+	uint32_t ops = stage->host.disk.ops + stage->host.data.ops;
+	int err = open_image(stage, why);
+
+	if (stage->host.disk.ops + stage->host.data.ops > ops)
+		sim_fail("who takes over has written to the file");
+	if (err) {
+		stage->image = NULL;
+		host_stop(&stage->host);
+	}
+	return err;
+}
+
+void stage_go_on(struct stage *stage)
+{
+	struct why why = { "" };
+	int err = stage_try(stage, &why);
+
+	if (err)
+		sim_fail("image_open after a kill: %d: %s", err, why.text);
+	check_info(stage);
+}
+
+struct image_stats stage_stats(const struct stage *stage)
+{
+	struct image_stats stats = image_stats(stage->image);
+
+	stats.clusters_allocated += stage->spent.clusters_allocated;
+	stats.clusters_released += stage->spent.clusters_released;
+	return stats;
+}
+
+void stage_kill(struct stage *stage)
+{
+	stage->spent = stage_stats(stage);
+	host_kill(&stage->host);
+	stage_free(stage);
 }
 
 void stage_free(struct stage *stage)
@@ -144,6 +198,8 @@ static bool settle_once(struct stage *stage)
 {
 	bool moved = false;
 
+	if (stage_between)
+		stage_between(stage);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
 		moved |= stage_turn(stage, i);
 	return host_complete_one(&stage->host, true) || moved;
@@ -173,6 +229,8 @@ static bool all_is_back(const struct stage *stage)
 
 void stage_drain(struct stage *stage)
 {
+	while (traffic_ask_again(&stage->traffic))
+		;
 	if (!settle(stage, all_is_back))
 		sim_fail("nothing flies, nothing is ready, %u requests wait: a lost wake-up",
 			 stage->traffic.busy);

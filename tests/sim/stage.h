@@ -4,6 +4,7 @@
 #define STAGE_H
 
 #include "config.h"
+#include "estate.h"
 #include "image.h"
 #include "judge.h"
 #include "model.h"
@@ -17,6 +18,9 @@ struct stage {
 	struct model model;
 	struct traffic traffic;
 	struct image *image; /* NULL between lives */
+	struct estate estate; /* what it hands over, in this life and from life to life */
+	struct image_stats spent; /* by those that were killed in this life */
+	uint64_t takeovers; /* ever */
 	bool read_only;
 	bool closed;
 	int close_err;
@@ -24,6 +28,9 @@ struct stage {
 	uint64_t judged; /* images, ever */
 	uint64_t qemu_checks;
 };
+
+/* Called between two moves while the stage makes them by itself; may be NULL. */
+extern void (*stage_between)(struct stage *stage);
 
 /* Called before the rest of a report; may be NULL. */
 extern void (*stage_report)(void);
@@ -38,6 +45,16 @@ void stage_open(struct stage *stage, bool read_only);
 
 /* Whatever the engine was about to do, it will not do it. */
 void stage_free(struct stage *stage);
+
+/* The process dies: what flies has happened or not. */
+void stage_kill(struct stage *stage);
+
+/* Another one opens the image after a kill; stage_try() may be refused. */
+void stage_go_on(struct stage *stage);
+int stage_try(struct stage *stage, struct why *why);
+
+/* The engine's counters since this life began, through all kills. */
+struct image_stats stage_stats(const struct stage *stage);
 
 /* One turn of a lane's loop, as its thread would take it; false when the lane sleeps. */
 bool stage_turn(struct stage *stage, unsigned lane);

@@ -47,11 +47,21 @@ void traffic_start(struct traffic *traffic, const struct config *config, struct 
 	traffic->config = config;
 	traffic->image = image;
 	traffic->read_only = read_only;
-	traffic->busy = 0;
+	traffic->busy = traffic->lost = 0;
 	traffic->look = false;
 	for (unsigned i = 0; i < MAX_LANES; i++)
 		for (unsigned k = 0; k < MAX_DEPTH; k++)
-			traffic->slot[i][k].busy = false;
+			traffic->slot[i][k].busy = traffic->slot[i][k].lost = false;
+}
+
+void traffic_go_on(struct traffic *traffic, struct image *image)
+{
+	traffic->image = image;
+	traffic->lost = traffic->busy;
+	traffic->look = false;
+	for (unsigned i = 0; i < MAX_LANES; i++)
+		for (unsigned k = 0; k < MAX_DEPTH; k++)
+			traffic->slot[i][k].lost = traffic->slot[i][k].busy;
 }
 
 /* --- results --------------------------------------------------------------------------------------- */
@@ -94,7 +104,7 @@ static void on_done(struct req *req)
 	bool fua = req->flags & REQ_FUA;
 
 	engine_running = false;
-	if (!slot->busy)
+	if (!slot->busy || slot->lost)
 		sim_fail("a request was done twice");
 	if (this_lane != &traffic->host->ring[slot->lane].lane)
 		sim_fail("a request was done on another lane than its own");
@@ -129,28 +139,49 @@ static struct slot *free_slot(struct traffic *traffic, unsigned lane)
 	return NULL;
 }
 
-static void hand_in(struct traffic *traffic, struct slot *slot)
+static void submit(struct traffic *traffic, struct slot *slot)
 {
 	struct req *req = &slot->req;
 	struct sim_ring *ring = &traffic->host->ring[slot->lane];
+
+	trace("lane %u: %s %#llx+%#llx%s%s version %u", slot->lane, op_names[req->op],
+	      (unsigned long long)req->guest.byte, (unsigned long long)req->len,
+	      req->flags & REQ_FUA ? " fua" : "", req->flags & REQ_NOUNMAP ? " nounmap" : "",
+	      slot->version);
+	ring->blocked = false; /* a command from the device is a completion, too */
+	this_lane = &ring->lane;
+	engine_running = true;
+	image_submit(traffic->image, &ring->lane, req);
+	engine_running = false;
+}
+
+static void hand_in(struct traffic *traffic, struct slot *slot)
+{
+	struct req *req = &slot->req;
 	unsigned number = (unsigned)(slot - &traffic->slot[0][0]);
 
 	req->done = on_done;
 	req->span = span_memory(slot->buffer);
 	if (traffic->config->by_slot)
 		req->span = (struct span){ .at = 0, .slot = (int32_t)number };
-	trace("lane %u: %s %#llx+%#llx%s%s version %u", slot->lane, op_names[req->op],
-	      (unsigned long long)req->guest.byte, (unsigned long long)req->len,
-	      req->flags & REQ_FUA ? " fua" : "", req->flags & REQ_NOUNMAP ? " nounmap" : "",
-	      slot->version);
 	slot->busy = true;
 	traffic->busy++;
 	traffic->requests++;
-	ring->blocked = false; /* a command from the device is a completion, too */
-	this_lane = &ring->lane;
-	engine_running = true;
-	image_submit(traffic->image, &ring->lane, req);
-	engine_running = false;
+	submit(traffic, slot);
+}
+
+bool traffic_ask_again(struct traffic *traffic)
+{
+	unsigned slots = MAX_LANES * MAX_DEPTH, at = rng_below(traffic->rng, slots);
+
+	if (!traffic->lost)
+		return false;
+	while (!traffic->slot[at / MAX_DEPTH][at % MAX_DEPTH].lost)
+		at = (at + 1) % slots;
+	traffic->slot[at / MAX_DEPTH][at % MAX_DEPTH].lost = false;
+	traffic->lost--;
+	submit(traffic, &traffic->slot[at / MAX_DEPTH][at % MAX_DEPTH]);
+	return true;
 }
 
 static void start_read(struct traffic *traffic, struct slot *slot)
@@ -247,6 +278,9 @@ bool traffic_submit(struct traffic *traffic)
 	unsigned queues = config->lanes - (config->lanes > 1 && !config->service_submits);
 	struct slot *slot = free_slot(traffic, rng_below(traffic->rng, queues));
 
+	/* Mostly the old ones come first. */
+	if (traffic->lost && !rng_one_in(traffic->rng, 4))
+		return traffic_ask_again(traffic);
 	if (!slot)
 		return false;
 	traffic_draw(traffic, &slot->req);

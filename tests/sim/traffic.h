@@ -18,6 +18,7 @@ struct slot {
 	struct traffic *traffic;
 	unsigned lane;
 	bool busy;
+	bool lost; /* with a process that was killed: to be asked again */
 	version_t version; /* of a change or a flush; 0: none */
 	version_t rest; /* of what a discard may leave as it was; 0: none */
 	uint8_t *buffer;
@@ -32,6 +33,7 @@ struct traffic {
 	struct image *image;
 	struct slot slot[MAX_LANES][MAX_DEPTH];
 	unsigned busy;
+	unsigned lost;
 	bool read_only;
 	bool look; /* a flush or a FUA write has just been acknowledged */
 	uint64_t requests; /* ever */
@@ -44,6 +46,12 @@ void traffic_init(struct traffic *traffic, struct sim_host *host, struct model *
 /* A life begins. */
 void traffic_start(struct traffic *traffic, const struct config *config, struct image *image,
 		   bool read_only);
+
+/* Another image is served after a kill: all without an answer are lost. */
+void traffic_go_on(struct traffic *traffic, struct image *image);
+
+/* Hand in a request again that was lost, of a random choice; false when there is none. */
+bool traffic_ask_again(struct traffic *traffic);
 
 /* Hand in one request on a random lane; false when there was no room for it. */
 bool traffic_submit(struct traffic *traffic);

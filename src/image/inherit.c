@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Is it for us, and in which order is it taken over? */
+#include "inherit.h"
+
+#include "flush.h"
+#include "writeback.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LANES_MOST 4096u
+#define LANE_WORDS_MOST (UINT32_C(1) << 20)
+#define RELEASES_MOST (UINT32_C(1) << 20)
+
+/* --- refusals --------------------------------------------------------------------------------------- */
+
+int inherit_damaged(const struct inheritance *left, const char *format, ...)
+{
+	char what[160];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return why_set(left->why, -EINVAL,
+		       "%s: what a killed daemon has left in memory for it is damaged: %s; "
+		       "its last writes are lost if it is given up",
+		       left->image->top.file->name, what);
+}
+
+int inherit_changed(const struct inheritance *left, const char *format, ...)
+{
+	char what[160];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return why_set(left->why, -ESTALE,
+		       "%s: somebody else has changed it since its daemon was killed: %s; the last "
+		       "writes, which stand in memory, do not go with that and must be given up",
+		       left->image->top.file->name, what);
+}
+
+static int for_another(const struct inheritance *left, const char *what)
+{
+	return why_set(left->why, -ESTALE,
+		       "%s: what a killed daemon has left in memory for it %s; its last writes are "
+		       "lost if it is given up",
+		       left->image->top.file->name, what);
+}
+
+/* --- is it for us? ---------------------------------------------------------------------------------- */
+
+static bool shape_is_sane(const struct arena_shape *shape)
+{
+	return shape->lanes >= 1 && shape->lanes <= LANES_MOST && shape->lane_words >= 1 &&
+	       shape->lane_words <= LANE_WORDS_MOST && shape->slices >= 1 &&
+	       shape->slices <= LIMIT_L2_CACHE_SLICES && shape->releases <= RELEASES_MOST;
+}
+
+static bool same_image(const struct arena_shape *a, const struct image *image)
+{
+	const struct geometry *geo = &image->top.geo;
+
+	return a->version == geo->version && a->cluster_bits == geo->cluster_bits &&
+	       a->refcount_order == geo->refcount_order && a->slice_bytes == geo->slice_bytes &&
+	       a->l2_entry_bytes == geo->l2_entry_bytes && a->data_apart == geo->data_apart &&
+	       a->size_bytes == geo->size_bytes && a->l1_host == image->top.header.l1.byte &&
+	       a->l1_entries == image->top.l1_entries && a->l1_bytes == image->top.l1_bytes;
+}
+
+static int check_header(struct inheritance *left, const struct handover *handover, uint64_t bytes)
+{
+	const struct arena_header *header = left->arena.header;
+
+	if (bytes < sizeof(*header) || header->magic != ARENA_MAGIC)
+		return inherit_damaged(left, "it does not begin as it must");
+	if (header->layout != ARENA_LAYOUT || header->header_bytes != sizeof(*header))
+		return for_another(left, "is of another version of this program, which can be "
+					 "started once more to save it");
+	if (header->sum != arena_header_sum(header))
+		return inherit_damaged(left, "its header");
+	if (memcmp(header->identity, handover->identity, sizeof(header->identity)) != 0)
+		return for_another(left, "is another image's, or from before the host was started");
+	left->shape = header->shape;
+	if (!shape_is_sane(&left->shape))
+		return inherit_damaged(left, "its sizes");
+	if (arena_get(&header->state) == ARENA_CLOSED)
+		return 0;
+	if (arena_get(&header->state) != ARENA_OPEN || arena_get(&header->broken) > ARENA_CORRUPT)
+		return inherit_damaged(left, "its state");
+	if (!same_image(&left->shape, left->image))
+		return inherit_changed(left, "it has other sizes");
+	if (arena_place(&left->arena, &left->shape, left->arena.memory) > bytes)
+		return inherit_damaged(left, "it is cut off");
+	left->there = true;
+	return 0;
+}
+
+int inherit_find(struct inheritance *left, struct image *image, const struct handover *handover,
+		 struct why *why)
+{
+	void *memory = NULL;
+	uint64_t bytes = 0;
+	int err = handover->inherit(handover->arg, &memory, &bytes, why);
+
+	*left = (struct inheritance){ .image = image, .why = why };
+	if (err || !bytes)
+		return err;
+	left->arena.memory = memory;
+	left->arena.header = memory;
+	return check_header(left, handover, bytes);
+}
+
+/* --- taking it over ---------------------------------------------------------------------------------- */
+
+static int make_room(struct inheritance *left)
+{
+	const struct image *image = left->image;
+	uint64_t bytes = image->top.geo.slice_bytes;
+
+	left->host_clusters = div_round_up(image->top.file->size, image->top.geo.cluster_bytes);
+	left->unit = aligned_alloc(LIMIT_SLICE_BYTES, LIMIT_SLICE_BYTES);
+	left->look.bytes = aligned_alloc(LIMIT_SLICE_BYTES,
+					 round_up(INHERIT_PIECES * bytes, LIMIT_SLICE_BYTES));
+	left->release = calloc(left->shape.releases + RELEASE_EXTRAS, sizeof(*left->release));
+	if (!left->unit || !left->look.bytes || !left->release)
+		return why_set(left->why, -ENOMEM, "%s: not enough memory", image->top.file->name);
+	return 0;
+}
+
+static void take_header(struct inheritance *left)
+{
+	struct image *image = left->image;
+	const struct arena_header *header = left->arena.header;
+	uint64_t broken = arena_get(&header->broken);
+
+	/* Only what has grown since then may be cut off at the end. */
+	image->alloc.opened_bytes =
+		min_u64(arena_get(&header->opened_bytes), image->alloc.opened_bytes);
+	arena_set(&image->arena.header->opened_bytes, image->alloc.opened_bytes);
+	if (broken == ARENA_SOUND)
+		return;
+	log_error("%s: the daemon that was killed had given up writing to it; so does this one",
+		  image->top.file->name);
+	arena_set(&image->arena.header->broken, broken);
+	atomic_store(&image->broken, -EIO);
+}
+
+/* The sync before the first flush is for all that the dead process may have written and not synced. */
+static void go_on(struct image *image)
+{
+	CRITICAL(&image->flush.lock);
+	atomic_store(&image->inherited, true);
+	if (!mutant(INHERITED_IS_DURABLE))
+		image->flush.data_first = true;
+	if (!list_empty(&image->flush.pending))
+		writeback_lazily_locked(image);
+}
+
+int inherit(struct inheritance *left)
+{
+	int err;
+
+	if (!left->there)
+		return 0;
+	err = make_room(left);
+	if (!err)
+		err = inherit_pieces(left);
+	if (!err)
+		err = inherit_l1(left);
+	if (!err)
+		err = inherit_slices(left);
+	if (!err)
+		err = inherit_drop(left);
+	if (!err)
+		err = inherit_releases(left);
+	if (!err)
+		err = inherit_stock(left);
+	if (err)
+		return err;
+	take_header(left);
+	go_on(left->image);
+	return 0;
+}
+
+void inherit_end(struct inheritance *left)
+{
+	free(left->unit);
+	free(left->look.bytes);
+	free(left->release);
+	free(left->range);
+}
