@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables that make no sense: what the engine does when it meets them, and what a repair then makes.
+
+catalogue_damage.py --qio PATH --program PATH
+
+CATALOGUE.md says which cases of QEMU's own tests these are.  The image is of the default kind:
+refcount table at 0x10000, refcount block at 0x20000, L1 at 0x30000, first L2 at 0x40000, data behind.
+"""
+import os
+import struct
+
+import cases
+from cases import CLUSTER, Failure
+
+CLEAN = (0,)
+
+
+def poked(case, pokes, lines=("write -q -P 1 0 64k",), options=None, size="64M"):
+    """A fresh image, filled by QEMU, with other bytes at some places."""
+    if os.path.exists(case.path("image")):
+        os.unlink(case.path("image"))
+    case.create("image", options=options, size=size)
+    if lines:
+        case.qemu_io("image", *lines)
+    for at, data in pokes:
+        case.poke("image", at, bytes.fromhex(data))
+
+
+def stops(case, command, words="is corrupt", more=()):
+    """The command fails, the image gets its mark and nothing else, and is not written to again."""
+    before = case.bytes("image")
+    arguments = [word for line in more for word in ("-c", line)]
+    result = case.engine(case.path("image"), *arguments, "-c", command, "-c", "write 8M 4k 8")
+    if result.returncode != 1 or words not in result.stdout:
+        raise Failure(f"{command}: status {result.returncode}, no word of '{words}': "
+                      f"{result.stdout}")
+    after = case.bytes("image")
+    if not after[79] & 2:
+        raise Failure(f"{command}: no corrupt mark: {result.stdout}")
+    if after[80:0x20000] != before[80:0x20000] or after[:72] != before[:72]:
+        raise Failure(f"{command}: its metadata has changed")
+    case.refuses("image", "marked corrupt")
+    case.serves("image", "--read-only", "-c", "flush")
+
+
+def unopened(case, words):
+    """Not opened for writing, and untouched; readers may have what can be read."""
+    before = case.bytes("image")
+    case.refuses("image", words)
+    if case.bytes("image") != before:
+        raise Failure("refusing has changed it")
+    case.serves("image", "--read-only", "-c", "flush")
+
+
+def repaired(case, *commands, ends=CLEAN):
+    """Our checker repairs it, QEMU's agrees, and it can be used again."""
+    result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+    if result.returncode not in ends:
+        raise Failure(f"repair ended with {result.returncode}: {result.stdout}")
+    case.tool("qemu-img", "check", "-q", "image")
+    case.serves("image", *[word for line in commands for word in ("-c", line)])
+    case.tool("qemu-img", "check", "-q", "image")
+
+
+# --- L1 and L2 entries ----------------------------------------------------------------------------
+
+def table_in_place_of_another(case):
+    """An L1 entry to the L1 table, the refcount table or block, or to another's L2 table."""
+    for target in (0x30000, 0x10000, 0x20000):
+        poked(case, [(0x30000, f"8{target:015x}")], lines=())
+        unopened(case, "lies in other metadata")
+        poked(case, [(0x30000, f"0{target:015x}")], lines=())
+        unopened(case, "lies in other metadata")
+    two = ("write -q -P 1 0 64k", "write -q -P 2 1G 64k")
+    poked(case, [(0x30010, "8000000000040000")], two, size="2G")
+    unopened(case, "lies in other metadata")
+
+
+def data_in_place_of_a_table(case):
+    """In place, or about to be copied and given up; for every kind of table."""
+    for target in (0x20000, 0x40000, 0x30000, 0x10000):
+        for flag in "80":
+            poked(case, [(0x40000, f"{flag}{target:015x}")])
+            stops(case, "write 0 512 9", more=["write 0 4k 9", "flush"] if flag == "0" else [])
+        poked(case, [(0x40000, f"8{target:015x}")])
+        # A discard is answered, and nothing is given up.
+        stops(case, "flush", more=["discard 0 64k", "flush"])
+    poked(case, [(0x40000, "8000000000020000")])
+    stops(case, "write 0 4k 9")
+    repaired(case, "write 0 64k 5", "read 0 64k 5")
+
+
+def data_in_place_of_the_header(case):
+    """Offset 0 is no offset: it is as if nothing was there, and a new cluster comes."""
+    poked(case, [(0x40000, "8000000000000000")])
+    case.serves("image", "-c", "read 0 64k 0", "-c", "write 0 512 9", "-c", "read 512 512 0")
+    if case.bytes("image")[:4] != b"QFI\xfb":
+        raise Failure("the header is gone")
+
+
+def tables_of_snapshots(case):
+    """An entry to an L2 table, the L1 table or the list of snapshots that only a snapshot uses."""
+    lines = ("write -q -P 1 0 64k",)
+    poked(case, [], lines)
+    case.tool("qemu-img", "snapshot", "-c", "s", "image")
+    case.qemu_io("image", "write -q -P 2 0 64k")
+    at, _ = case.entry("image", 0)
+    l1_of_snapshot = case.word("image", case.word("image", 64))
+    case.copy("image", "sound")
+    for target in (0x40000, l1_of_snapshot, case.word("image", 64)):
+        case.copy("sound", "image")
+        case.poke("image", at, struct.pack(">Q", cases.COPIED | target))
+        stops(case, "write 0 512 9")
+        repaired(case, "write 1M 64k 5", ends=(0, 2))
+        case.serves("image", "--snapshot", "s", "-c", "read 0 64k 1")
+
+
+def misaligned(case):
+    """Tables, data and zero clusters within a cluster of the host."""
+    for at, word in [(0x30000, "8000000000042a00"), (0x40000, "8000000000052a00"),
+                     (0x40000, "8000000000052a01"), (0x40000, "8000000000002a01")]:
+        for command in ("read 0 512", "write 0 512 9", "discard 0 64k", "zero 0 64k"):
+            if command.startswith("read") and word.endswith("1"):
+                continue
+            poked(case, [(at, word)])
+            stops(case, command)
+    # QEMU reads zeros; so do we, or not at all.
+    poked(case, [(0x40000, "8000000000052a00")])
+    result = case.engine(case.path("image"), "--read-only", "-c", "read 0 512")
+    if "Input/output" not in result.stdout:
+        raise Failure(f"read: {result.stdout}")
+
+
+def zero_flag_in_version_2(case):
+    poked(case, [(0x40000, "8000000000050001")], options="compat=0.10")
+    result = case.engine(case.path("image"), "-c", "write 0 512 9")
+    if "is corrupt" not in result.stdout:
+        raise Failure(result.stdout)
+
+
+def copied_and_compressed(case):
+    """The flag has no meaning there; the cluster cannot be read."""
+    poked(case, [], ("write -q -c -P 1 0 64k",))
+    at, entry = case.entry("image", 0)
+    case.poke("image", at, struct.pack(">Q", entry | cases.COPIED))
+    stops(case, "read 0 512")
+    repaired(case, "read 0 64k 1")
+
+
+def reserved_bits(case):
+    """Nobody looks at them at run time."""
+    poked(case, [(0x30000, "8100000000040001"), (0x40000, "8100000000050002")])
+    case.serves("image", "-c", "read 0 64k 1", "-c", "write 0 512 9", "-c", "read 0 512 9")
+
+
+def behind_the_end(case):
+    """Data behind the end of the file reads as zeros; a file that was cut off is no error."""
+    poked(case, [(0x40000, "8000000040000000")])
+    case.serves("image", "--read-only", "-c", "read 0 64k 0")
+    poked(case, [], ("write -q -P 1 0 256k",))
+    os.truncate(case.path("image"), 5 * CLUSTER)
+    case.serves("image", "-c", "read 0 256k 0", "-c", "write 64k 512 7", "-c", "read 64k 1k")
+    case.serves("image", "-c", "read 64k 512 7", "-c", "read 0 64k 0", "-c", "read 128k 128k 0")
+
+
+# --- refcounts ----------------------------------------------------------------------------------
+
+def free_metadata(case):
+    """Whatever the refcounts say, no table is given to a guest."""
+    for refcount in range(5):
+        poked(case, [(0x20000 + 2 * refcount, "0000")])
+        stops(case, "write 1M 512 9", words="has no refcount")
+        repaired(case, "read 0 64k 1", "write 1M 512 9")
+    poked(case, [(0x20000, "0000000000000000")])
+    stops(case, "write 1M 512 9", words="has no refcount")
+    repaired(case, "read 0 64k 1", "write 1M 512 9")
+    # Two L2 tables; the second looks free, and what the first maps is free.
+    poked(case, [(0x40000, "0000000000000000"), (0x2000a, "00000000")],
+          ("write -q -P 1 0 64k", "write -q -P 2 512M 64k"), size="1G")
+    stops(case, "write 64k 64k 9", words="has no refcount")
+    repaired(case, "read 512M 64k 2", "write 64k 64k 9")
+
+
+def refcount_too_low(case):
+    """Met by what gives a cluster up."""
+    for command in ("discard 0 64k", "zero 0 64k"):
+        poked(case, [(0x2000a, "0000")])
+        stops(case, "flush", words="too low", more=[command, "flush"])
+        repaired(case, "write 0 64k 1", "read 0 64k 1")
+
+
+def no_refcount_table(case):
+    """No clusters, or in place of the header: not opened at all."""
+    for pokes in ([(56, "00000000")], [(48, "0000000000000000")],
+                  [(48, "0000000000000000"), (56, "00000000")]):
+        poked(case, pokes)
+        before = case.bytes("image")
+        case.refuses("image", "refcount table")
+        if case.bytes("image") != before:
+            raise Failure("refusing has changed it")
+        repaired(case, "read 0 64k 1", "write 1M 64k 9")
+
+
+def no_refcount_block(case):
+    """The first block is missing, on an empty disk and on one that is used."""
+    for lines in ((), ("write -q -P 1 0 64k",)):
+        poked(case, [(0x10000, "0000000000000000")], lines)
+        stops(case, "write 1M 128k 9")
+        repaired(case, "write 1M 128k 9", "read 0 64k", "read 1M 128k 9")
+        if lines:
+            case.serves("image", "-c", "read 0 64k 1")
+        poked(case, [(0x10000, "0000000000000000")], lines)
+        if lines:
+            stops(case, "flush", more=["discard 0 64k", "flush"])
+
+
+def second_block_missing(case):
+    """A block lies in the first cluster that it describes; not when that is a table."""
+    poked(case, [], ("write -q -P 1 0 192k",), "cluster_size=512", "2M")
+    entries = case.word("image", 48)
+    if not case.word("image", entries + 8):
+        raise Failure("there is only one block")
+    first = 256 * 512  # what the second block describes begins here
+    at = case.word("image", case.word("image", 40)) & cases.HOST
+    table = case.bytes("image")[at:at + 512]
+    # Move an L2 table to there, and forget the block.
+    case.poke("image", first, table)
+    case.poke("image", case.word("image", 40), struct.pack(">Q", cases.COPIED | first))
+    case.poke("image", entries + 8, bytes(8))
+    before = case.bytes("image")[first:first + 512]
+    result = case.engine(case.path("image"), "-c", "write 1M 256k 9", "-c", "flush")
+    if case.bytes("image")[first:first + 512] != before:
+        raise Failure(f"the table was written over: {result.stdout}")
+
+
+def bad_refcount_block(case):
+    """Misaligned, in the header, behind all offsets."""
+    for word in ("0000000000022a00", "0000000000002a00", "00ffffffffff2a00"):
+        poked(case, [(0x10000, word)])
+        stops(case, "write 1M 512 9")
+        repaired(case, "read 0 64k 1", "write 1M 512 9")
+        poked(case, [(0x10000, word)])
+        stops(case, "flush", more=["discard 0 65536", "flush"])
+    # The second one, met when the first is full.
+    poked(case, [], ("write -q -P 1 0 124k", "discard -q 121k 1k", "discard -q 123k 1k"),
+          "refcount_bits=64,cluster_size=1k", "1M")
+    at = case.word("image", 48) + 14
+    case.poke("image", at, b"\6")
+    result = case.engine(case.path("image"), "-c", "write 121k 3k 9")
+    if result.returncode != 1 or not case.bytes("image")[79] & 2:
+        raise Failure(f"no corrupt mark: {result.stdout}")
+
+
+def dirty_and_beyond(case):
+    """Marked dirty, with a block that lies nowhere: repaired at the start, or not opened."""
+    poked(case, [(0x10000, "00000000ffff2a00"), (79, "01")])
+    case.serves("image", "-c", "read 0 64k 1", "-c", "write 1M 64k 9")
+    case.tool("qemu-img", "check", "-q", "image")
+
+
+def far_blocks(case):
+    """Blocks behind the end of the file, or of all offsets, which describe what is not there."""
+    for word in ("0000000000100000", "00ffffff00000000"):
+        poked(case, [(0x10008, word)])
+        unopened(case, "behind the end of the file")
+        repaired(case, "read 0 64k 1", "write 1M 64k 9")
+    for word in ("7fffffffffff0000", "ffffffffffff0000"):
+        poked(case, [(0x10008, word)])
+        case.serves("image", "-c", "write 1M 64k 9", "-c", "read 0 64k 1")
+        repaired(case, "read 0 64k 1", "read 1M 64k 9")
+
+
+def copied_missing(case):
+    """Harmless: copies where none were needed, and no table that is given up is in the way."""
+    poked(case, [(0x30000, "0000000000040000"), (0x40000, "0000000000050000")])
+    case.serves("image", "-c", "write 0 512 9", "-c", "flush", "-c", "write 1M 40M 7", "-c",
+                "write 42M 20M 6")
+    case.tool("qemu-img", "check", "-q", "image")
+    case.serves("image", "-c", "read 0 512 9", "-c", "read 512 65024 1", "-c", "read 1M 40M 7")
+
+
+CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_the_header,
+         tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
+         reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
+         no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
+         copied_missing]
+
+cases.main(__doc__.splitlines()[0], CASES)
