@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The register: lock files in a folder.
- *
- * Who locks a file and then finds that it has another name by now, or none, has come too late and
- * begins anew: so a file is removed only by who has it locked.
- */
+/* The register: lock files in a folder. */
 #include "registry.h"
+#include "lockfile.h"
 #include "report.h"
 
 #include <dirent.h>
@@ -31,47 +27,6 @@ static void path_of(char *path, const char *name, const char *ending)
 void registry_socket(char *path, const char *name)
 {
 	path_of(path, name, SOCKET_ENDING);
-}
-
-/* --- lock files ---------------------------------------------------------------------------------- */
-
-static struct flock whole_file(short type)
-{
-	return (struct flock){ .l_type = type, .l_whence = SEEK_SET };
-}
-
-static bool is_locked(int fd)
-{
-	struct flock lock = whole_file(F_WRLCK);
-
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-static bool is_at(int fd, const char *path)
-{
-	struct stat have, there;
-
-	return fstat(fd, &have) == 0 && lstat(path, &there) == 0 && have.st_dev == there.st_dev &&
-	       have.st_ino == there.st_ino;
-}
-
-/* The locked file at @path, or -EAGAIN when another process has it locked, or -errno. */
-static int lock_path(const char *path, int flags)
-{
-	for (;;) {
-		struct flock lock = whole_file(F_WRLCK);
-		int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
-		int err;
-
-		if (fd < 0)
-			return -errno;
-		err = fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
-		if (!err && is_at(fd, path))
-			return fd;
-		close(fd);
-		if (err)
-			return err == -EACCES ? -EAGAIN : err;
-	}
 }
 
 /* --- records ------------------------------------------------------------------------------------- */
@@ -121,7 +76,7 @@ static int write_record(int fd, const char *device, const char *image)
 
 static void look_at(int fd, const char *name, struct registry_entry *entry)
 {
-	*entry = (struct registry_entry){ .alive = is_locked(fd) };
+	*entry = (struct registry_entry){ .alive = lockfile_is_locked(fd) };
 	snprintf(entry->name, sizeof(entry->name), "%s", name);
 	/* What is empty or half written says nothing yet. */
 	read_record(fd, entry);
@@ -215,14 +170,14 @@ static void clear_away(const struct registry_entry *entry)
 	if (entry->alive || device_exists(entry->device))
 		return;
 	path_of(path, entry->name, LOCK_ENDING);
-	fd = lock_path(path, 0);
+	fd = lockfile_open(path, 0);
 	if (fd < 0)
 		return;
 	remove_files(entry->name);
 	close(fd);
 }
 
-static void clear_all_away(void)
+void registry_clear_away(void)
 {
 	struct registry_entry *entries;
 	struct why ignored;
@@ -234,13 +189,9 @@ static void clear_all_away(void)
 	free(entries);
 }
 
-/* Makes the folder; returns a file that is locked as long as it is open: one enters at a time. */
-static int lock_folder(struct why *why)
+int registry_folder_make(struct why *why)
 {
-	struct flock lock = whole_file(F_WRLCK);
-	char path[PATH_MAX];
 	struct stat st;
-	int fd;
 
 	if (mkdir(registry_folder, 0700) && errno != EEXIST)
 		return why_set(why, -errno, "%s: %m", registry_folder);
@@ -249,15 +200,20 @@ static int lock_folder(struct why *why)
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
 		return why_set(why, -EPERM, "%s: must be a folder that is ours alone (mode 0700)",
 			       registry_folder);
+	return 0;
+}
+
+/* Returns a file that is locked as long as it is open: one enters at a time. */
+static int lock_folder(struct why *why)
+{
+	char path[PATH_MAX];
+	int fd, err = registry_folder_make(why);
+
+	if (err)
+		return err;
 	path_of(path, "", LOCK_ENDING);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || fcntl(fd, F_OFD_SETLKW, &lock)) {
-		why_set(why, -errno, "%s: %m", path);
-		if (fd >= 0)
-			close(fd);
-		return -EACCES;
-	}
-	return fd;
+	fd = lockfile_wait(path);
+	return fd < 0 ? why_set(why, fd, "%s: %s", path, strerror(-fd)) : fd;
 }
 
 /* --- one's own place ----------------------------------------------------------------------------- */
@@ -285,7 +241,7 @@ static int take_name(struct registration *own, const char *name, bool alternativ
 		else
 			name_alternative(own->name, name, nth);
 		path_of(path, own->name, LOCK_ENDING);
-		fd = lock_path(path, O_CREAT);
+		fd = lockfile_open(path, O_CREAT);
 		if (!alternatives)
 			break;
 	}
@@ -299,7 +255,7 @@ int registry_enter(struct registration *own, const char *name, bool alternatives
 	*own = (struct registration){ .fd = -1 };
 	if (folder < 0)
 		return folder;
-	clear_all_away();
+	registry_clear_away();
 	own->fd = take_name(own, name, alternatives);
 	if (own->fd < 0)
 		err = own->fd;

@@ -19,6 +19,9 @@
 /* REGISTRY_FOLDER, but for tests. */
 extern const char *registry_folder;
 
+/* Make the folder if need be.  -errno with the sentence in @why when there can be none. */
+int registry_folder_make(struct why *why);
+
 /* One's own place in the register. */
 struct registration {
 	char name[NAME_LENGTH + 1]; /* "": not registered */
@@ -35,6 +38,9 @@ int registry_enter(struct registration *own, const char *name, bool alternatives
 
 /* Write down what is served: @device (/dev/ublkbN) and the image's path. */
 int registry_record(const struct registration *own, const char *device, const char *image);
+
+/* Clear away the places of daemons that were killed and whose device is gone. */
+void registry_clear_away(void);
 
 /* Give the name back; a no-op when not registered. */
 void registry_leave(struct registration *own);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* struct handover on files: one that was inherited, and one that takes its place. */
+#include "handover_file.h"
+#include "registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ENDING ".writes"
+#define FRESH_ENDING ".writes.new"
+
+static int inherit(void *arg, void **memory, uint64_t *bytes, struct why *why)
+{
+	struct handover_file *file = arg;
+	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	void *map;
+	int err;
+
+	*memory = NULL;
+	*bytes = 0;
+	if (fd < 0)
+		return errno == ENOENT ? 0 : why_set(why, -errno, "%s: %m", file->path);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0) {
+		close(fd);
+		return why_set(why, -EINVAL,
+			       "%s: is not what a killed process leaves; look at it, and use "
+			       "--abandon to serve %s without",
+			       file->path, file->image);
+	}
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	err = map == MAP_FAILED ? -errno : 0;
+	close(fd);
+	if (err)
+		return why_set(why, err, "%s: %s", file->path, strerror(-err));
+	*memory = file->inherited = map;
+	*bytes = file->inherited_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int allocate(int fd, uint64_t bytes)
+{
+	int err;
+
+	do
+		err = posix_fallocate(fd, 0, (off_t)bytes);
+	while (err == EINTR);
+	return -err;
+}
+
+/* All of it is allocated now: a page that could not be had later would end the process. */
+static int make(void *arg, uint64_t bytes, void **memory, struct why *why)
+{
+	struct handover_file *file = arg;
+	void *map;
+	int fd, err;
+
+	unlink(file->fresh);
+	fd = open(file->fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return why_set(why, -errno, "%s: %m", file->fresh);
+	err = allocate(fd, bytes);
+	map = err ? NULL : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		err = -errno;
+	close(fd);
+	if (err) {
+		unlink(file->fresh);
+		return why_set(why, err, "%s: %llu KiB: %s; a smaller --l2-cache needs less",
+			       file->fresh, (unsigned long long)bytes / 1024, strerror(-err));
+	}
+	/* The device may carry swap.  Without the right to lock this is as good as all other memory. */
+	mlock2(map, bytes, MLOCK_ONFAULT);
+	*memory = file->made = map;
+	file->made_bytes = bytes;
+	return 0;
+}
+
+static int keep(void *arg, struct why *why)
+{
+	struct handover_file *file = arg;
+
+	if (rename(file->fresh, file->path))
+		return why_set(why, -errno, "%s: %m", file->path);
+	file->kept = true;
+	if (file->inherited)
+		munmap(file->inherited, file->inherited_bytes);
+	file->inherited = NULL;
+	return 0;
+}
+
+void handover_file_init(struct handover_file *file, const struct identity *identity,
+			const char *image)
+{
+	*file = (struct handover_file){
+		.handover = { .inherit = inherit, .make = make, .keep = keep, .arg = file },
+		.image = image,
+	};
+	memcpy(file->handover.identity, identity->bytes, sizeof(file->handover.identity));
+	snprintf(file->path, sizeof(file->path), "%s/%s" ENDING, registry_folder, identity->name);
+	snprintf(file->fresh, sizeof(file->fresh), "%s/%s" FRESH_ENDING, registry_folder,
+		 identity->name);
+}
+
+bool handover_file_is_pending(const struct handover_file *file)
+{
+	return access(file->path, F_OK) == 0;
+}
+
+int handover_file_abandon(const struct handover_file *file)
+{
+	return unlink(file->path) && errno != ENOENT ? -errno : 0;
+}
+
+void handover_file_done(struct handover_file *file)
+{
+	if (!file->kept)
+		unlink(file->fresh);
+	if (file->kept && unlink(file->path))
+		log_warn("%s: %m", file->path);
+	file->kept = false;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where acknowledged writes stand until they are in the image: a file in the register's folder, which
+ * is memory, that outlives the process and not the machine.
+ */
+#ifndef HANDOVER_FILE_H
+#define HANDOVER_FILE_H
+
+#include "base.h"
+#include "identity.h"
+#include "image.h"
+
+struct handover_file {
+	struct handover handover; /* for image_options */
+	const char *image; /* its path, for messages */
+	char path[PATH_MAX]; /* what a process that is killed leaves */
+	char fresh[PATH_MAX]; /* what is not kept yet */
+	void *inherited;
+	uint64_t inherited_bytes;
+	void *made;
+	uint64_t made_bytes;
+	bool kept; /* `path` is ours */
+};
+
+/* For the image with @identity, at the path @image, which is not copied.  Opens nothing. */
+void handover_file_init(struct handover_file *file, const struct identity *identity,
+			const char *image);
+
+/* Has a process that was killed left writes that may not be in the image? */
+bool handover_file_is_pending(const struct handover_file *file);
+
+/* Give up what a dead process has left.  0, also when that was nothing, or -errno. */
+int handover_file_abandon(const struct handover_file *file);
+
+/*
+ * The image is closed, and has everything; or it never was written to.  A no-op when nothing was
+ * kept.  The memory stays until the process ends.
+ */
+void handover_file_done(struct handover_file *file);
+
+#endif

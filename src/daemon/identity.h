@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which image is it, whatever it is called?  Hard facts about the file that do not change as long
+ * as the machine runs, and which machine's run it is.
+ */
+#ifndef IDENTITY_H
+#define IDENTITY_H
+
+#include "base.h"
+#include "image.h"
+
+#include <limits.h>
+
+struct identity {
+	uint8_t bytes[HANDOVER_IDENTITY];
+	char name[64]; /* of files about it: the device and number of the file, or of the device */
+};
+
+/*
+ * Of the image that is open at @fd: for a file, its device, its number and generation there, when
+ * it was made, and its file system; for a block device, which one of this boot it is.  -errno of
+ * the calls that tell.
+ */
+int identity_of(struct identity *identity, int fd);
+
+/*
+ * What our devices bear as ublksrv_flags: 16 bits that say that they are ours, and 48 of a hash of
+ * the image and of @view, how it is shown.  The same for all of them is no proof: see ownership.h.
+ */
+uint64_t identity_mark(const struct identity *identity, const char *view);
+
+/* Is it the mark of some image? */
+bool identity_is_mark(uint64_t mark);
+
+#define IDENTITY_TEXT (2 * HANDOVER_IDENTITY + 1)
+
+/* In hexadecimal digits. */
+void identity_text(const struct identity *identity, char text[IDENTITY_TEXT]);
+
+#endif

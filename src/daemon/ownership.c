@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Claims: locked files ublkbN.owner, which are reports (see report.h). */
+#include "ownership.h"
+#include "lockfile.h"
+#include "registry.h"
+#include "report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OWNER_BYTES 4096
+#define OWNER_ENDING ".owner"
+#define MAKE_MS 5000u
+
+static void path_of(char path[PATH_MAX], int32_t id)
+{
+	snprintf(path, PATH_MAX, "%s/ublkb%" PRId32 OWNER_ENDING, registry_folder, id);
+}
+
+/* --- what is written ------------------------------------------------------------------------------- */
+
+struct content {
+	pid_t pid; /* 0: not written down */
+	uint64_t started; /* in ticks of the clock since boot */
+	char identity[IDENTITY_TEXT];
+	char view[256];
+};
+
+/*
+ * When process @pid was started, or 0 when there is none any more.  @ending: it has been killed and
+ * its threads are on their way out.
+ */
+static uint64_t start_of(pid_t pid, bool *ending)
+{
+	char path[64], line[1024], *at;
+	unsigned long long started;
+	char state;
+	FILE *in;
+
+	*ending = false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	in = fopen(path, "re");
+	if (!in)
+		return 0;
+	at = fgets(line, sizeof(line), in) ? strrchr(line, ')') : NULL;
+	fclose(in);
+	/* state, then 18 numbers, then the 22nd field of the line */
+	if (!at || sscanf(at,
+			  ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			  "%*d %*d %*d %llu",
+			  &state, &started) != 2)
+		return 0;
+	*ending = state == 'Z' || state == 'X';
+	return started;
+}
+
+static int write_content(int fd, const struct identity *identity, const char *view)
+{
+	char digits[IDENTITY_TEXT], *text = NULL;
+	FILE *out;
+	size_t len = 0;
+	bool ending;
+	int err = 0;
+
+	identity_text(identity, digits);
+	out = open_memstream(&text, &len);
+	if (!out)
+		return -errno;
+	report_number(out, "pid", (uint64_t)getpid());
+	report_number(out, "started", start_of(getpid(), &ending));
+	report_text(out, "identity", digits);
+	report_text(out, "view", view);
+	if (fclose(out))
+		err = -errno;
+	if (!err && (ftruncate(fd, 0) || pwrite(fd, text, len, 0) != (ssize_t)len))
+		err = errno ? -errno : -EIO;
+	free(text);
+	return err;
+}
+
+/* What is empty, or only half written, says nothing. */
+static void read_content(int fd, struct content *content)
+{
+	char *text = malloc(OWNER_BYTES + 1);
+	struct report report;
+	ssize_t n;
+
+	memset(content, 0, sizeof(*content));
+	if (!text)
+		return;
+	n = pread(fd, text, OWNER_BYTES, 0);
+	text[n > 0 ? n : 0] = '\0';
+	if (report_parse(&report, text))
+		return;
+	content->pid = (pid_t)report_get(&report, "pid");
+	content->started = report_get(&report, "started");
+	report_get_text(&report, "identity", content->identity, sizeof(content->identity));
+	report_get_text(&report, "view", content->view, sizeof(content->view));
+	report_free(&report);
+}
+
+static bool look(const char *path, struct content *content)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return false;
+	read_content(fd, content);
+	close(fd);
+	return true;
+}
+
+static bool is_same(const struct content *content, const struct identity *identity,
+		    const char *view)
+{
+	char digits[IDENTITY_TEXT];
+
+	identity_text(identity, digits);
+	return strcmp(content->identity, digits) == 0 && strcmp(content->view, view) == 0;
+}
+
+/* --- claims ------------------------------------------------------------------------------------------ */
+
+static bool is_ending(const struct content *content)
+{
+	bool ending;
+
+	return content->pid && (start_of(content->pid, &ending) != content->started || ending);
+}
+
+int ownership_take(struct ownership *owner, int32_t id, const struct identity *identity,
+		   const char *view, pid_t *pid)
+{
+	struct content content;
+
+	path_of(owner->path, id);
+	if (!look(owner->path, &content))
+		return -ENOENT;
+	if (!is_same(&content, identity, view))
+		return -ENOENT;
+	owner->fd = lockfile_open(owner->path, 0);
+	if (owner->fd == -EAGAIN) {
+		*pid = content.pid;
+		return is_ending(&content) ? -EINPROGRESS : -EBUSY;
+	}
+	if (owner->fd < 0)
+		return owner->fd;
+	/* Somebody may have been here between the two. */
+	read_content(owner->fd, &content);
+	if (is_same(&content, identity, view) && write_content(owner->fd, identity, view) == 0)
+		return 0;
+	close(owner->fd);
+	owner->fd = -1;
+	return -ENOENT;
+}
+
+int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
+		   const char *view)
+{
+	path_of(owner->path, id);
+	owner->fd = lockfile_open(owner->path, O_CREAT);
+	/* Somebody is clearing it away, or has not noticed yet that his device is gone. */
+	for (unsigned ms = 0; owner->fd == -EAGAIN && ms < MAKE_MS; ms += 10) {
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		owner->fd = lockfile_open(owner->path, O_CREAT);
+	}
+	return owner->fd < 0 ? owner->fd : write_content(owner->fd, identity, view);
+}
+
+void ownership_drop(struct ownership *owner)
+{
+	if (owner->fd < 0)
+		return;
+	unlink(owner->path);
+	close(owner->fd);
+	owner->fd = -1;
+}
+
+pid_t ownership_holder(int32_t id)
+{
+	struct content content;
+	char path[PATH_MAX];
+	bool locked;
+	int fd;
+
+	path_of(path, id);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return 0;
+	locked = lockfile_is_locked(fd);
+	read_content(fd, &content);
+	close(fd);
+	if (!locked)
+		return 0;
+	return content.pid ? content.pid : -1;
+}
+
+static void clear_away(int32_t id)
+{
+	struct ownership owner;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
+	if (access(path, F_OK) == 0)
+		return;
+	path_of(owner.path, id);
+	owner.fd = lockfile_open(owner.path, 0);
+	ownership_drop(&owner);
+}
+
+void ownership_clear_away(void)
+{
+	DIR *folder = opendir(registry_folder);
+	struct dirent *file;
+	int32_t id;
+	int end;
+
+	while (folder && (file = readdir(folder))) {
+		end = 0;
+		if (sscanf(file->d_name, "ublkb%" SCNd32 OWNER_ENDING "%n", &id, &end) == 1 &&
+		    end && file->d_name[end] == '\0')
+			clear_away(id);
+	}
+	if (folder)
+		closedir(folder);
+}

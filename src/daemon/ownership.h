@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose is device /dev/ublkbN?  Each has a file in the register's folder that says which image it
+ * shows and how; the server keeps it locked as long as it lives.
+ */
+#ifndef OWNERSHIP_H
+#define OWNERSHIP_H
+
+#include "base.h"
+#include "identity.h"
+
+#include <sys/types.h>
+
+struct ownership {
+	int fd; /* of the file; -1: none */
+	char path[PATH_MAX];
+};
+
+/*
+ * Claim device @id, whose server is gone, for @identity shown as @view.  0, or -EBUSY when a process
+ * has it, -EINPROGRESS when that is a process which is just ending; *@pid is that process.
+ * -ENOENT when the device shows something else or nothing is known of it; or -errno.
+ */
+int ownership_take(struct ownership *owner, int32_t id, const struct identity *identity,
+		   const char *view, pid_t *pid);
+
+/* Claim the new device @id; what is known of an earlier one of that number goes. */
+int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
+		   const char *view);
+
+/* The device is gone: so is what was known of it.  A no-op without a claim. */
+void ownership_drop(struct ownership *owner);
+
+/* Forget what is known of devices that are gone and were never given back. */
+void ownership_clear_away(void);
+
+/* Has a process device @id?  Its number, 0 for none, -1 for one that is not known. */
+pid_t ownership_holder(int32_t id);
+
+#endif

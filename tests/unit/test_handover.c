@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a process leaves behind: which image it was, its memory, and whose the device is. */
+#include "handover_file.h"
+#include "ownership.h"
+#include "registry.h"
+
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BYTES 8192u
+
+static char folder[] = "/tmp/test-handover.XXXXXX";
+
+static int make_image(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static bool same(const struct identity *a, const struct identity *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+/* --- identity ------------------------------------------------------------------------------------ */
+
+static void test_identity(void)
+{
+	struct identity first, again, other;
+	int fd = make_image("image");
+
+	check_case("an image is the same by whatever path, and its successor is another");
+	CHECK_EQ(identity_of(&first, fd), 0);
+	CHECK_EQ(link("image", "link"), 0);
+	CHECK_EQ(write(fd, "x", 1), 1);
+	close(fd);
+	fd = open("link", O_RDONLY);
+	CHECK_EQ(identity_of(&again, fd), 0);
+	CHECK(same(&first, &again) && strcmp(first.name, again.name) == 0);
+	CHECK(identity_mark(&first, "image") == identity_mark(&again, "image"));
+	CHECK(identity_mark(&first, "image") != identity_mark(&first, "read-only"));
+	CHECK(identity_is_mark(identity_mark(&first, "image")) && !identity_is_mark(0));
+	close(fd);
+	unlink("link");
+	unlink("image");
+	fd = make_image("image");
+	CHECK_EQ(identity_of(&other, fd), 0);
+	CHECK(!same(&first, &other));
+	CHECK(identity_mark(&first, "image") != identity_mark(&other, "image"));
+	close(fd);
+}
+
+/* --- the memory ---------------------------------------------------------------------------------- */
+
+/* A process that has memory with @byte in it, and takes over what there is, or does not come so far. */
+static uint8_t serve(const struct identity *identity, uint8_t byte, bool keeps)
+{
+	struct handover_file file;
+	const struct handover *handover = &file.handover;
+	uint8_t before = 0;
+	uint64_t bytes;
+	void *memory;
+	struct why why;
+
+	handover_file_init(&file, identity, "image");
+	CHECK_EQ(handover->inherit(handover->arg, &memory, &bytes, &why), 0);
+	if (bytes) {
+		CHECK_EQ(bytes, BYTES);
+		before = *((uint8_t *)memory + BYTES - 1);
+	}
+	CHECK_EQ(handover->make(handover->arg, BYTES, &memory, &why), 0);
+	CHECK_EQ(*((uint8_t *)memory + BYTES - 1), 0);
+	memset(memory, byte, BYTES);
+	if (keeps)
+		CHECK_EQ(handover->keep(handover->arg, &why), 0);
+	return before;
+}
+
+static void test_memory(void)
+{
+	struct handover_file file;
+	struct identity identity;
+	int fd = make_image("image");
+	char path[PATH_MAX];
+	struct stat st;
+	uint64_t bytes;
+	void *memory;
+	struct why why;
+
+	CHECK_EQ(identity_of(&identity, fd), 0);
+	close(fd);
+	handover_file_init(&file, &identity, "image");
+
+	check_case("memory outlives its process, whole, from keep() to the next keep()");
+	CHECK(!handover_file_is_pending(&file));
+	CHECK_EQ(serve(&identity, 1, false), 0);
+	CHECK(!handover_file_is_pending(&file));
+	CHECK_EQ(serve(&identity, 2, true), 0);
+	CHECK(handover_file_is_pending(&file));
+	snprintf(path, sizeof(path), "%s/%s.writes", registry_folder, identity.name);
+	CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_size == BYTES);
+	CHECK_EQ(serve(&identity, 3, false), 2);
+	CHECK_EQ(serve(&identity, 4, true), 2);
+	CHECK_EQ(serve(&identity, 5, false), 4);
+
+	check_case("a start that fails removes nothing but its own");
+	CHECK_EQ(file.handover.make(file.handover.arg, BYTES, &memory, &why), 0);
+	handover_file_done(&file);
+	CHECK_EQ(serve(&identity, 6, true), 4);
+
+	check_case("what was cut off is refused, and can be given up");
+	CHECK_EQ(truncate(path, 0), 0);
+	CHECK(file.handover.inherit(file.handover.arg, &memory, &bytes, &why) == -EINVAL);
+	CHECK(strstr(why.text, "--abandon") != NULL);
+	CHECK_EQ(handover_file_abandon(&file), 0);
+	CHECK_EQ(handover_file_abandon(&file), 0);
+	CHECK(!handover_file_is_pending(&file));
+
+	check_case("a clean end leaves nothing");
+	CHECK_EQ(file.handover.make(file.handover.arg, BYTES, &memory, &why), 0);
+	CHECK_EQ(file.handover.keep(file.handover.arg, &why), 0);
+	CHECK(handover_file_is_pending(&file));
+	handover_file_done(&file);
+	CHECK(!handover_file_is_pending(&file));
+}
+
+/* --- the device ---------------------------------------------------------------------------------- */
+
+static void wait_for_child(pid_t child)
+{
+	int status;
+
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void test_ownership(void)
+{
+	struct ownership mine = { .fd = -1 }, other = { .fd = -1 };
+	struct identity identity;
+	int fd = make_image("image");
+	pid_t holder, child;
+
+	CHECK_EQ(identity_of(&identity, fd), 0);
+	close(fd);
+
+	check_case("a device has one owner at a time, who shows what it shows");
+	CHECK_EQ(ownership_take(&mine, 7, &identity, "image", &holder), -ENOENT);
+	CHECK_EQ(ownership_make(&mine, 7, &identity, "image"), 0);
+	CHECK_EQ(ownership_holder(7), getpid());
+	CHECK_EQ(ownership_take(&other, 7, &identity, "image", &holder), -EBUSY);
+	CHECK_EQ(holder, getpid());
+	CHECK_EQ(ownership_take(&other, 7, &identity, "read-only", &holder), -ENOENT);
+	ownership_drop(&mine);
+	CHECK_EQ(ownership_holder(7), 0);
+	CHECK_EQ(ownership_take(&other, 7, &identity, "image", &holder), -ENOENT);
+
+	check_case("a dead owner's device can be claimed, with its image only");
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		_exit(ownership_make(&mine, 8, &identity, "image") != 0);
+	wait_for_child(child);
+	CHECK_EQ(ownership_holder(8), 0);
+	CHECK_EQ(ownership_take(&other, 8, &identity, "read-only", &holder), -ENOENT);
+	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), 0);
+	CHECK_EQ(ownership_holder(8), getpid());
+	close(other.fd);
+	other.fd = -1;
+
+	check_case("what is known of devices that are gone goes");
+	ownership_clear_away();
+	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), -ENOENT);
+}
+
+int main(void)
+{
+	char registry[PATH_MAX];
+	struct why why;
+
+	CHECK(mkdtemp(folder) != NULL && chdir(folder) == 0);
+	snprintf(registry, sizeof(registry), "%s/run", folder);
+	registry_folder = registry;
+	CHECK_EQ(registry_folder_make(&why), 0);
+	test_identity();
+	test_memory();
+	test_ownership();
+	unlink("image");
+	rmdir(registry);
+	CHECK(chdir("/") == 0 && rmdir(folder) == 0);
+	return check_end();
+}
