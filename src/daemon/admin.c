@@ -34,8 +34,9 @@ static enum control_verdict answer(void *arg, const char *request, FILE *out, st
 		status_write(&status, out);
 		return CONTROL_ANSWERED;
 	}
-	if (strcmp(request, "stop") == 0) {
+	if (strcmp(request, "stop") == 0 || strcmp(request, "stop force") == 0) {
 		admin->stop_asked = true;
+		admin->stop_force = request[4] != '\0';
 		return CONTROL_LATER;
 	}
 	why_set(why, -EINVAL, "this daemon does not know the request; it is of version " VERSION);
@@ -96,6 +97,11 @@ unsigned admin_watch(const struct admin *admin, struct pollfd *fds, int *timeout
 void admin_turn(struct admin *admin)
 {
 	control_turn(&admin->control);
+}
+
+void admin_refuse(struct admin *admin, const char *reason)
+{
+	control_refuse(&admin->control, reason);
 }
 
 void admin_stopping(struct admin *admin)

@@ -22,6 +22,7 @@ struct admin {
 	struct image *image;
 	bool stopping;
 	bool stop_asked; /* by a peer; to be cleared by who obeys */
+	bool stop_force; /* ... although the device is in use */
 	int64_t started_s; /* monotonic */
 };
 
@@ -41,6 +42,9 @@ const char *admin_name(const struct admin *admin);
 /* As control_watch() and control_turn(). */
 unsigned admin_watch(const struct admin *admin, struct pollfd *fds, int *timeout_ms);
 void admin_turn(struct admin *admin);
+
+/* Tell those who have asked for a stop that there is none. */
+void admin_refuse(struct admin *admin, const char *reason);
 
 void admin_stopping(struct admin *admin);
 

@@ -145,7 +145,8 @@ static int admit(struct backing *backing, struct file *file, const struct file_o
 	if (!err)
 		err = check_new(backing, file, above, role, why);
 	if (!err && backing->lock)
-		err = lock_image(file->fd, file->host.name, options->read_only, why);
+		err = lock_image(file->fd, file->host.name, options->read_only, LOCK_PATIENCE_MS,
+				 why);
 	return err ? err : file_measure(file, options, why);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qcow2-ublkd check: the checker at the command line, with the exit statuses of qemu-img check. */
 #include "commands.h"
+#include "handover_file.h"
 
+#include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,6 +91,45 @@ static void show_finding(void *arg, const char *text)
 	fprintf(stderr, "%s\n", text);
 }
 
+/*
+ * Clusters that writes in memory refer to look like leaks: a repair would give them to others.
+ * The image is locked, so what stands there is a dead process's.
+ */
+static int check_writes(const struct check_file *file, bool repair, struct why *why)
+{
+	struct handover_file writes;
+	struct identity identity;
+
+	if (identity_of(&identity, file->fd))
+		return 0;
+	handover_file_init(&writes, &identity, file->name);
+	if (!handover_file_is_pending(&writes))
+		return 0;
+	if (repair)
+		return why_set(
+			why, -EBUSY,
+			"%s: writes of a process that was killed are in memory and not in the "
+			"image yet; serve it once before it is repaired, or lose them with "
+			"--abandon",
+			file->name);
+	log_warn("%s: writes of a process that was killed are in memory and not in the image yet; "
+		 "their clusters look like leaks",
+		 file->name);
+	return 0;
+}
+
+static int open_image(struct check_file *file, const char *name, bool repair, struct why *why)
+{
+	int err = command_open(file, name, repair, why);
+
+	if (err)
+		return err;
+	err = check_writes(file, repair, why);
+	if (err)
+		close(file->fd);
+	return err;
+}
+
 static int check(const struct check_command *command)
 {
 	struct progress progress = { .next = now_plus(PROGRESS_FIRST_MS) };
@@ -102,8 +143,7 @@ static int check(const struct check_command *command)
 	struct check_result result;
 	struct check_file file;
 	struct why why;
-	int err =
-		command_open(&file, command->common.operand[0], options.repair != CHECK_ONLY, &why);
+	int err = open_image(&file, command->common.operand[0], options.repair != CHECK_ONLY, &why);
 
 	if (!err) {
 		err = check_image(&file, &options, &result, &why);

@@ -105,7 +105,7 @@ int command_open(struct check_file *file, const char *name, bool write, struct w
 	*file = (struct check_file){ .fd = open_plain(name, write, why), .name = name };
 	if (file->fd < 0)
 		return file->fd;
-	err = lock_image(file->fd, name, !write, why);
+	err = lock_image(file->fd, name, !write, LOCK_PATIENCE_MS, why);
 	if (err)
 		close(file->fd);
 	return err;

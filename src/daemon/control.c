@@ -264,10 +264,9 @@ void control_turn(struct control *control)
 			peer_turn(control, &control->peer[i]);
 }
 
-void control_end(struct control *control, const char *failure)
+/* Answer those who wait. */
+static void answer_waiting(struct control *control, const char *failure)
 {
-	if (control->fd < 0)
-		return;
 	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
 		struct control_peer *peer = &control->peer[i];
 
@@ -276,10 +275,26 @@ void control_end(struct control *control, const char *failure)
 
 			if (out)
 				finish_answer(peer, out, failure);
+			else
+				peer_close(peer);
 		}
-		if (peer->fd >= 0)
-			peer_close(peer);
 	}
+}
+
+void control_refuse(struct control *control, const char *failure)
+{
+	if (control->fd >= 0)
+		answer_waiting(control, failure);
+}
+
+void control_end(struct control *control, const char *failure)
+{
+	if (control->fd < 0)
+		return;
+	answer_waiting(control, failure);
+	for (unsigned i = 0; i < CONTROL_PEERS; i++)
+		if (control->peer[i].fd >= 0)
+			peer_close(&control->peer[i]);
 	unlink(control->path);
 	close(control->fd);
 	control->fd = -1;

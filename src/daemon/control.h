@@ -22,7 +22,7 @@
 /* What has become of a request. */
 enum control_verdict {
 	CONTROL_ANSWERED, /* what was printed is the answer */
-	CONTROL_LATER, /* the answer comes with control_end() */
+	CONTROL_LATER, /* the answer comes with control_refuse() or control_end() */
 	CONTROL_REFUSED, /* the sentence is in @why */
 };
 
@@ -65,6 +65,9 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 
 /* Take, answer and send whatever is possible without waiting. */
 void control_turn(struct control *control);
+
+/* Answer those whose answer was to come later with @failure. */
+void control_refuse(struct control *control, const char *failure);
 
 /*
  * The end: answer those whose answer was to come later, with @failure or, when it is NULL, with

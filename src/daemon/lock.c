@@ -27,7 +27,6 @@ static const char *const permission_name[PERMISSIONS] = {
 };
 
 /* Random waits between tries: nobody keeps in step with us. */
-#define PATIENCE_MS 3000
 #define WAIT_LEAST_MS 5
 #define WAIT_MOST_MS 25
 
@@ -114,13 +113,13 @@ static bool locks_are_unknown(int err)
 	return err == -EINVAL || err == -ENOLCK || err == -ENOSYS || err == -EOPNOTSUPP;
 }
 
-int lock_image(int fd, const char *name, bool read_only, struct why *why)
+int lock_image(int fd, const char *name, bool read_only, long patience_ms, struct why *why)
 {
 	unsigned used = BIT(CONSISTENT_READ) | (read_only ? 0 : BIT(WRITE) | BIT(RESIZE));
 	unsigned unshared = BIT(WRITE) | BIT(RESIZE);
 	int err = 0;
 
-	for (long waited = 0; waited < PATIENCE_MS; waited += wait_a_little()) {
+	for (long waited = 0; waited < patience_ms; waited += wait_a_little()) {
 		err = set_all(fd, used, unshared);
 		if (err)
 			why_set(why, err, "%s: locked by another process: %s", name,

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static int manager = -1;
+
 /* A leading @ stands for the null byte of an abstract name, which has no null byte at its end. */
 static socklen_t fill_address(struct sockaddr_un *address, const char *path)
 {
@@ -26,37 +28,42 @@ static socklen_t fill_address(struct sockaddr_un *address, const char *path)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
-static int send_to(const char *path, const char *state)
+static int connect_to(const char *path)
 {
 	struct sockaddr_un address;
 	socklen_t len = fill_address(&address, path);
-	ssize_t n;
-	int fd;
+	int fd, err;
 
 	if (len == 0)
 		return -EINVAL;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	do
-		n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
-			   len);
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
+	if (connect(fd, (struct sockaddr *)&address, len) == 0)
+		return fd;
+	err = -errno;
 	close(fd);
-	return 0;
+	return err;
+}
+
+void notify_open(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+
+	manager = path ? connect_to(path) : -1;
+	if (path && manager < 0)
+		log_warn("%s: cannot tell the service manager: %s", path, strerror(-manager));
 }
 
 void notify(const char *state)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	int err = path ? send_to(path, state) : 0;
+	ssize_t n;
 
-	if (err)
-		log_warn("%s: cannot tell the service manager: %s", path, strerror(-err));
+	if (manager < 0)
+		return;
+	do
+		n = send(manager, state, strlen(state), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		log_warn("cannot tell the service manager: %m");
 }

@@ -4,9 +4,13 @@
 #define NOTIFY_H
 
 /*
- * Send @state, lines of NAME=VALUE, to the socket named by $NOTIFY_SOCKET; without one, a no-op.
- * A manager that cannot be reached is worth a warning, no more.
+ * Find the socket named by $NOTIFY_SOCKET; later its name may mean nothing to this process.
+ * Without one, or when the manager cannot be reached, which is worth a warning and no more, all
+ * other calls are no-ops.
  */
+void notify_open(void);
+
+/* Send @state, lines of NAME=VALUE. */
 void notify(const char *state);
 
 #endif

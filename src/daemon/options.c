@@ -55,6 +55,17 @@ static const struct option_row rows[] = {
 	  SIZE, AT(l2_cache), L2_CACHE_LEAST, L2_CACHE_MOST, 0 },
 	{ "run", "COMMAND", "run COMMAND in a shell, with $device set, and stop when it ends", TEXT,
 	  AT(run), 0, 0, 0 },
+	{ "no-recovery", NULL,
+	  "make a device that ends when this process is killed, instead of one that the\n"
+	  "same command takes over",
+	  FLAG, AT(no_recovery), 0, 0, 0 },
+	{ "force-stop", NULL,
+	  "stop although the device is mounted or held; what is dirty is written first", FLAG,
+	  AT(force_stop), 0, 0, 0 },
+	{ "abandon", NULL,
+	  "give up what a killed process has left for this image: writes that are only in\n"
+	  "memory, which are LOST, and its device",
+	  FLAG, AT(abandon), 0, 0, 0 },
 	{ "verbose", NULL, "say more", FLAG, AT(verbose), 0, 0, 0 },
 	{ "help", NULL, "print this text", FLAG, AT(help), 0, 0, 0 },
 	{ "version", NULL, "print the version", FLAG, AT(version), 0, 0, 0 },
@@ -101,6 +112,8 @@ int options_parse(struct options *options, char **argv, struct why *why)
 			       "hyphens, and begin with none of . and -",
 			       options->name, NAME_LENGTH);
 	options->read_only |= options->snapshot != NULL;
+	/* The command ends with us, and another run of it is no continuation. */
+	options->no_recovery |= options->run != NULL;
 	return 0;
 }
 

@@ -23,6 +23,9 @@ struct options {
 	uint64_t l2_cache; /* bytes; 0: as much as the image needs, within limits */
 	enum cache cache;
 	bool read_only;
+	bool no_recovery; /* the device ends with its daemon */
+	bool force_stop; /* stop although the device is in use */
+	bool abandon; /* what a killed daemon has left */
 	bool verbose;
 	bool help;
 	bool version;

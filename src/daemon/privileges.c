@@ -4,19 +4,26 @@
 #include "base.h"
 
 #include <cap-ng.h>
+#include <errno.h>
+#include <limits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57 /* Linux 5.6 */
 #endif
 
-/*
- * The last process of a namespace unmounts what is mounted there.  If that is our own device,
- * its last writes would wait for us.  Slave, not private: what is unmounted outside must go here.
- */
+/* Any folder that is there: nobody looks at what it hides. */
+#define NEW_ROOT "/sys"
+
+static bool isolated; /* the mount namespace is ours alone */
+
+/* Slave, not private: what is unmounted outside must go here, or else it could not be unmounted. */
 static void isolate_mounts(void)
 {
 	if (unshare(CLONE_NEWNS))
@@ -24,6 +31,8 @@ static void isolate_mounts(void)
 			"no mount namespace of our own: %m; unmount the device before it is stopped");
 	else if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
 		log_warn("mount namespace: cannot follow the caller's: %m");
+	else
+		isolated = true;
 }
 
 static void never_wait_for_ourselves(void)
@@ -39,18 +48,91 @@ void process_isolate(void)
 	never_wait_for_ourselves();
 }
 
-void privileges_drop(void)
+/* --- the empty root ------------------------------------------------------------------------------ */
+
+/* Make @path and what is above it, below the current folder. */
+static int make_folders(const char *path)
+{
+	char part[PATH_MAX];
+
+	for (size_t len = 1; path[len - 1]; len++) {
+		if (path[len] != '/' && path[len] != '\0')
+			continue;
+		snprintf(part, sizeof(part), ".%.*s", (int)len, path);
+		if (mkdir(part, 0700) && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The current folder is the new root. */
+static int keep_folder(const char *folder)
+{
+	char to[PATH_MAX];
+	int err = make_folders(folder);
+
+	snprintf(to, sizeof(to), ".%s", folder);
+	if (!err && mount(folder, to, NULL, MS_BIND, NULL))
+		err = -errno;
+	return err;
+}
+
+static int empty_root(const char *folder)
+{
+	int err;
+
+	/* From here on nothing new comes in. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", NEW_ROOT, "tmpfs", MS_NODEV | MS_NOEXEC | MS_NOSUID,
+		  "size=64k,mode=700") ||
+	    chdir(NEW_ROOT))
+		return -errno;
+	err = folder ? keep_folder(folder) : 0;
+	if (err)
+		return err;
+	/* The old root is then mounted over the new one, in the same place. */
+	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return -errno;
+	return 0;
+}
+
+void process_leave_mounts(const char *folder)
+{
+	int err = isolated ? empty_root(folder) : 0;
+
+	if (err)
+		log_warn("mount namespace: cannot be emptied: %s; unmount the device before this "
+			 "process ends",
+			 strerror(-err));
+}
+
+/* --- capabilities -------------------------------------------------------------------------------- */
+
+static void apply_capabilities(void)
 {
 	/* Without these, not even a program that we might be made to run could regain any. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		log_warn("PR_SET_NO_NEW_PRIVS: %m");
-	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_ALL))
 		log_warn("cannot drop capabilities");
+}
+
+void privileges_drop(void)
+{
+	capng_clear(CAPNG_SELECT_ALL);
+	apply_capabilities();
 }
 
 void controller_confine(void)
 {
 	never_wait_for_ourselves();
 	privileges_drop();
+}
+
+void helper_confine(void)
+{
+	capng_clear(CAPNG_SELECT_ALL);
+	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_ADMIN, CAP_SYS_PTRACE,
+		      CAP_DAC_READ_SEARCH, -1);
+	apply_capabilities();
 }

@@ -3,11 +3,15 @@
 #include "service.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 /* Background jobs are few; a close writes back many slices at a time. */
 #define SERVICE_SQ 256
 #define SERVICE_CQ 1024
+
+#define READ_ALIGN 4096u
+#define READ_PATIENCE_S 60
 
 int service_prepare(struct service *service, unsigned id, struct why *why)
 {
@@ -39,6 +43,95 @@ int service_start(struct service *service, const int *file, unsigned files, stru
 	return 0;
 }
 
+/* --- the device's other end -------------------------------------------------------------------------- */
+
+struct hold {
+	struct uring *uring;
+	int fd;
+	int err;
+};
+
+static void call_hold(void *arg)
+{
+	struct hold *hold = arg;
+
+	hold->err = uring_hold(hold->uring, hold->fd);
+}
+
+int service_hold(struct service *service, int fd)
+{
+	struct hold hold = { .uring = &service->worker.uring, .fd = fd };
+
+	worker_call(&service->worker, call_hold, &hold);
+	return hold.err;
+}
+
+/* --- read ---------------------------------------------------------------------------------------- */
+
+struct reading {
+	struct req req;
+	struct image *image;
+	struct lane *lane;
+	void *bytes;
+	sem_t done;
+};
+
+static void on_read(struct req *req)
+{
+	sem_post(&container_of(req, struct reading, req)->done);
+}
+
+static void call_read(void *arg)
+{
+	struct reading *reading = arg;
+
+	image_submit(reading->image, reading->lane, &reading->req);
+}
+
+static bool posted_within(sem_t *sem, time_t seconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += seconds;
+	while (sem_timedwait(sem, &until))
+		if (errno == ETIMEDOUT)
+			return false;
+	return true;
+}
+
+int service_read(struct service *service, struct image *image, void *buf, uint32_t len,
+		 uint64_t off)
+{
+	struct reading *reading = calloc(1, sizeof(*reading));
+	void *bytes = aligned_alloc(READ_ALIGN, round_up(len, READ_ALIGN));
+	int err;
+
+	if (!reading || !bytes) {
+		free(reading);
+		free(bytes);
+		return -ENOMEM;
+	}
+	*reading = (struct reading){
+		.req = { .op = REQ_READ, .guest = { off }, .len = len, .done = on_read },
+		.image = image,
+		.lane = &service->worker.lane,
+		.bytes = bytes,
+	};
+	reading->req.span = span_memory(bytes);
+	sem_init(&reading->done, 0, 0);
+	worker_call(&service->worker, call_read, reading);
+	if (!posted_within(&reading->done, READ_PATIENCE_S))
+		return -ETIME;
+	err = reading->req.result;
+	if (!err)
+		memcpy(buf, bytes, len);
+	sem_destroy(&reading->done);
+	free(bytes);
+	free(reading);
+	return err;
+}
+
 /* --- close --------------------------------------------------------------------------------------- */
 
 static void on_closed(void *arg, int err)
@@ -56,24 +149,12 @@ static void call_close(void *arg)
 	image_close_start(service->image, &service->worker.lane, on_closed, service);
 }
 
-static bool closed_within_a_second(struct service *service)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec++;
-	while (sem_timedwait(&service->closed, &until))
-		if (errno == ETIMEDOUT)
-			return false;
-	return true;
-}
-
 int service_close_image(struct service *service, struct image *image, void (*tick)(void *arg),
 			void *arg)
 {
 	service->image = image;
 	worker_call(&service->worker, call_close, service);
-	while (!closed_within_a_second(service))
+	while (!posted_within(&service->closed, 1))
 		tick(arg);
 	return service->close_err;
 }

@@ -22,6 +22,16 @@ int service_prepare(struct service *service, unsigned id, struct why *why);
 /* Start the thread; @file[0..@files) are the engine's files.  -errno with the sentence in @why. */
 int service_start(struct service *service, const int *file, unsigned files, struct why *why);
 
+/* Have the lane's ring hold @fd: see uring_hold().  0 or -errno. */
+int service_hold(struct service *service, int fd);
+
+/*
+ * Read @len bytes at @off of @image, both multiples of SECTOR_SIZE, for whom there is no queue yet.
+ * Waits for a minute; -ETIME after that, and then the memory that is read into is never freed.
+ */
+int service_read(struct service *service, struct image *image, void *buf, uint32_t len,
+		 uint64_t off);
+
 /*
  * Close @image: write back everything, while all lanes turn.  Waits, and calls @tick(@arg) every
  * second meanwhile.  0, or the first error of the image's close.

@@ -37,5 +37,6 @@ void status_write(const struct status *status, FILE *out)
 	report_number(out, "queue-count", device.queues);
 	report_number(out, "depth", device.depth);
 	report_flag(out, "zero-copy", device.zero_copy);
+	report_flag(out, "recoverable", device.recoverable);
 	report_number(out, "requests", device.requests);
 }

@@ -26,7 +26,7 @@ int inherit_damaged(const struct inheritance *left, const char *format, ...)
 	va_end(args);
 	return why_set(left->why, -EINVAL,
 		       "%s: what a killed daemon has left in memory for it is damaged: %s; "
-		       "its last writes are lost if it is given up",
+		       "its last writes are lost if it is given up, with --abandon",
 		       left->image->top.file->name, what);
 }
 
@@ -40,7 +40,8 @@ int inherit_changed(const struct inheritance *left, const char *format, ...)
 	va_end(args);
 	return why_set(left->why, -ESTALE,
 		       "%s: somebody else has changed it since its daemon was killed: %s; the last "
-		       "writes, which stand in memory, do not go with that and must be given up",
+		       "writes, which stand in memory, do not go with that and must be given up, "
+		       "with --abandon",
 		       left->image->top.file->name, what);
 }
 
@@ -48,7 +49,7 @@ static int for_another(const struct inheritance *left, const char *what)
 {
 	return why_set(left->why, -ESTALE,
 		       "%s: what a killed daemon has left in memory for it %s; its last writes are "
-		       "lost if it is given up",
+		       "lost if it is given up, with --abandon",
 		       left->image->top.file->name, what);
 }
 

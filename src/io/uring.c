@@ -91,14 +91,15 @@ int uring_prepare(struct uring *uring)
 
 static int register_files(struct uring *uring, const int *file, unsigned files)
 {
-	int table[URING_FILES_MAX + 2];
+	int table[URING_FILES_MAX + 3];
 
 	must(files <= URING_FILES_MAX);
 	memcpy(table, file, files * sizeof(*file));
 	table[files] = uring->kick_fd;
 	table[files + 1] = uring->zero_fd;
+	table[files + 2] = -1; /* see uring_hold() */
 	uring->files = files;
-	return io_uring_register_files(&uring->raw, table, files + 2);
+	return io_uring_register_files(&uring->raw, table, files + 3);
 }
 
 int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
@@ -126,6 +127,13 @@ int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int 
 		return err;
 	err = io_uring_register_ring_fd(&uring->raw);
 	return err < 0 ? err : 0;
+}
+
+int uring_hold(struct uring *uring, int fd)
+{
+	int n = io_uring_register_files_update(&uring->raw, uring->files + 2, &fd, 1);
+
+	return n < 0 ? n : 0;
 }
 
 void uring_keep_pages(struct uring *uring, uint8_t *first, size_t stride, unsigned count)

@@ -84,6 +84,12 @@ int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int 
  */
 void uring_keep_pages(struct uring *uring, uint8_t *first, size_t stride, unsigned count);
 
+/*
+ * Let the ring refer to one more file, which it never uses: it is open as long as anything that
+ * the ring was given is under way.  Own thread, once.  0 or -errno.
+ */
+int uring_hold(struct uring *uring, int fd);
+
 /* Stage a command.  Own thread; cannot fail, makes no system call. */
 void uring_command(struct uring *uring, struct uring_command *command);
 
@@ -94,8 +100,8 @@ void uring_command(struct uring *uring, struct uring_command *command);
 void uring_turn(struct uring *uring, struct lane *lane, unsigned budget);
 
 /*
- * Submit what is staged and deliver what has completed by then; does not wait.  Own thread, for
- * the time before the first turn.
+ * Submit what is staged, in one system call if the SQ has room for it, and deliver what has
+ * completed by then; does not wait.  Own thread, between turns.
  */
 void uring_flush(struct uring *uring);
 

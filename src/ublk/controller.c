@@ -33,7 +33,7 @@ struct controller {
 	struct io_uring ring;
 	int personality;
 	struct slot slot[SLOTS];
-	int32_t added; /* device to be deleted at the end, or -1 */
+	int32_t owned; /* device to be deleted at the end, or -1 */
 };
 
 /* --- start --------------------------------------------------------------------------------------- */
@@ -152,6 +152,13 @@ static struct slot *free_slot(struct controller *controller)
 	return NULL;
 }
 
+static bool server_is_gone(const struct controller *controller)
+{
+	struct pollfd hangup = { .fd = controller->fd };
+
+	return poll(&hangup, 1, 0) == 1;
+}
+
 /* One packet from the server.  False when it is gone. */
 static bool listen_once(struct controller *controller)
 {
@@ -163,14 +170,19 @@ static bool listen_once(struct controller *controller)
 		return errno == EINTR;
 	if (n != sizeof(packet) || packet.len > sizeof(packet.bytes))
 		return false;
-	if (!slot) {
-		packet.res = -EBUSY;
+	if (packet.op == CONTROL_OWN || !slot) {
+		if (packet.op == CONTROL_OWN)
+			controller->owned = packet.id;
+		packet.res = packet.op == CONTROL_OWN ? 0 : -EBUSY;
 		say(controller, &packet);
 		return true;
 	}
+	/* Up to 6.12 the driver starts a device whose tags have died with their server, and breaks. */
+	if (packet.op == UBLK_U_CMD_START_DEV && server_is_gone(controller))
+		return false;
 	/* A device that is being deleted needs no second try, even if somebody keeps it open. */
 	if (packet.op == UBLK_U_CMD_DEL_DEV)
-		controller->added = -1;
+		controller->owned = -1;
 	slot->packet = packet;
 	submit(controller, slot);
 	return true;
@@ -184,7 +196,7 @@ static void answer(struct controller *controller, struct slot *slot, int32_t res
 		struct ublksrv_ctrl_dev_info info;
 
 		memcpy(&info, packet->bytes, sizeof(info));
-		controller->added = info.dev_id;
+		controller->owned = info.dev_id;
 	}
 	slot->busy = false;
 	packet->res = res;
@@ -230,7 +242,7 @@ static void run_alone(struct controller *controller, uint32_t op)
 
 	if (!slot)
 		return;
-	slot->packet = (struct control_packet){ .op = op, .id = controller->added };
+	slot->packet = (struct control_packet){ .op = op, .id = controller->owned };
 	submit(controller, slot);
 	while (slot->busy) {
 		struct io_uring_cqe *cqe;
@@ -243,9 +255,9 @@ static void run_alone(struct controller *controller, uint32_t op)
 /* The server was killed, or could not delete its device. */
 static void clean_up(struct controller *controller)
 {
-	if (controller->added < 0)
+	if (controller->owned < 0)
 		return;
-	log_warn("/dev/ublkb%d: its server is gone; deleting it", controller->added);
+	log_warn("/dev/ublkb%d: its server is gone; deleting it", controller->owned);
 	run_alone(controller, UBLK_U_CMD_STOP_DEV);
 	run_alone(controller, UBLK_U_CMD_DEL_DEV);
 }
@@ -259,7 +271,7 @@ void controller_run(int fd, void (*confine)(void))
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	controller.fd = fd;
-	controller.added = -1;
+	controller.owned = -1;
 	if (start(&controller))
 		_exit(1);
 	confine();

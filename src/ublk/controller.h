@@ -7,10 +7,16 @@
 
 #define CONTROLLER_BYTES 1024 /* an affinity mask of 8192 CPUs is the largest payload */
 
+/*
+ * Not for the kernel: from now on device @id is to be deleted when the server is gone, -1: none.
+ * Until then it is the device that was added last.
+ */
+#define CONTROL_OWN 1u
+
 /* One packet, either way; the answer has the sequence number of its command. */
 struct control_packet {
 	uint64_t sequence; /* from 1; 0: the controller's first words */
-	uint32_t op; /* UBLK_U_CMD_* */
+	uint32_t op; /* UBLK_U_CMD_* or CONTROL_OWN */
 	int32_t id; /* of the device, or -1 */
 	uint64_t data;
 	uint32_t len; /* of bytes[] that belong to the command */
@@ -21,7 +27,7 @@ struct control_packet {
 /*
  * The life of the controller, whose end of the socket is @fd: open the control device, call
  * @confine(), say so, and execute commands until the other end is closed; then delete the device
- * that was added and not deleted.
+ * that it is to own.
  */
 _Noreturn void controller_run(int fd, void (*confine)(void));
 

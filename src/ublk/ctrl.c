@@ -188,6 +188,20 @@ int ctrl_features(struct ctrl *ctrl, uint64_t *features, struct why *why)
 	return ctrl_run(ctrl, &command, why);
 }
 
+int ctrl_info(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "GET_DEV_INFO",
+		.op = UBLK_U_CMD_GET_DEV_INFO,
+		.id = info->dev_id,
+		.out = info,
+		.len = sizeof(*info),
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	return ctrl_run(ctrl, &command, why);
+}
+
 int ctrl_add(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *why)
 {
 	struct ctrl_command command = {
@@ -226,6 +240,22 @@ int ctrl_set_params(struct ctrl *ctrl, int32_t id, const struct ublk_params *par
 	return ctrl_run(ctrl, &command, why);
 }
 
+int ctrl_params(struct ctrl *ctrl, int32_t id, struct ublk_params *params, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "GET_PARAMS",
+		.op = UBLK_U_CMD_GET_PARAMS,
+		.id = id,
+		.in = params,
+		.out = params,
+		.len = sizeof(*params),
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	*params = (struct ublk_params){ .len = sizeof(*params) };
+	return ctrl_run(ctrl, &command, why);
+}
+
 int ctrl_affinity(struct ctrl *ctrl, int32_t id, unsigned queue, cpu_set_t *cpus, size_t bytes,
 		  struct why *why)
 {
@@ -250,6 +280,43 @@ int ctrl_start(struct ctrl *ctrl, int32_t id, struct why *why)
 		.id = id,
 		.data = (uint64_t)getpid(),
 		.timeout_ms = TIMEOUT_START_MS,
+	};
+
+	return ctrl_run(ctrl, &command, why);
+}
+
+int ctrl_forget(struct ctrl *ctrl, int32_t id, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "START_USER_RECOVERY",
+		.op = UBLK_U_CMD_START_USER_RECOVERY,
+		.id = id,
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	return ctrl_run(ctrl, &command, why);
+}
+
+int ctrl_resume(struct ctrl *ctrl, int32_t id, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "END_USER_RECOVERY",
+		.op = UBLK_U_CMD_END_USER_RECOVERY,
+		.id = id,
+		.data = (uint64_t)getpid(),
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	return ctrl_run(ctrl, &command, why);
+}
+
+int ctrl_own(struct ctrl *ctrl, int32_t id, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "control",
+		.op = CONTROL_OWN,
+		.id = id,
+		.timeout_ms = TIMEOUT_MS,
 	};
 
 	return ctrl_run(ctrl, &command, why);

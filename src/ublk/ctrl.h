@@ -5,7 +5,7 @@
  * A command can wait in the kernel for requests that we have to answer, and nothing, not even
  * SIGKILL, ends a process with a thread that waits so.  Were it the process that serves, a request
  * that is never answered would make both of them immortal.  As it is, the server can be killed;
- * the controller then deletes what is left of the device.
+ * the controller then deletes a device that nobody could take over.
  *
  * By one thread, never a queue's: STOP waits for requests that the queues must answer.
  */
@@ -47,11 +47,17 @@ void ctrl_close(struct ctrl *ctrl);
 /* GET_FEATURES: the driver's UBLK_F_* bits. */
 int ctrl_features(struct ctrl *ctrl, uint64_t *features, struct why *why);
 
+/* GET_DEV_INFO of the device @info->dev_id.  -ENODEV: there is none. */
+int ctrl_info(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *why);
+
 /* ADD_DEV: @info as asked for; afterwards as granted. */
 int ctrl_add(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *why);
 
 int ctrl_set_params(struct ctrl *ctrl, int32_t id, const struct ublk_params *params,
 		    struct why *why);
+
+/* GET_PARAMS: all that @params has room for. */
+int ctrl_params(struct ctrl *ctrl, int32_t id, struct ublk_params *params, struct why *why);
 
 /* GET_QUEUE_AFFINITY: the CPUs whose requests come through @queue.  @bytes is a multiple of 8. */
 int ctrl_affinity(struct ctrl *ctrl, int32_t id, unsigned queue, cpu_set_t *cpus, size_t bytes,
@@ -59,6 +65,19 @@ int ctrl_affinity(struct ctrl *ctrl, int32_t id, unsigned queue, cpu_set_t *cpus
 
 /* START_DEV: answered while the queues serve, because the kernel may read the partition table. */
 int ctrl_start(struct ctrl *ctrl, int32_t id, struct why *why);
+
+/*
+ * START_USER_RECOVERY: forget the dead server.  -EBUSY while the kernel still has anything of it;
+ * also its last write of the image has ended when this succeeds.  -EINVAL: not recoverable, or
+ * (6.12) forgotten already.
+ */
+int ctrl_forget(struct ctrl *ctrl, int32_t id, struct why *why);
+
+/* END_USER_RECOVERY: this process serves now; the tags have been fetched. */
+int ctrl_resume(struct ctrl *ctrl, int32_t id, struct why *why);
+
+/* Have the controller delete device @id (-1: none) should this process die; see CONTROL_OWN. */
+int ctrl_own(struct ctrl *ctrl, int32_t id, struct why *why);
 
 /* DEL_DEV.  -ETIME: deleted, but somebody has the block device open; the id is free later. */
 int ctrl_delete(struct ctrl *ctrl, int32_t id, struct why *why);

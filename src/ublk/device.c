@@ -3,12 +3,14 @@
 #include "device.h"
 #include "affinity.h"
 #include "state.h"
+#include "tune.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* After STOP is answered, the tags are already on their way back. */
@@ -20,27 +22,6 @@
 
 /* --- prepare ------------------------------------------------------------------------------------ */
 
-static int make_lanes(struct device *device)
-{
-	unsigned queues = (unsigned)min_u64(device->options.queues, possible_cpus());
-
-	if (queues < device->options.queues)
-		log_info("%u queues: one for each CPU", queues);
-	device->queue = aligned_alloc(QUEUE_ALIGN, queues * sizeof(*device->queue));
-	if (!device->queue)
-		return -ENOMEM;
-	memset(device->queue, 0, queues * sizeof(*device->queue));
-	for (; device->lanes < queues; device->lanes++) {
-		struct queue *queue = &device->queue[device->lanes];
-		int err = worker_prepare(&queue->worker, device->lanes);
-
-		if (err)
-			return err;
-		queue->number = device->lanes;
-	}
-	return 0;
-}
-
 int device_prepare(struct device **out, const struct device_options *options, struct why *why)
 {
 	struct device *device = calloc(1, sizeof(*device));
@@ -51,15 +32,62 @@ int device_prepare(struct device **out, const struct device_options *options, st
 	*out = device;
 	device->options = *options;
 	device->ctrl.fd = -1;
+	device->helper.fd = -1;
+	device->hold_fd = -1;
 	device->disk.fd = -1;
 	device->disk.drained_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (device->disk.drained_fd < 0)
 		return why_set(why, -errno, "eventfd: %m");
-	err = ctrl_spawn(&device->ctrl, options->confine, why);
-	if (err)
-		return err;
-	err = make_lanes(device);
-	return err ? why_set(why, err, "ublk: lanes of the queues: %s", strerror(-err)) : 0;
+	err = helper_spawn(&device->helper, options->confine_helper, why);
+	return err ? err : ctrl_spawn(&device->ctrl, options->confine, why);
+}
+
+int device_ready(struct device *device, struct why *why)
+{
+	int err = ctrl_ready(&device->ctrl, why);
+
+	return err ? err : ctrl_features(&device->ctrl, &device->features, why);
+}
+
+static unsigned spare_tags(const struct device *device)
+{
+	bool recoverable = device->info.flags ? device_is_recoverable(device) :
+						device->options.recoverable;
+
+	return device_is_old(device) && recoverable ? TUNE_SPARE_TAGS : 0;
+}
+
+/* --- lanes --------------------------------------------------------------------------------------- */
+
+static unsigned wanted_queues(const struct device *device)
+{
+	unsigned cpus = possible_cpus();
+
+	if (device->found)
+		return device->info.nr_hw_queues;
+	if (cpus >= device->options.queues)
+		return device->options.queues;
+	log_info("%u queues: one for each CPU", cpus);
+	return cpus;
+}
+
+int device_make_lanes(struct device *device, struct why *why)
+{
+	unsigned queues = wanted_queues(device);
+
+	device->queue = aligned_alloc(QUEUE_ALIGN, queues * sizeof(*device->queue));
+	if (!device->queue)
+		return why_set(why, -ENOMEM, "ublk: out of memory");
+	memset(device->queue, 0, queues * sizeof(*device->queue));
+	for (; device->lanes < queues; device->lanes++) {
+		struct queue *queue = &device->queue[device->lanes];
+		int err = worker_prepare(&queue->worker, device->lanes);
+
+		if (err)
+			return why_set(why, err, "ublk: lanes of the queues: %s", strerror(-err));
+		queue->number = device->lanes;
+	}
+	return 0;
 }
 
 unsigned device_lanes(const struct device *device)
@@ -72,14 +100,16 @@ struct lane *device_lane(struct device *device, unsigned id)
 	return &device->queue[id].worker.lane;
 }
 
+unsigned device_depth(const struct device *device)
+{
+	if (device->found)
+		return device->info.queue_depth;
+	return (unsigned)min_u64(device->options.depth + spare_tags(device), UBLK_MAX_QUEUE_DEPTH);
+}
+
 const char *device_name(const struct device *device)
 {
 	return device->name;
-}
-
-int device_ready(struct device *device, struct why *why)
-{
-	return ctrl_ready(&device->ctrl, why);
 }
 
 bool device_lost_control(struct device *device)
@@ -96,6 +126,8 @@ void device_free(struct device *device)
 {
 	for (unsigned i = 0; i < device->lanes; i++)
 		queue_free(&device->queue[i]);
+	device_hold_end(device);
+	helper_close(&device->helper);
 	ctrl_close(&device->ctrl);
 	if (device->disk.drained_fd >= 0)
 		close(device->disk.drained_fd);
@@ -110,7 +142,29 @@ bool device_runs(const struct device *device)
 	for (unsigned i = 0; i < device->lanes; i++)
 		if (!device->queue[i].worker.running)
 			return false;
-	return true;
+	return device->lanes > 0;
+}
+
+int device_run_idle(struct device *device, const int *file, unsigned files, struct why *why)
+{
+	struct disk disk = device->disk;
+
+	disk.file = file;
+	disk.files = files;
+	for (unsigned i = 0; i < device->lanes; i++) {
+		struct queue *queue = &device->queue[i];
+		int err = queue->worker.running ? 0 : queue_start_idle(queue, &disk, why);
+
+		queue->disk = &device->disk;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+bool device_is_left(const struct device *device)
+{
+	return device->found;
 }
 
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg)
@@ -119,9 +173,43 @@ void device_on_each_thread(struct device *device, void (*run)(void *arg), void *
 		worker_call(&device->queue[i].worker, run, arg);
 }
 
+/* --- hold ----------------------------------------------------------------------------------------- */
+
+int device_hold(struct device *device, bool force, struct why *why)
+{
+	struct help_job job = { .help = HELP_HOLD, .info = device->info, .force = force };
+
+	device_hold_end(device);
+	return helper_begin(&device->helper, &job, &device->hold_fd, why);
+}
+
+int device_hold_fd(const struct device *device)
+{
+	return device->hold_fd;
+}
+
+enum hold_answer device_hold_answer(struct device *device, struct why *text)
+{
+	struct help_answer answer;
+
+	if (recv(device->hold_fd, &answer, sizeof(answer), 0) != sizeof(answer)) {
+		why_set(text, 0, "the helper process has ended");
+		return HOLD_FAILED;
+	}
+	why_set(text, 0, "%s", answer.text);
+	return (enum hold_answer)answer.res;
+}
+
+void device_hold_end(struct device *device)
+{
+	if (device->hold_fd >= 0)
+		close(device->hold_fd);
+	device->hold_fd = -1;
+}
+
 /* --- stop ----------------------------------------------------------------------------------------- */
 
-static uint64_t total_served(struct device *device)
+static uint64_t total_served(const struct device *device)
 {
 	uint64_t served = 0;
 
@@ -130,12 +218,13 @@ static uint64_t total_served(struct device *device)
 	return served;
 }
 
-struct device_facts device_facts(struct device *device)
+struct device_facts device_facts(const struct device *device)
 {
 	return (struct device_facts){
 		.queues = device->info.nr_hw_queues,
-		.depth = device->info.queue_depth,
+		.depth = device->info.queue_depth - spare_tags(device),
 		.zero_copy = device->disk.data_mode == DATA_ZERO_COPY,
+		.recoverable = device_is_recoverable(device),
 		.requests = total_served(device),
 	};
 }
@@ -164,13 +253,13 @@ static int wait_stopped(struct device *device, void (*tick)(void *arg), void *ar
 	return err ? why_set(why, err, "%s: STOP_DEV: %s", device->name, strerror(-err)) : 0;
 }
 
-/* Queues that have not started have no tags to lose. */
+/* Queues that have not come so far have no tags to lose. */
 static unsigned queues_with_tags(const struct device *device)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < device->info.nr_hw_queues; i++)
-		n += device->queue[i].worker.running;
+		n += device->queue[i].worker.running && device->queue[i].fetched;
 	return n;
 }
 
@@ -197,7 +286,9 @@ int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struc
 		return 0;
 	if (device->silent)
 		return why_set(why, -ETIME, "%s: requests are unanswered", device->name);
-	err = ctrl_stop_begin(&device->ctrl, device->info.dev_id, why);
+	err = ctrl_own(&device->ctrl, device->info.dev_id, why);
+	if (!err)
+		err = ctrl_stop_begin(&device->ctrl, device->info.dev_id, why);
 	if (!err)
 		err = wait_stopped(device, tick, arg, why);
 	return err ? err : wait_drained(device, why);
@@ -212,9 +303,11 @@ int device_delete(struct device *device, struct why *why)
 	if (device->disk.fd >= 0)
 		close(device->disk.fd);
 	device->disk.fd = -1;
+	device_hold_end(device);
 	if (!device->added)
 		return 0;
 	device->added = false;
+	device->found = false;
 	err = ctrl_delete(&device->ctrl, device->info.dev_id, why);
 	if (err == -ETIME) {
 		log_info("%s: still open somewhere; it goes when it is closed", device->name);

@@ -4,6 +4,7 @@
  * the kernel takes the tags back.
  */
 #include "queue.h"
+#include "chardev.h"
 #include "request.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* --- answers ----------------------------------------------------------------------------------- */
 
@@ -120,17 +120,11 @@ static void command_done(struct uring_command *command, int32_t res)
 static int map_descriptors(struct queue *queue)
 {
 	const struct disk *disk = queue->disk;
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t stride = round_up(UBLK_QUEUE_STRIDE, page);
-	void *desc;
 
-	queue->desc_bytes = round_up(disk->depth * sizeof(struct ublksrv_io_desc), page);
-	desc = mmap(NULL, queue->desc_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, disk->fd,
-		    (off_t)(queue->number * stride));
-	if (desc == MAP_FAILED)
+	queue->desc = chardev_map(disk->fd, queue->number, disk->depth, &queue->desc_bytes);
+	if (!queue->desc)
 		return why_set(&queue->why, -errno, "%s: descriptors of queue %u: %m", disk->name,
 			       queue->number);
-	queue->desc = desc;
 	return 0;
 }
 
@@ -161,16 +155,15 @@ static int make_tags(struct queue *queue)
 	return 0;
 }
 
-static int fetch_tags(struct queue *queue)
+/* On the queue's thread.  In one system call, in the midst of which nothing can end the process. */
+static void fetch_tags(void *arg)
 {
+	struct queue *queue = arg;
+
 	for (unsigned i = 0; i < queue->disk->depth; i++)
 		tag_command(&queue->tag[i], UBLK_U_IO_FETCH_REQ, 0);
 	/* The kernel keeps the commands; those that come back now were refused. */
 	uring_flush(&queue->worker.uring);
-	if (queue->refused)
-		return why_set(&queue->why, queue->refused, "%s: FETCH on queue %u: %s",
-			       queue->disk->name, queue->number, strerror(-queue->refused));
-	return 0;
 }
 
 /* A queue runs without it, only slower: CPUs may be off line or outside our cpuset. */
@@ -205,8 +198,6 @@ static int queue_begin(struct worker *worker)
 	if (!err && queue->disk->data_mode == DATA_COPY)
 		uring_keep_pages(&worker->uring, queue->buffers.arena, queue->buffers.tag_bytes,
 				 queue->disk->depth);
-	if (!err)
-		err = fetch_tags(queue);
 	return err;
 }
 
@@ -243,7 +234,7 @@ static struct uring_sizes ring_sizes(unsigned depth, enum data_mode mode)
 {
 	unsigned entries = 64;
 
-	while (entries < 4 * depth && entries < 4096)
+	while (entries < 4 * depth && entries < 2 * UBLK_MAX_QUEUE_DEPTH)
 		entries *= 2;
 	return (struct uring_sizes){
 		.sq_entries = entries,
@@ -265,6 +256,20 @@ int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *c
 	queue->cpus = cpus;
 	queue->cpus_bytes = cpus_bytes;
 	return queue_run(queue, &options, why);
+}
+
+int queue_fetch(struct queue *queue, struct why *why)
+{
+	int err;
+
+	worker_call(&queue->worker, fetch_tags, queue);
+	queue->fetched = !queue->refused;
+	if (queue->fetched)
+		return 0;
+	err = why_set(why, queue->refused, "%s: FETCH on queue %u: %s", queue->disk->name,
+		      queue->number, strerror(-queue->refused));
+	queue_stop(queue);
+	return err;
 }
 
 int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why)

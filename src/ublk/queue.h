@@ -57,16 +57,24 @@ struct queue {
 	unsigned gone; /* tags that were aborted */
 	bool complained; /* about a request that the door refused */
 	int refused; /* by a FETCH during the start */
+	bool fetched; /* the kernel has the tags, or had them */
 	struct why why; /* of a failed start */
 	_Atomic uint64_t served; /* requests answered; any thread reads it */
 } __attribute__((aligned(QUEUE_ALIGN)));
 
 /*
- * Start the queue's thread on @cpus, with every tag fetched: START_DEV will be answered.  Its
- * lane has been made by worker_prepare().  -errno with the sentence in @why.
+ * Start the queue's thread on @cpus.  Its lane has been made by worker_prepare().  -errno with the
+ * sentence in @why.
  */
 int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
 		size_t cpus_bytes, struct why *why);
+
+/*
+ * Fetch every tag, so that the kernel has all or, when the process is killed meanwhile, none of
+ * them: requests will be answered from now on.  -errno with the sentence in @why; then the thread
+ * has ended.
+ */
+int queue_fetch(struct queue *queue, struct why *why);
 
 /*
  * Start the lane without a hardware queue: for lanes that the image was given and the device did

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The start of a device, in the only order that works on all kernels: add, set parameters, open
- * the other end, fetch every tag, start, and see the node appear.
+ * the other end, fetch every tag, start, and see the node appear.  What a dead server has left is
+ * there already, and goes on instead of being started.
  */
 #include "affinity.h"
+#include "chardev.h"
+#include "first_start.h"
 #include "params.h"
 #include "state.h"
+#include "tune.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-/* udev may look at a new node for a moment, and an old server's end takes the kernel one. */
-#define OPEN_SECONDS 10
 #define NODE_SECONDS 10
+#define TUNE_MS 30000
 
 /* An ordinary device needs nothing but this, which 6.12 and later always have. */
 #define FEATURES_NEEDED UBLK_F_CMD_IOCTL_ENCODE
@@ -25,44 +26,58 @@
 /* Each of these hands requests or their bytes around in another way; as asked for, or not at all. */
 #define FLAGS_OF_MODE \
 	(UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_NEED_GET_DATA | UBLK_F_USER_COPY | \
-	 UBLK_F_AUTO_BUF_REG | UBLK_F_BATCH_IO | UBLK_F_UNPRIVILEGED_DEV)
+	 UBLK_F_AUTO_BUF_REG | UBLK_F_BATCH_IO | UBLK_F_UNPRIVILEGED_DEV | RECOVERY_FLAGS)
 
-static int add(struct device *device, const struct image_info *facts, struct why *why)
+/*
+ * What a dead server has not answered is given to the next one, even if it was done already: a
+ * write may be done twice, with nothing between.
+ */
+#define RECOVERY_FLAGS (UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE)
+
+/* --- a new device ---------------------------------------------------------------------------------- */
+
+static uint64_t wanted_flags(const struct device *device, struct image *image)
+{
+	return buffers_flags(device->features, image_info(image).encrypted) |
+	       (device->options.recoverable ? RECOVERY_FLAGS : 0);
+}
+
+static int add(struct device *device, struct image *image, struct why *why)
 {
 	const struct device_options *options = &device->options;
 	struct ublksrv_ctrl_dev_info *info = &device->info;
-	uint64_t features = 0, flags;
-	int err = ctrl_features(&device->ctrl, &features, why);
+	uint64_t flags = wanted_flags(device, image);
+	unsigned depth = device_depth(device);
+	int err;
 
-	if (err)
-		return err;
-	if ((features & FEATURES_NEEDED) != FEATURES_NEEDED)
+	if ((device->features & FEATURES_NEEDED) != FEATURES_NEEDED)
 		return why_set(why, -EOPNOTSUPP,
 			       "ublk: the kernel's driver is too old (features 0x%llx)",
-			       (unsigned long long)features);
-	flags = buffers_flags(features, facts->encrypted);
+			       (unsigned long long)device->features);
 	*info = (struct ublksrv_ctrl_dev_info){
 		.nr_hw_queues = (uint16_t)device->lanes,
-		.queue_depth = (uint16_t)options->depth,
+		.queue_depth = (uint16_t)depth,
 		.max_io_buf_bytes = options->max_io_bytes,
 		.dev_id = options->id,
 		.flags = flags,
+		.ublksrv_flags = device->mark,
 		.ublksrv_pid = -1,
 	};
 	err = ctrl_add(&device->ctrl, info, why);
 	if (err)
 		return err;
 	device->added = true;
-	snprintf(device->name, sizeof(device->name), "/dev/ublkb%d", info->dev_id);
+	device_set_name(device);
 	if ((info->flags & FLAGS_OF_MODE) != flags || info->nr_hw_queues > device->lanes ||
-	    info->queue_depth != options->depth || info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
+	    info->queue_depth != depth || info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
 		return why_set(why, -EPROTO, "%s: the driver made another device than asked for",
 			       device->name);
-	return 0;
+	return options->host.added(options->host.arg, info->dev_id, why);
 }
 
-static void fill_disk(struct device *device, struct image *image, const struct image_info *facts)
+static void fill_disk(struct device *device, struct image *image)
 {
+	struct image_info facts = image_info(image);
 	struct disk *disk = &device->disk;
 
 	disk->image = image;
@@ -70,84 +85,136 @@ static void fill_disk(struct device *device, struct image *image, const struct i
 	disk->depth = device->info.queue_depth;
 	disk->data_mode = buffers_mode(device->info.flags);
 	disk->limits = (struct request_limits){
-		.sectors = facts->size_bytes >> SECTOR_SHIFT,
+		.sectors = facts.size_bytes >> SECTOR_SHIFT,
 		.max_io_bytes = device->info.max_io_buf_bytes,
-		.read_only = facts->read_only,
+		.read_only = facts.read_only,
 	};
 }
 
-static int set_params(struct device *device, struct image *image, struct why *why)
+static int set_params(struct device *device, struct why *why)
 {
-	struct image_info facts = image_info(image);
+	struct image_info facts = image_info(device->disk.image);
 	struct ublk_params params;
 
-	fill_disk(device, image, &facts);
 	params_fill(&params, &facts, device->disk.limits.max_io_bytes, device->disk.data_mode);
 	return ctrl_set_params(&device->ctrl, device->info.dev_id, &params, why);
 }
 
-static void sleep_ms(long ms)
+/*
+ * A driver that scans partitions during START_DEV is not to wait for this process, which may be
+ * killed.  From the start on the device is one to be taken over, whoever dies.
+ */
+static int start_by_helper(struct device *device, struct why *why)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+	struct why ignored;
+	int err = ctrl_own(&device->ctrl, -1, why);
+
+	if (err)
+		return err;
+	err = first_start(device, why);
+	device->silent = err == -ETIME;
+	if (!err)
+		err = device_take(device, why);
+	if (err)
+		ctrl_own(&device->ctrl, device->info.dev_id, &ignored);
+	return err;
 }
 
-static bool may_pass(int err)
+/* --- a dead server's ------------------------------------------------------------------------------- */
+
+/* The device cannot change any more; so the image must not have. */
+static int check_params(struct device *device, struct why *why)
 {
-	return err == EBUSY || err == ENOENT || err == EINTR;
+	struct image_info facts = image_info(device->disk.image);
+	struct ublk_params params;
+	int err = ctrl_params(&device->ctrl, device->info.dev_id, &params, why);
+
+	if (err)
+		return err;
+	if (params.basic.dev_sectors != facts.size_bytes >> SECTOR_SHIFT)
+		return why_set(why, -EINVAL,
+			       "%s: has %llu sectors and the image has %llu by now; give the "
+			       "image its old size, or remove the device with qcow2-ublkd stop %s",
+			       device->name, (unsigned long long)params.basic.dev_sectors,
+			       (unsigned long long)facts.size_bytes >> SECTOR_SHIFT, device->name);
+	if (!(params.basic.attrs & UBLK_ATTR_READ_ONLY) != !facts.read_only)
+		return why_set(why, -EINVAL, "%s: the device is %s and the image is not",
+			       device->name, facts.read_only ? "writable" : "read-only");
+	if (facts.encrypted && device->disk.data_mode != DATA_COPY)
+		return why_set(why, -EINVAL,
+			       "%s: was made for an image that was not encrypted; remove it with "
+			       "qcow2-ublkd stop %s",
+			       device->name, device->name);
+	return 0;
 }
+
+static void tell_differences(const struct device *device)
+{
+	const struct device_options *options = &device->options;
+	const struct ublksrv_ctrl_dev_info *info = &device->info;
+	struct device_facts facts = device_facts(device);
+
+	log_info("%s: taken over from a process that was killed", device->name);
+	if (options->id >= 0 && options->id != info->dev_id)
+		log_info("%s: keeps its number, instead of %d", device->name, options->id);
+	if (options->queues != facts.queues || options->depth != facts.depth ||
+	    options->max_io_bytes != info->max_io_buf_bytes)
+		log_info("%s: keeps its %u queues of %u requests of up to %u KiB", device->name,
+			 facts.queues, facts.depth, info->max_io_buf_bytes / 1024);
+	if (!options->recoverable)
+		log_info("%s: stays one that outlives its server", device->name);
+}
+
+/* --- both ------------------------------------------------------------------------------------------ */
 
 static int open_node(struct device *device, const int *file, unsigned files, struct why *why)
 {
+	const struct device_host *host = &device->options.host;
 	struct disk *disk = &device->disk;
-	char path[NAME_BYTES];
+	int fd = chardev_open(device->info.dev_id, why);
 
-	snprintf(path, sizeof(path), "/dev/ublkc%d", device->info.dev_id);
-	for (int tries = 0; disk->fd < 0 && tries < OPEN_SECONDS * 100; tries++) {
-		if (tries > 0)
-			sleep_ms(10);
-		disk->fd = open(path, O_RDWR | O_CLOEXEC);
-		if (disk->fd < 0 && !may_pass(errno))
-			break;
-	}
-	if (disk->fd < 0 && errno == ENOENT)
-		return why_set(why, -ENOENT, "%s: not there; is /dev a devtmpfs?", path);
-	if (disk->fd < 0)
-		return why_set(why, -errno, "%s: %m", path);
-
+	if (fd < 0)
+		return fd;
+	disk->fd = fd;
 	device->file = calloc(files + 1, sizeof(*file));
 	if (!device->file)
-		return why_set(why, -ENOMEM, "%s: out of memory", path);
+		return why_set(why, -ENOMEM, "%s: out of memory", device->name);
 	memcpy(device->file, file, files * sizeof(*file));
 	device->file[files] = disk->fd;
 	disk->file = device->file;
 	disk->files = files + 1;
-	return 0;
+	return host->opened(host->arg, fd, why);
 }
 
+static int start_queue(struct device *device, unsigned number, struct why *why)
+{
+	struct queue *queue = &device->queue[number];
+	int err;
+
+	if (number >= device->info.nr_hw_queues)
+		return queue_start_idle(queue, &device->disk, why);
+	err = ctrl_affinity(&device->ctrl, device->info.dev_id, number, device->cpus,
+			    device->cpus_bytes, why);
+	if (err)
+		return err;
+	affinity_widen(device->cpus, device->cpus_bytes);
+	return queue_start(queue, &device->disk, device->cpus, device->cpus_bytes, why);
+}
+
+/* All queues are ready before the first is fetched: a kill between two of them is unlikely. */
 static int start_queues(struct device *device, struct why *why)
 {
+	int err = 0;
+
 	device->cpus_bytes = max_u64(round_up(possible_cpus(), 64) / 8, sizeof(cpu_set_t));
 	device->cpus = calloc(1, device->cpus_bytes);
 	if (!device->cpus)
 		return why_set(why, -ENOMEM, "%s: out of memory", device->name);
-	for (unsigned i = 0; i < device->lanes; i++) {
-		struct queue *queue = &device->queue[i];
-		int err;
-
-		if (i >= device->info.nr_hw_queues) {
-			err = queue_start_idle(queue, &device->disk, why);
-		} else {
-			err = ctrl_affinity(&device->ctrl, device->info.dev_id, i, device->cpus,
-					    device->cpus_bytes, why);
-			affinity_widen(device->cpus, device->cpus_bytes);
-			if (!err)
-				err = queue_start(queue, &device->disk, device->cpus,
-						  device->cpus_bytes, why);
-		}
-		if (err)
-			return err;
-	}
-	return 0;
+	for (unsigned i = 0; i < device->lanes && !err; i++)
+		err = start_queue(device, i, why);
+	for (unsigned i = 0; i < device->info.nr_hw_queues && !err; i++)
+		err = queue_fetch(&device->queue[i], why);
+	return err;
 }
 
 static int wait_for_node(const struct device *device, struct why *why)
@@ -157,29 +224,59 @@ static int wait_for_node(const struct device *device, struct why *why)
 
 		if (stat(device->name, &st) == 0 && S_ISBLK(st.st_mode))
 			return 0;
-		sleep_ms(10);
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
 	}
 	return why_set(why, -ENOENT, "%s: not there after the start; is /dev a devtmpfs?",
 		       device->name);
 }
 
+/* The device without which nothing can be lost any more: a kill leaves it to the next server. */
+static int let_go(struct device *device, struct why *why)
+{
+	struct help_job job = { .help = HELP_TUNE, .info = device->info };
+	int err;
+
+	if (!device_is_recoverable(device))
+		return 0;
+	err = ctrl_own(&device->ctrl, -1, why);
+	if (err || !device_is_old(device))
+		return err;
+	/* Without it, the next server may have to wait for 30 seconds, and that is all. */
+	err = helper_run(&device->helper, &job, TUNE_MS, why);
+	if (err)
+		log_warn("%s: %s: %s", device->name, why->text, strerror(-err));
+	return 0;
+}
+
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,
 		 struct why *why)
 {
-	struct image_info facts = image_info(image);
-	int err = add(device, &facts, why);
+	bool by_helper = !device->found && device->options.recoverable &&
+			 device_scans_in_start(device);
+	int err = device->found ? 0 : add(device, image, why);
 
-	if (!err)
-		err = set_params(device, image, why);
+	if (!err) {
+		fill_disk(device, image);
+		err = device->found ? check_params(device, why) : set_params(device, why);
+	}
+	if (!err && by_helper)
+		err = start_by_helper(device, why);
 	if (!err)
 		err = open_node(device, file, files, why);
 	if (!err)
 		err = start_queues(device, why);
-	if (!err) {
+	if (err)
+		return err;
+	if (device->found || by_helper)
+		err = ctrl_resume(&device->ctrl, device->info.dev_id, why);
+	else
 		err = ctrl_start(&device->ctrl, device->info.dev_id, why);
-		device->silent = err == -ETIME;
-	}
-	if (!err)
-		err = wait_for_node(device, why);
-	return err;
+	device->silent = err == -ETIME;
+	if (err)
+		return err;
+	device->added = true;
+	if (device->found)
+		tell_differences(device);
+	err = let_go(device, why);
+	return err ? err : wait_for_node(device, why);
 }

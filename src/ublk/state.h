@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a device consists of: private to device.c and start.c. */
+/* What a device consists of: private to those who share its life. */
 #ifndef STATE_H
 #define STATE_H
 
 #include "ctrl.h"
 #include "device.h"
+#include "helper.h"
 #include "queue.h"
+
+#include <stdio.h>
 
 #define NAME_BYTES 32 /* of /dev/ublkbN */
 
 struct device {
 	struct device_options options;
 	struct ctrl ctrl;
+	struct helper helper;
+	uint64_t features; /* of the driver */
+	uint64_t mark; /* ublksrv_flags: see device_find() */
 	struct ublksrv_ctrl_dev_info info;
+	bool found; /* a dead server's device, which is ours to take over */
 	bool added; /* to be deleted */
 	bool silent; /* START was not answered: nor would STOP be */
 	char name[NAME_BYTES]; /* /dev/ublkbN */
@@ -22,6 +29,29 @@ struct device {
 	struct queue *queue; /* lanes of them; the first info.nr_hw_queues have tags */
 	cpu_set_t *cpus;
 	size_t cpus_bytes;
+	int hold_fd; /* of the job, or -1 */
 };
+
+/* A server's death is noticed, and forgotten, in the old way: up to Linux 6.15. */
+static inline bool device_is_old(const struct device *device)
+{
+	return !(device->features & UBLK_F_QUIESCE);
+}
+
+/* START_DEV waits for the server to read the partition table: up to Linux 6.18. */
+static inline bool device_scans_in_start(const struct device *device)
+{
+	return !(device->features & UBLK_F_NO_AUTO_PART_SCAN);
+}
+
+static inline bool device_is_recoverable(const struct device *device)
+{
+	return device->info.flags & UBLK_F_USER_RECOVERY;
+}
+
+static inline void device_set_name(struct device *device)
+{
+	snprintf(device->name, sizeof(device->name), "/dev/ublkb%d", device->info.dev_id);
+}
 
 #endif

@@ -32,6 +32,9 @@ struct ublksrv_ctrl_cmd {
 #define UBLK_U_CMD_START_DEV _IOWR('u', 0x06, struct ublksrv_ctrl_cmd)
 #define UBLK_U_CMD_STOP_DEV _IOWR('u', 0x07, struct ublksrv_ctrl_cmd)
 #define UBLK_U_CMD_SET_PARAMS _IOWR('u', 0x08, struct ublksrv_ctrl_cmd)
+#define UBLK_U_CMD_GET_PARAMS _IOR('u', 0x09, struct ublksrv_ctrl_cmd)
+#define UBLK_U_CMD_START_USER_RECOVERY _IOWR('u', 0x10, struct ublksrv_ctrl_cmd)
+#define UBLK_U_CMD_END_USER_RECOVERY _IOWR('u', 0x11, struct ublksrv_ctrl_cmd)
 #define UBLK_U_CMD_GET_FEATURES _IOR('u', 0x13, struct ublksrv_ctrl_cmd)
 
 #define UBLK_FEATURES_LEN 8
@@ -178,6 +181,7 @@ struct ublksrv_io_cmd {
 
 #define UBLK_MAX_QUEUE_DEPTH 4096
 #define UBLK_MAX_NR_QUEUES 4096
+
 /* ublksrv_ctrl_dev_info.state */
 #define UBLK_S_DEV_DEAD 0
 #define UBLK_S_DEV_LIVE 1
@@ -202,6 +206,8 @@ UBLK_AT(ublksrv_ctrl_cmd, dev_path_len, 24);
 _Static_assert(sizeof(struct ublksrv_ctrl_cmd) == 32, "ublksrv_ctrl_cmd");
 _Static_assert(UBLK_U_CMD_GET_FEATURES == 0x80207513, "encoding of control commands");
 _Static_assert(UBLK_U_CMD_ADD_DEV == 0xc0207504, "encoding of control commands");
+_Static_assert(UBLK_U_CMD_GET_PARAMS == 0x80207509, "encoding of control commands");
+_Static_assert(UBLK_U_CMD_END_USER_RECOVERY == 0xc0207511, "encoding of control commands");
 
 UBLK_AT(ublksrv_ctrl_dev_info, queue_depth, 2);
 UBLK_AT(ublksrv_ctrl_dev_info, state, 4);

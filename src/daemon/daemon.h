@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the process consists of, and the stages of its life: private to those who make it up. */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include "admin.h"
+#include "backing.h"
+#include "device.h"
+#include "file.h"
+#include "handover_file.h"
+#include "identity.h"
+#include "image.h"
+#include "options.h"
+#include "ownership.h"
+#include "run.h"
+#include "service.h"
+
+#include <sys/signalfd.h>
+
+struct daemon {
+	struct options options;
+	struct run run;
+	struct file file;
+	bool file_is_open;
+	bool remembers; /* there is a folder for what outlives the process */
+	struct identity identity; /* of the image; only if so, as what follows */
+	char view[32]; /* how it is shown: see identity_mark() */
+	struct handover_file handover;
+	struct ownership owner;
+	pid_t holder; /* of a device that we wanted to claim */
+	struct backing backing;
+	struct device *device; /* NULL until it is prepared */
+	struct service service;
+	bool service_is_made;
+	struct lane **lane; /* the device's, then the service's */
+	struct image *image; /* NULL until it is open */
+	struct admin admin;
+	int signal_fd;
+	bool stop_by_signal; /* we have been told to stop, and do when the device is free */
+	bool lost_data; /* something dirty could not be written back before the stop */
+};
+
+/* --- signals.c: the signals of the process; the main thread ------------------------------------- */
+
+/* Block what we wait for, before there are threads.  -errno with the sentence in @why. */
+int signals_take(struct daemon *daemon, struct why *why);
+
+bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info);
+
+/* During the start: has a signal told us to stop? */
+bool signals_cancelled(void *daemon);
+
+/* --- host.c: what the device wants of us --------------------------------------------------------- */
+
+struct device_host host_of(struct daemon *daemon);
+
+/* --- startup.c: from options to a device --------------------------------------------------------- */
+
+/* -errno with the sentence in @why; shutdown_stop() undoes as much as was done. */
+int startup(struct daemon *daemon, struct why *why);
+
+/* --- serve.c: until it is time to stop ----------------------------------------------------------- */
+
+void serve(struct daemon *daemon);
+
+/* --- shutdown.c: and back ------------------------------------------------------------------------ */
+
+/* Stop the device, close the image.  0 when all went well and nothing is lost. */
+int shutdown_stop(struct daemon *daemon);
+
+/* Release the rest. */
+void shutdown_release(struct daemon *daemon);
+
+#endif

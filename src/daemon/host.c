@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device's questions: whose is it, what does the disk hold, and who does I/O on the image? */
+#include "daemon.h"
+
+#include <errno.h>
+
+static int claim(void *arg, int32_t id)
+{
+	struct daemon *daemon = arg;
+
+	if (!daemon->remembers)
+		return -ENOENT;
+	/* Of remains that were deleted. */
+	ownership_drop(&daemon->owner);
+	return ownership_take(&daemon->owner, id, &daemon->identity, daemon->view, &daemon->holder);
+}
+
+static int added(void *arg, int32_t id, struct why *why)
+{
+	struct daemon *daemon = arg;
+	int err;
+
+	if (!daemon->remembers)
+		return 0;
+	err = ownership_make(&daemon->owner, id, &daemon->identity, daemon->view);
+	return err ? why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err)) : 0;
+}
+
+/* Queues have it anyway. */
+static int opened(void *arg, int fd, struct why *why)
+{
+	struct daemon *daemon = arg;
+	int err = service_hold(&daemon->service, fd);
+
+	return err ? why_set(why, err, "service thread: io_uring files: %s", strerror(-err)) : 0;
+}
+
+static int read_disk(void *arg, void *buf, uint32_t len, uint64_t off)
+{
+	struct daemon *daemon = arg;
+
+	return service_read(&daemon->service, daemon->image, buf, len, off);
+}
+
+struct device_host host_of(struct daemon *daemon)
+{
+	return (struct device_host){
+		.claim = claim,
+		.added = added,
+		.opened = opened,
+		.read = read_disk,
+		.cancelled = signals_cancelled,
+		.arg = daemon,
+	};
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The main thread while the device is served: signals, questions, and whether a stop that was
+ * asked for may begin.
+ *
+ * A device that is mounted or held is not stopped, as its user would lose what it has not written
+ * yet.  Who asks by a signal gets the stop when that is over; who asks by the socket is told.
+ */
+#include "daemon.h"
+#include "notify.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+
+enum { FD_SIGNALS, FD_DRAINED, FD_HOLD, FDS };
+
+static const char *device(const struct daemon *daemon)
+{
+	return device_name(daemon->device);
+}
+
+static void announce(struct daemon *daemon)
+{
+	log_debug("%s: served as %s", daemon->options.image, device(daemon));
+	admin_serve(&daemon->admin, daemon->device, daemon->image);
+	if (printf("%s\n", device(daemon)) < 0 || fflush(stdout))
+		log_warn("standard output: %m");
+	notify("READY=1");
+	run_start(&daemon->run, device(daemon));
+}
+
+/* --- stops ------------------------------------------------------------------------------------------ */
+
+/* Nobody stops: those who wait for it are told why, except for who sent a signal. */
+static void refuse(struct daemon *daemon, const char *reason)
+{
+	admin_refuse(&daemon->admin, reason);
+	if (!daemon->stop_by_signal)
+		device_hold_end(daemon->device);
+}
+
+static void ask_for_stop(struct daemon *daemon, bool force)
+{
+	struct why why;
+
+	if (device_hold(daemon->device, force || daemon->options.force_stop, &why) == 0)
+		return;
+	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);
+	refuse(daemon, why.text);
+}
+
+static void tell_in_use(struct daemon *daemon, const char *users)
+{
+	struct why why;
+
+	if (daemon->stop_by_signal)
+		log_info("%s: is in use%s%s; it stops when that is over", device(daemon),
+			 users[0] ? ": " : "", users);
+	why_set(&why, 0, "%s: is in use%s%s; end that, or use --force", device(daemon),
+		users[0] ? ": " : "", users);
+	refuse(daemon, why.text);
+}
+
+/* True when it is time to stop. */
+static bool hear_hold(struct daemon *daemon)
+{
+	struct why text;
+
+	switch (device_hold_answer(daemon->device, &text)) {
+	case HOLD_BUSY:
+		tell_in_use(daemon, text.text);
+		return false;
+	case HOLD_CLEAN:
+		if (text.text[0])
+			log_warn("%s: stopped while it was %s", device(daemon), text.text);
+		return true;
+	case HOLD_FORCED:
+		log_warn("%s: stopped by force while it was %s", device(daemon), text.text);
+		return true;
+	case HOLD_DIRTY:
+		log_error("%s: what was not written back yet is lost: %s", device(daemon),
+			  text.text);
+		daemon->lost_data = true;
+		return true;
+	case HOLD_FAILED:
+		break;
+	}
+	log_error("%s: cannot find out whether it is in use: %s; not stopping", device(daemon),
+		  text.text);
+	daemon->stop_by_signal = false;
+	refuse(daemon, text.text);
+	return false;
+}
+
+/* --- signals and questions --------------------------------------------------------------------------- */
+
+/* True when the command of --run is told to end instead, and ends us by that. */
+static bool pass_to_command(struct daemon *daemon, int signal)
+{
+	if (!daemon->run.pid || daemon->run.ended)
+		return false;
+	if (signal)
+		run_signal(&daemon->run, signal);
+	return true;
+}
+
+/* True when it is time to stop. */
+static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *info)
+{
+	if (info->ssi_signo == SIGCHLD) {
+		if (device_lost_control(daemon->device))
+			log_error(
+				"%s: the process that controls it has ended; flush before stopping",
+				device(daemon));
+		return run_ended(&daemon->run);
+	}
+	/* A terminal's signals the command has got from the terminal. */
+	if (pass_to_command(daemon, info->ssi_code != SI_KERNEL ? (int)info->ssi_signo : 0))
+		return false;
+	daemon->stop_by_signal = true;
+	ask_for_stop(daemon, false);
+	return false;
+}
+
+static void obey_admin(struct daemon *daemon)
+{
+	struct admin *admin = &daemon->admin;
+
+	admin_turn(admin);
+	if (!admin->stop_asked)
+		return;
+	admin->stop_asked = false;
+	if (!pass_to_command(daemon, SIGTERM))
+		ask_for_stop(daemon, admin->stop_force);
+}
+
+void serve(struct daemon *daemon)
+{
+	struct pollfd fds[FDS + CONTROL_FDS] = {
+		[FD_SIGNALS] = { .fd = daemon->signal_fd, .events = POLLIN },
+		[FD_DRAINED] = { .fd = device_drained_fd(daemon->device), .events = POLLIN },
+	};
+	struct signalfd_siginfo info;
+
+	announce(daemon);
+	for (;;) {
+		int timeout_ms = -1;
+		unsigned n = FDS + admin_watch(&daemon->admin, fds + FDS, &timeout_ms);
+
+		fds[FD_HOLD] = (struct pollfd){
+			.fd = device_hold_fd(daemon->device),
+			.events = POLLIN,
+		};
+		if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) {
+			log_error("poll: %m");
+			return;
+		}
+		if (fds[FD_DRAINED].revents) {
+			log_info("%s: stopped by somebody else", device(daemon));
+			return;
+		}
+		if (fds[FD_HOLD].revents && hear_hold(daemon))
+			return;
+		while (signals_next(daemon, &info))
+			if (handle_signal(daemon, &info))
+				return;
+		obey_admin(daemon);
+	}
+}

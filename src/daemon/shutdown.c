@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The stop: the start backwards, from wherever it had come to. */
+#include "daemon.h"
+#include "lock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* There is nothing that a signal could add; but we can be asked how it goes. */
+static void while_stopping(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct signalfd_siginfo info;
+
+	admin_turn(&daemon->admin);
+
+	while (signals_next(daemon, &info)) {
+		if (info.ssi_signo == SIGCHLD)
+			run_ended(&daemon->run);
+		else
+			log_info("already stopping");
+	}
+}
+
+static void log_stats(const struct daemon *daemon)
+{
+	struct image_stats stats = image_stats(daemon->image);
+
+	log_debug(
+		"%s: %llu clusters allocated, %llu released, %llu decompressed, %llu slices read, %llu written, %llu syncs",
+		daemon->options.image, (unsigned long long)stats.clusters_allocated,
+		(unsigned long long)stats.clusters_released,
+		(unsigned long long)stats.clusters_unpacked, (unsigned long long)stats.slice_loads,
+		(unsigned long long)stats.slice_writes, (unsigned long long)stats.syncs);
+}
+
+static int close_image(struct daemon *daemon)
+{
+	int err = service_close_image(&daemon->service, daemon->image, while_stopping, daemon);
+
+	if (err)
+		log_error("%s: the last changes may not be on disk: %s", daemon->options.image,
+			  strerror(-err));
+	else
+		handover_file_done(&daemon->handover);
+	log_stats(daemon);
+	return err;
+}
+
+/* A start that failed: the image may have inherited something that is to reach the disk. */
+static int close_unused_image(struct daemon *daemon)
+{
+	struct why why;
+	unsigned files;
+	const int *fd = backing_fds(&daemon->backing, &files);
+	int err = daemon->service.worker.running ? 0 :
+						   service_start(&daemon->service, fd, files, &why);
+
+	if (!err)
+		err = device_run_idle(daemon->device, fd, files, &why);
+	if (err)
+		log_error("%s", why.text);
+	return err ? err : close_image(daemon);
+}
+
+/* The image is closed while all lanes turn. */
+int shutdown_stop(struct daemon *daemon)
+{
+	struct device *device = daemon->device;
+	struct why why;
+	int err, stuck, deleted;
+
+	if (!device)
+		return 0;
+	err = stuck = device_stop(device, while_stopping, daemon, &why);
+	if (stuck)
+		log_error("%s", why.text);
+	else if (daemon->image)
+		err = device_runs(device) ? close_image(daemon) : close_unused_image(daemon);
+	else
+		handover_file_done(&daemon->handover);
+	/* It holds the device's other end, without which the device cannot go. */
+	if (!stuck && daemon->service_is_made)
+		service_stop(&daemon->service);
+	deleted = device_delete(device, &why);
+	if (deleted)
+		log_error("%s", why.text);
+	else if (!device_is_left(device))
+		ownership_drop(&daemon->owner);
+	/* Host I/O may still be under way, into memory that therefore must not be freed. */
+	if (stuck)
+		_exit(EXIT_FAILURE);
+	return err ? err : deleted ? deleted : daemon->lost_data ? -EIO : 0;
+}
+
+void shutdown_release(struct daemon *daemon)
+{
+	if (daemon->service_is_made)
+		service_stop(&daemon->service);
+	if (daemon->image)
+		image_free(daemon->image);
+	if (daemon->device)
+		device_free(daemon->device);
+	if (daemon->service_is_made)
+		service_release(&daemon->service);
+	backing_close(&daemon->backing);
+	if (daemon->file_is_open) {
+		unlock_image(daemon->file.fd);
+		file_close(&daemon->file);
+	}
+	free(daemon->lane);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Signals are read from a file, by the main thread, where it has time for them. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* Threads made later inherit the mask, so only the main thread sees them. */
+int signals_take(struct daemon *daemon, struct why *why)
+{
+	struct sigaction hangup;
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGCHLD);
+	/* nohup(1) has it ignored, and then it is to have no effect. */
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		sigaddset(&mask, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	daemon->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (daemon->signal_fd < 0)
+		return why_set(why, -errno, "signalfd: %m");
+	return 0;
+}
+
+bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info)
+{
+	return read(daemon->signal_fd, info, sizeof(*info)) == sizeof(*info);
+}
+
+bool signals_cancelled(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct signalfd_siginfo info;
+	bool cancelled = false;
+
+	while (signals_next(daemon, &info))
+		cancelled |= info.ssi_signo != SIGCHLD;
+	return cancelled;
+}

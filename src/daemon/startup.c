@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The start: from the command line to a device.
+ *
+ * Its order is not free.  Other processes are forked before anything is open.  What a dead process
+ * has left is looked for, and all of its I/O ended, before the image is locked; it is locked before
+ * it is read; and it is known to be good, with the dead process's writes in it, before there is a
+ * device.  Privileges go when the device is there.
+ */
+#include "daemon.h"
+#include "key.h"
+#include "lock.h"
+#include "notify.h"
+#include "privileges.h"
+#include "repair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+_Static_assert(LIMIT_CHAIN + 1 <= URING_FILES_MAX, "a chain's files and the device, in each ring");
+
+/* A killed process has left writes, so most likely what is locked is still locked by it. */
+#define LOCK_DEAD_PATIENCE_MS 60000
+
+/* --- before anything is open ----------------------------------------------------------------------- */
+
+/* Without such a folder nothing can be handed over. */
+static void look_for_folder(struct daemon *daemon)
+{
+	struct why why;
+
+	daemon->remembers = registry_folder_make(&why) == 0;
+	if (daemon->remembers)
+		return;
+	daemon->options.no_recovery = true;
+	log_warn("%s; should this process be killed, its device ends, and what was not flushed is "
+		 "lost",
+		 why.text);
+}
+
+static int prepare_device(struct daemon *daemon, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	struct device_options how = {
+		.id = (int32_t)options->device_id,
+		.queues = (unsigned)options->queues,
+		.depth = (unsigned)options->depth,
+		.max_io_bytes = (uint32_t)options->max_io,
+		.recoverable = !options->no_recovery,
+		.confine = controller_confine,
+		.confine_helper = helper_confine,
+		.host = host_of(daemon),
+	};
+
+	return device_prepare(&daemon->device, &how, why);
+}
+
+/* --- the image, and what is left of those who served it --------------------------------------------- */
+
+static struct file_options file_options_of(const struct options *options)
+{
+	return (struct file_options){
+		.read_only = options->read_only,
+		.direct = options->cache == CACHE_NONE,
+	};
+}
+
+static uint64_t text_hash(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static int open_file(struct daemon *daemon, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	struct file_options how = file_options_of(options);
+	int err = file_open(&daemon->file, options->image, &how, why);
+
+	if (err)
+		return err;
+	daemon->file_is_open = true;
+	if (options->snapshot)
+		snprintf(daemon->view, sizeof(daemon->view), "snapshot %016" PRIx64,
+			 text_hash(options->snapshot));
+	else
+		snprintf(daemon->view, sizeof(daemon->view), "%s",
+			 options->read_only ? "read-only" : "image");
+	err = identity_of(&daemon->identity, daemon->file.fd);
+	if (err)
+		return why_set(why, err, "%s: cannot be identified: %s", options->image,
+			       strerror(-err));
+	handover_file_init(&daemon->handover, &daemon->identity, options->image);
+	return 0;
+}
+
+/* A dead server's device, if there is one, becomes ours, and that server is entirely gone. */
+static int find_device(struct daemon *daemon, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	bool found = false;
+	int32_t id;
+	int err;
+
+	if (daemon->remembers)
+		ownership_clear_away();
+	err = device_find(daemon->device, identity_mark(&daemon->identity, daemon->view), &found,
+			  &id, why);
+	if (err == -EBUSY && options->read_only)
+		return 0;
+	if (err == -EBUSY)
+		return why_set(why, err, "%s: is served as /dev/ublkb%" PRId32 " by process %d",
+			       options->image, id, (int)daemon->holder);
+	if (err || !found)
+		return err;
+	if (!options->abandon)
+		return device_take(daemon->device, why);
+	log_warn(
+		"%s: a killed process's device is given up, as --abandon says; its users get errors",
+		device_name(daemon->device));
+	err = device_abandon(daemon->device, why);
+	ownership_drop(&daemon->owner);
+	return err;
+}
+
+/* What was acknowledged and is in memory only: part of the image, whoever opens it. */
+static int consider_writes(struct daemon *daemon, bool pending, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	int err;
+
+	if (!pending)
+		return options->read_only ? 0 : repair_dirty(daemon->file.fd, options->image, why);
+	if (options->abandon) {
+		log_warn("%s: writes of a killed process are given up, as --abandon says",
+			 options->image);
+		err = handover_file_abandon(&daemon->handover);
+		return err ? why_set(why, err, "%s: %s", daemon->handover.path, strerror(-err)) : 0;
+	}
+	if (!options->read_only)
+		return 0;
+	return why_set(why, -EBUSY,
+		       "%s: writes of a process that was killed are in memory and not in the image "
+		       "yet; serve it once without --read-only, or lose them with --abandon",
+		       options->image);
+}
+
+static int lock_file(struct daemon *daemon, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	struct file_options how = file_options_of(options);
+	bool pending = handover_file_is_pending(&daemon->handover);
+	int err = lock_image(daemon->file.fd, options->image, options->read_only,
+			     pending ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS, why);
+
+	if (!err)
+		err = consider_writes(daemon, handover_file_is_pending(&daemon->handover), why);
+	return err ? err : file_measure(&daemon->file, &how, why);
+}
+
+/* --- the engine -------------------------------------------------------------------------------------- */
+
+static int make_lanes(struct daemon *daemon, struct why *why)
+{
+	int err = device_make_lanes(daemon->device, why);
+	unsigned queues;
+
+	if (err)
+		return err;
+	queues = device_lanes(daemon->device);
+	err = service_prepare(&daemon->service, queues, why);
+	if (err)
+		return err;
+	daemon->service_is_made = true;
+	daemon->lane = calloc(queues + 1, sizeof(*daemon->lane));
+	if (!daemon->lane)
+		return why_set(why, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < queues; i++)
+		daemon->lane[i] = device_lane(daemon->device, i);
+	daemon->lane[queues] = &daemon->service.worker.lane;
+	return 0;
+}
+
+static int open_image(struct daemon *daemon, const struct key *key, struct why *why)
+{
+	const struct options *options = &daemon->options;
+	struct image_options how = {
+		.read_only = options->read_only,
+		.snapshot = options->snapshot,
+		.key = key->bytes,
+		.key_bytes = key->len,
+		.l2_cache_bytes = options->l2_cache,
+		.reqs_per_lane = device_depth(daemon->device),
+		.lanes = device_lanes(daemon->device) + 1,
+		.lane = daemon->lane,
+		.files = {
+			.open_below = backing_open,
+			.open_data = backing_open_data,
+			.arg = &daemon->backing,
+			.backing_format = options->backing_format,
+		},
+		.handover = daemon->remembers ? &daemon->handover.handover : NULL,
+	};
+
+	backing_init(&daemon->backing, &daemon->file, &options->allow, true,
+		     options->cache == CACHE_NONE);
+	return image_open(&daemon->image, &daemon->file.host, &how, why);
+}
+
+/* The key is needed for no longer than the image takes to open. */
+static int open_with_key(struct daemon *daemon, struct why *why)
+{
+	const char *key_file = daemon->options.key_file;
+	struct key key;
+	bool encrypted;
+	int err = key_read(&key, key_file, why);
+
+	if (err)
+		return err;
+	err = open_image(daemon, &key, why);
+	encrypted = !err && image_info(daemon->image).encrypted;
+	key_forget(&key, encrypted);
+	if (!err && key_file && !encrypted)
+		log_warn("%s: is not encrypted; the key is not used", daemon->options.image);
+	return err;
+}
+
+/* --- the device -------------------------------------------------------------------------------------- */
+
+static void drop_on_thread(void *arg)
+{
+	(void)arg;
+	privileges_drop();
+}
+
+static int start_device(struct daemon *daemon, struct why *why)
+{
+	unsigned files;
+	const int *fd = backing_fds(&daemon->backing, &files);
+	int err = service_start(&daemon->service, fd, files, why);
+
+	if (!err)
+		err = device_start(daemon->device, daemon->image, fd, files, why);
+	if (err)
+		return err;
+	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
+	device_on_each_thread(daemon->device, drop_on_thread, NULL);
+	service_on_thread(&daemon->service, drop_on_thread, NULL);
+	privileges_drop();
+	return 0;
+}
+
+int startup(struct daemon *daemon, struct why *why)
+{
+	int err;
+
+	look_for_folder(daemon);
+	err = prepare_device(daemon, why);
+	if (!err)
+		err = admin_begin(&daemon->admin, daemon->options.name, daemon->options.image, why);
+	if (!err)
+		err = open_file(daemon, why);
+	if (!err)
+		err = device_ready(daemon->device, why);
+	if (!err)
+		err = find_device(daemon, why);
+	if (!err)
+		err = lock_file(daemon, why);
+	if (!err)
+		err = make_lanes(daemon, why);
+	if (!err)
+		err = open_with_key(daemon, why);
+	if (err)
+		return err;
+	notify_open();
+	process_isolate();
+	return start_device(daemon, why);
+}

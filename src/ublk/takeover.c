@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A dead server's device: find it, and wait until the kernel has ended and forgotten that server.
+ *
+ * START_USER_RECOVERY is refused as long as anything refers to the dead server's /dev/ublkcN.  Its
+ * rings do, and a ring lives as long as an I/O that it was given: so no write of the dead server
+ * can reach the image when this has succeeded (kernel docs: ublk, "user recovery").
+ */
+#include "bind.h"
+#include "chardev.h"
+#include "devices.h"
+#include "state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_MS 20
+#define FIRST_REPORT_MS 2000
+#define REPORT_MS 10000
+
+/* A living server is given this long to turn out to be a dying one. */
+#define LIVING_MS 3000
+
+/* The kernel needs up to 30 seconds for a server that nothing refers to, and no longer. */
+#define UNOWNED_MS 60000
+
+#define BIND_MS 10000
+
+static void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+/* Is it time to say again what we are waiting for, after @ms? */
+static bool is_time_to_report(long ms)
+{
+	return ms == FIRST_REPORT_MS || (ms > 0 && ms % REPORT_MS == 0);
+}
+
+static int check_cancelled(const struct device *device, struct why *why)
+{
+	const struct device_host *host = &device->options.host;
+
+	if (!host->cancelled(host->arg))
+		return 0;
+	return why_set(why, -EINTR, "%s: told to stop while waiting for it; it is left as it was",
+		       device->name);
+}
+
+/* --- find ------------------------------------------------------------------------------------------ */
+
+/* What was never started, or has been stopped: nobody can be using it. */
+static int delete_remains(struct device *device, struct why *why)
+{
+	int32_t id = device->info.dev_id;
+	int fd = chardev_open(id, why); /* whoever was about to start it has ended */
+	int err;
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	err = ctrl_stop_begin(&device->ctrl, id, why);
+	if (!err)
+		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
+	if (!err)
+		err = ctrl_delete(&device->ctrl, id, why);
+	return err == -ETIME || err == -ENODEV ? 0 : err;
+}
+
+/* One device: -ENOENT when it is not what we look for, as device_host.claim, or an error. */
+static int look_at(struct device *device, int32_t id, struct why *why)
+{
+	const struct device_host *host = &device->options.host;
+	struct ublksrv_ctrl_dev_info info = { .dev_id = id };
+	struct why ignored;
+	int err;
+
+	if (ctrl_info(&device->ctrl, &info, &ignored) || info.ublksrv_flags != device->mark)
+		return -ENOENT;
+	err = host->claim(host->arg, id);
+	if (err)
+		return err;
+	device->info = info;
+	device_set_name(device);
+	if (info.state != UBLK_S_DEV_DEAD && device_is_recoverable(device))
+		return 0;
+	err = delete_remains(device, why);
+	device->info = (struct ublksrv_ctrl_dev_info){ 0 };
+	device->name[0] = '\0';
+	return err ? err : -ENOENT;
+}
+
+/* All devices: 0 when one was found, -ENOENT, or the most important of what look_at() says. */
+static int look_at_all(struct device *device, int32_t *id, struct why *why)
+{
+	struct ublk_device *devices;
+	size_t count;
+	int result = -ENOENT;
+	int err = devices_list(&devices, &count, why);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && result; i++) {
+		err = look_at(device, devices[i].id, why);
+		if (err == -ENOENT || (err == -EBUSY && result == -EINPROGRESS))
+			continue;
+		*id = devices[i].id;
+		result = err;
+		if (err != -EBUSY && err != -EINPROGRESS)
+			break;
+	}
+	free(devices);
+	return result;
+}
+
+int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, struct why *why)
+{
+	int err;
+
+	device->mark = mark;
+	for (long ms = 0;; ms += LOOK_MS) {
+		err = look_at_all(device, id, why);
+		if (err != -EINPROGRESS && (err != -EBUSY || ms >= LIVING_MS))
+			break;
+		if (is_time_to_report(ms) && err == -EINPROGRESS)
+			log_info("/dev/ublkb%d: waiting for the end of the process that served it",
+				 *id);
+		err = check_cancelled(device, why);
+		if (err)
+			break;
+		sleep_ms(LOOK_MS);
+	}
+	device->found = *found = err == 0;
+	return err == -ENOENT ? 0 : err;
+}
+
+/* --- take ------------------------------------------------------------------------------------------ */
+
+/*
+ * The driver up to 6.15 takes descriptors to be the first one's who maps them, until it forgets
+ * him, which it does not when he has fetched nothing.
+ */
+static bool can_be_mapped(const struct device *device, int fd)
+{
+	size_t bytes;
+	const uint8_t *desc = chardev_map(fd, 0, device->info.queue_depth, &bytes);
+
+	if (desc)
+		munmap((void *)(uintptr_t)desc, bytes);
+	return desc;
+}
+
+/* How much there is to forget: enum binding, or -errno; *@unowned: nobody has the other end open. */
+static int look_at_queues(struct device *device, bool *unowned, struct why *why)
+{
+	int fd = chardev_try(device->info.dev_id);
+	int binding;
+
+	*unowned = fd >= 0;
+	if (fd < 0)
+		return fd == -EBUSY ? fd : why_set(why, fd, "%s: %s", device->name, strerror(-fd));
+	binding = chardev_binding(fd, &device->info, NULL);
+	if (binding == BOUND_NONE && !can_be_mapped(device, fd))
+		binding = BOUND_SOME;
+	close(fd);
+	if (binding < 0)
+		why_set(why, binding, "%s: its queues: %s", device->name, strerror(-binding));
+	return binding;
+}
+
+/* That driver must be asked to forget only when each queue has had a server, and only once. */
+static int forget_old(struct device *device, bool *unowned, struct why *why)
+{
+	struct help_job job = { .help = HELP_BIND, .info = device->info };
+	int binding = look_at_queues(device, unowned, why);
+	int err;
+
+	switch (binding) {
+	case BOUND_NONE:
+		return 0;
+	case BOUND_ALL:
+		return ctrl_forget(&device->ctrl, device->info.dev_id, why);
+	case BOUND_SOME:
+		err = helper_run(&device->helper, &job, BIND_MS, why);
+		return err ? err : -EBUSY;
+	default:
+		return binding;
+	}
+}
+
+static int forget(struct device *device, bool *unowned, struct why *why)
+{
+	*unowned = false;
+	return device_is_old(device) ? forget_old(device, unowned, why) :
+				       ctrl_forget(&device->ctrl, device->info.dev_id, why);
+}
+
+int device_take(struct device *device, struct why *why)
+{
+	long unowned_ms = 0;
+	bool unowned;
+	int err;
+
+	for (long ms = 0;; ms += LOOK_MS) {
+		err = forget(device, &unowned, why);
+		if (err != -EBUSY)
+			return err;
+		unowned_ms = unowned ? unowned_ms + LOOK_MS : 0;
+		if (unowned_ms >= UNOWNED_MS)
+			return why_set(
+				why, err,
+				"%s: the driver does not let go of its dead server; remove the "
+				"device with qcow2-ublkd stop %s",
+				device->name, device->name);
+		if (is_time_to_report(ms))
+			log_info("%s: waiting for the storage below the image to finish what the "
+				 "killed process had under way",
+				 device->name);
+		err = check_cancelled(device, why);
+		if (err)
+			return err;
+		sleep_ms(LOOK_MS);
+	}
+}
+
+int device_abandon(struct device *device, struct why *why)
+{
+	int err = ctrl_stop_begin(&device->ctrl, device->info.dev_id, why);
+
+	if (!err)
+		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
+	if (!err)
+		err = ctrl_delete(&device->ctrl, device->info.dev_id, why);
+	if (err && err != -ETIME)
+		return why_set(why, err, "%s: cannot be given up: %s", device->name,
+			       strerror(-err));
+	device->found = false;
+	device->info = (struct ublksrv_ctrl_dev_info){ 0 };
+	device->name[0] = '\0';
+	return 0;
+}

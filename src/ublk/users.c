@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What /sys and /proc say about a block device's users. */
+#include "users.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define ABOVE_MAX 16 /* of one device: more are not named */
+#define NAMESPACES_MAX 256 /* whose mounts are looked at */
+
+/* --- the disk ---------------------------------------------------------------------------------------- */
+
+static bool add_device(struct users_disk *disk, const char *name)
+{
+	unsigned major, minor;
+	char path[96];
+	FILE *in;
+	bool read;
+
+	if (disk->devices == USERS_DEVICES || strlen(name) >= sizeof(disk->name[0]))
+		return false;
+	snprintf(path, sizeof(path), "/sys/class/block/%.32s/dev", name);
+	in = fopen(path, "re");
+	if (!in)
+		return false;
+	read = fscanf(in, "%u:%u", &major, &minor) == 2;
+	fclose(in);
+	if (!read)
+		return false;
+	snprintf(disk->name[disk->devices], sizeof(disk->name[0]), "%.31s", name);
+	disk->number[disk->devices++] = makedev(major, minor);
+	return true;
+}
+
+bool users_disk(struct users_disk *disk, int32_t id)
+{
+	char name[32], path[64];
+	struct dirent *file;
+	DIR *folder;
+
+	disk->devices = 0;
+	snprintf(name, sizeof(name), "ublkb%d", id);
+	if (!add_device(disk, name))
+		return false;
+	snprintf(path, sizeof(path), "/sys/class/block/%s", name);
+	folder = opendir(path);
+	while (folder && (file = readdir(folder)))
+		if (strncmp(file->d_name, name, strlen(name)) == 0)
+			add_device(disk, file->d_name);
+	if (folder)
+		closedir(folder);
+	return true;
+}
+
+static bool is_on_disk(const struct users_disk *disk, dev_t number)
+{
+	for (unsigned i = 0; i < disk->devices; i++)
+		if (disk->number[i] == number)
+			return true;
+	return false;
+}
+
+/* --- the text ---------------------------------------------------------------------------------------- */
+
+struct text {
+	char *at;
+	size_t size;
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *fmt, ...)
+{
+	const char *separator = text->used ? "; " : "";
+	va_list args;
+	int len, n;
+
+	len = snprintf(text->at + text->used, text->size - text->used, "%s", separator);
+	va_start(args, fmt);
+	n = (size_t)len < text->size - text->used ?
+		    vsnprintf(text->at + text->used + len, text->size - text->used - (size_t)len,
+			      fmt, args) :
+		    -1;
+	va_end(args);
+	/* What does not fit is left out, and so is all that follows. */
+	if (n < 0 || (size_t)(len + n) >= text->size - text->used) {
+		text->at[text->used] = '\0';
+		text->size = text->used + 1;
+	} else {
+		text->used += (size_t)(len + n);
+	}
+}
+
+static void program_of(const char *pid, char program[32])
+{
+	char path[64];
+	size_t n = 0;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
+	in = fopen(path, "re");
+	if (in) {
+		n = fread(program, 1, 31, in);
+		fclose(in);
+	}
+	program[n] = '\0';
+	program[strcspn(program, "\n")] = '\0';
+}
+
+/* --- devices above ----------------------------------------------------------------------------------- */
+
+unsigned users_above(const char *name, char above[][32], unsigned most)
+{
+	char path[96];
+	struct dirent *file;
+	unsigned n = 0;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/sys/class/block/%.31s/holders", name);
+	folder = opendir(path);
+	while (folder && n < most && (file = readdir(folder)))
+		if (file->d_name[0] != '.')
+			snprintf(above[n++], 32, "%.31s", file->d_name);
+	if (folder)
+		closedir(folder);
+	return n;
+}
+
+static void describe_above(const struct users_disk *disk, struct text *text)
+{
+	char above[ABOVE_MAX][32], path[96], mapped[64];
+
+	for (unsigned i = 0; i < disk->devices; i++) {
+		unsigned n = users_above(disk->name[i], above, ABOVE_MAX);
+
+		for (unsigned j = 0; j < n; j++) {
+			FILE *in;
+
+			mapped[0] = '\0';
+			snprintf(path, sizeof(path), "/sys/class/block/%.31s/dm/name", above[j]);
+			in = fopen(path, "re");
+			if (in && fscanf(in, "%63s", mapped) != 1)
+				mapped[0] = '\0';
+			if (in)
+				fclose(in);
+			say(text, "part of /dev/%s%s", mapped[0] ? "mapper/" : "",
+			    mapped[0] ? mapped : above[j]);
+		}
+	}
+}
+
+/* --- swap -------------------------------------------------------------------------------------------- */
+
+bool users_swap(const struct users_disk *disk)
+{
+	FILE *in = fopen("/proc/swaps", "re");
+	char line[PATH_MAX + 128], path[PATH_MAX];
+	bool found = false;
+	struct stat st;
+
+	while (in && !found && fgets(line, sizeof(line), in))
+		found = sscanf(line, "%4095s", path) == 1 && path[0] == '/' &&
+			stat(path, &st) == 0 && S_ISBLK(st.st_mode) && is_on_disk(disk, st.st_rdev);
+	if (in)
+		fclose(in);
+	return found;
+}
+
+/* --- mounts ------------------------------------------------------------------------------------------ */
+
+/* Does a line of mountinfo speak of the disk?  Then *@where is the mount point, still escaped. */
+static bool line_is_ours(const struct users_disk *disk, char *line, char **where)
+{
+	unsigned major, minor;
+	char *source = strstr(line, " - ");
+	int at = 0, end = 0;
+
+	/* id, parent, major:minor, root, mount point */
+	if (sscanf(line, "%*d %*d %u:%u %*s %n%*s%n", &major, &minor, &at, &end) < 2 || !end)
+		return false;
+	*where = line + at;
+	if (is_on_disk(disk, makedev(major, minor))) {
+		line[end] = '\0';
+		return true;
+	}
+	/* File systems with device numbers of their own name the device as they were told it. */
+	if (!source || sscanf(source, " - %*s %n%*s", &at) < 0)
+		return false;
+	source += at;
+	source[strcspn(source, " \n")] = '\0';
+	if (strncmp(source, "/dev/", 5) != 0)
+		return false;
+	for (unsigned i = 0; i < disk->devices; i++)
+		if (strcmp(source + 5, disk->name[i]) == 0) {
+			line[end] = '\0';
+			return true;
+		}
+	return false;
+}
+
+/* The first mount that @pid sees; true if there is one. */
+static bool describe_mount(const struct users_disk *disk, const char *pid, bool here,
+			   struct text *text)
+{
+	char line[2 * PATH_MAX], path[64], program[32];
+	bool found = false;
+	char *where;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/mountinfo", pid);
+	in = fopen(path, "re");
+	while (in && !found && fgets(line, sizeof(line), in))
+		found = line_is_ours(disk, line, &where);
+	if (in)
+		fclose(in);
+	if (found && here) {
+		say(text, "mounted on %.200s", where);
+	} else if (found) {
+		program_of(pid, program);
+		say(text, "mounted on %.200s in the mount namespace of %s (%s)", where, program,
+		    pid);
+	}
+	return found;
+}
+
+/* --- processes --------------------------------------------------------------------------------------- */
+
+/* Has it one of the devices open? */
+static bool has_open(const struct users_disk *disk, const char *pid)
+{
+	char path[64];
+	struct dirent *file;
+	bool found = false;
+	struct stat st;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
+	folder = opendir(path);
+	while (folder && !found && (file = readdir(folder)))
+		found = file->d_name[0] != '.' &&
+			fstatat(dirfd(folder), file->d_name, &st, 0) == 0 && S_ISBLK(st.st_mode) &&
+			is_on_disk(disk, st.st_rdev);
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+static ino_t mount_namespace(const char *pid)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%.16s/ns/mnt", pid);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/* All mount namespaces but our own, by a process of each, and what processes have open. */
+static void describe_processes(const struct users_disk *disk, struct text *text)
+{
+	ino_t seen[NAMESPACES_MAX] = { mount_namespace("self") };
+	DIR *folder = opendir("/proc");
+	unsigned namespaces = 1;
+	struct dirent *file;
+
+	while (folder && (file = readdir(folder))) {
+		char *end, program[32];
+		long pid = strtol(file->d_name, &end, 10);
+		ino_t its;
+		unsigned i;
+
+		if (*end || pid <= 0 || pid == getpid())
+			continue;
+		if (has_open(disk, file->d_name)) {
+			program_of(file->d_name, program);
+			say(text, "opened by %s (%ld)", program, pid);
+		}
+		its = mount_namespace(file->d_name);
+		for (i = 0; its && i < namespaces && seen[i] != its; i++)
+			;
+		if (!its || i < namespaces || namespaces == NAMESPACES_MAX)
+			continue;
+		seen[namespaces++] = its;
+		describe_mount(disk, file->d_name, false, text);
+	}
+	if (folder)
+		closedir(folder);
+}
+
+void users_describe(const struct users_disk *disk, char *out, size_t size)
+{
+	struct text text = { .at = out, .size = size };
+
+	out[0] = '\0';
+	describe_mount(disk, "self", true, &text);
+	if (users_swap(disk))
+		say(&text, "used as swap");
+	describe_above(disk, &text);
+	describe_processes(disk, &text);
+}
