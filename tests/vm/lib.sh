@@ -194,6 +194,22 @@ expect_no_device()
 	done
 }
 
+# Kill daemon $1 ($daemon_pid), so that its device waits for the next one.
+kill_hard()
+{
+	local pid=${1:-$daemon_pid}
+
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || :
+	forget_daemon "$pid"
+}
+
+# Wait for $1 milliseconds.
+pause()
+{
+	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
 # Stop daemon $1 ($daemon_pid) as its service manager would.
 unserve()
 {
@@ -209,12 +225,22 @@ show_stderr()
 # For the end of a script that failed, hence with little patience.
 kill_daemon()
 {
+	local device=${daemon_device[$1]-}
+
 	if [ -n "${daemon_stderr[$1]-}" ]; then
 		show_stderr "$1"
 		kill -TERM "$1"
 		within 10 eval "! kill -0 $1" || kill -KILL "$1"
 		wait "$1"
+		remove_device "$device"
 	fi 2>>"$work/kill"
+}
+
+# Remove device $1, if it is there, whoever has left it behind.
+remove_device()
+{
+	[ ! -e "/sys/class/ublk-char/ublkc${1#/dev/ublkb}" ] ||
+		timeout -s KILL 20 "$QCOW2_UBLKD" stop --force "$1"
 }
 
 # How many ublk devices there are.

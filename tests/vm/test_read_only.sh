@@ -35,7 +35,8 @@ expect_locked()
 
 	timeout 30 "$@" >"$work/refused" 2>&1 || status=$?
 	[ "$status" -eq 1 ] || fail "status $status, not 1: $(cat "$work/refused")"
-	grep -q locked "$work/refused" || fail "no word of a lock: $(cat "$work/refused")"
+	grep -qE 'locked|is served as' "$work/refused" ||
+		fail "no word of a lock: $(cat "$work/refused")"
 }
 expect_locked "$QCOW2_UBLKD" --image "$image"
 unserve "$second"

@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A stop loses nothing that was written to the device: the page cache is written back, and as long
+# as the device is mounted or held there is no stop, unless it is forced, after a write-back too.
+
+. "$(dirname "$0")/lib.sh"
+
+requires mkfs.ext4 e2fsck dmsetup unshare swapon
+image=$work/image
+image_create "$image" 256M
+head -c 6M /dev/urandom >"$work/pattern"
+
+# The daemon says something like $1.
+says()
+{
+	within 20 grep -q -e "$1" "$stderr_file" || fail "no word of '$1': $(cat "$stderr_file")"
+}
+
+expect_serving()
+{
+	kill -0 "$daemon_pid" 2>/dev/null || fail "the daemon has ended: $(cat "$stderr_file")"
+	dd if="$device" of=/dev/null bs=4k count=1 iflag=direct status=none || fail "no reads"
+}
+
+no_device()
+{
+	[ ! -e "/sys/class/ublk-char/ublkc${device#/dev/ublkb}" ]
+}
+
+for options in "" --no-recovery; do
+	note "the page cache $options"
+	# shellcheck disable=SC2086
+	serve "$image" --queues 2 $options
+	exec {open}<>"$device"
+	dd if="$work/pattern" of="/dev/fd/$open" bs=64k seek=16 conv=notrunc status=none
+	unserve || fail "not stopped"
+	exec {open}<&-
+	serve "$image" --queues 2
+	dd if="$device" of="$work/back" bs=64k skip=16 count=96 status=none
+	same "$work/pattern" "$work/back"
+	dd if=/dev/zero of="$device" bs=1M count=8 oflag=direct status=none
+	unserve
+
+	note "mounted $options"
+	# shellcheck disable=SC2086
+	serve "$image" --queues 2 $options
+	mkfs.ext4 -q "$device"
+	mount_on "$device" "$work/mnt"
+	cp "$work/pattern" "$work/mnt/file"
+	refused "$QCOW2_UBLKD" stop "$device"
+	grep -q "is in use: mounted on $work/mnt" "$work/refused" || fail "$(cat "$work/refused")"
+	kill -TERM "$daemon_pid"
+	says "is in use: mounted on $work/mnt"
+	kill -TERM "$daemon_pid"
+	expect_serving
+	same "$work/pattern" "$work/mnt/file"
+	cp "$work/pattern" "$work/mnt/more"
+	umount "$work/mnt"
+	# Now it may, and does by itself.
+	expect_stopped
+	serve "$image" --queues 2
+	mount "$device" "$work/mnt"
+	same "$work/pattern" "$work/mnt/more"
+	umount "$work/mnt"
+	unserve
+done
+
+note "held by another device"
+serve "$image" --queues 2
+dmsetup create above --noudevsync --table "0 $(blockdev --getsz "$device") linear $device 0"
+cleanup_add "! dmsetup info above >/dev/null 2>&1 || dmsetup remove above"
+refused "$QCOW2_UBLKD" stop "$device"
+grep -q "part of /dev/mapper/above" "$work/refused" || fail "$(cat "$work/refused")"
+expect_serving
+dmsetup remove above
+
+note "mounted where only others see it"
+unshare -m --propagation private sh -c "mount '$device' '$work/mnt' && echo x >'$work/mounted' &&
+	exec sleep 1000" &
+other=$!
+cleanup_add "kill $other 2>/dev/null"
+within 20 test -e "$work/mounted" || fail "not mounted"
+refused "$QCOW2_UBLKD" stop "$device"
+grep -q "mounted on $work/mnt in the mount namespace of sleep ($other)" "$work/refused" ||
+	fail "$(cat "$work/refused")"
+kill "$other"
+wait "$other" || :
+"$QCOW2_UBLKD" stop "$device"
+expect_stopped
+
+note "by force"
+serve "$image" --queues 2
+mount "$device" "$work/mnt"
+cp "$work/pattern" "$work/mnt/forced"
+"$QCOW2_UBLKD" stop --force "$device" || fail "not stopped by force"
+says "stopped by force while it was mounted on $work/mnt"
+umount "$work/mnt"
+within 20 no_device || fail "$device is still there"
+expect_stopped
+serve "$image" --queues 2 --force-stop
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/forced"
+cp "$work/pattern" "$work/mnt/again"
+kill -TERM "$daemon_pid"
+within 30 eval "! kill -0 $daemon_pid 2>/dev/null" || fail "not stopped by force"
+umount "$work/mnt"
+within 20 no_device || fail "$device is still there"
+expect_stopped
+serve "$image" --queues 2
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/again"
+umount "$work/mnt"
+e2fsck -fn "$device" >"$work/fsck" 2>&1 || { cat "$work/fsck" >&2; fail "e2fsck finds faults"; }
+
+note "swap is never taken away"
+mkswap "$device" >/dev/null
+swapon "$device"
+refused timeout 10 "$QCOW2_UBLKD" stop --force "$device"
+grep -q "used as swap" "$work/refused" || fail "$(cat "$work/refused")"
+swapoff "$device"
+unserve
+check_image "$image"

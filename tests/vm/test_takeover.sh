@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# SIGKILL for the daemon, and the same command again: the device is the same, its users see no
+# error, and what was acknowledged is there, flushed or not.
+# vm: timeout 900
+
+. "$(dirname "$0")/lib.sh"
+
+requires fio mkfs.ext4 e2fsck
+kills=${TEST_KILLS:-24}
+fast_disk "$work/disk"
+image=$work/disk/image
+
+# Another daemon for $image, by the way $1; it has to be the same device.
+take_over()
+{
+	local before=$device path=$1
+
+	shift
+	serve "$path" "$@"
+	[ "$device" = "$before" ] || fail "$device instead of $before"
+	grep -q 'taken over' "$stderr_file" || fail "no word of it: $(cat "$stderr_file")"
+}
+
+note "unflushed writes, by whatever path, with other options"
+image_create "$image" 256M
+ln "$image" "$work/disk/other name"
+head -c 8M /dev/urandom >"$work/pattern"
+serve "$image" --queues 4 --depth 16
+for ((i = 0; i < 3; i++)); do
+	dd if="$work/pattern" of="$device" bs=256k seek=$((i * 100)) oflag=direct status=none
+	kill_hard
+	[ -b "$device" ] || fail "$device is gone"
+	take_over "$work/disk/other name" --queues 1 --depth 99 --device-id 12
+	grep -q 'keeps its 4 queues of 16 requests' "$stderr_file" || fail "$(cat "$stderr_file")"
+	dd if="$device" of="$work/back" bs=256k skip=$((i * 100)) count=32 iflag=direct status=none
+	same "$work/pattern" "$work/back"
+done
+
+note "without a device they are in the image all the same"
+dd if="$work/pattern" of="$device" bs=1M seek=200 oflag=direct status=none
+kill_hard
+refused "$QCOW2_UBLKD" --image "$image" --read-only
+grep -q 'in memory and not in the image' "$work/refused" || fail "$(cat "$work/refused")"
+refused "$QCOW2_UBLKD" check --repair all "$image"
+"$QCOW2_UBLKD" stop "$device"
+expect_no_device "${device#/dev/ublkb}"
+serve "$image"
+dd if="$device" of="$work/back" bs=1M skip=200 count=8 iflag=direct status=none
+same "$work/pattern" "$work/back"
+unserve
+check_image "$image"
+
+note "given up deliberately"
+serve "$image"
+dd if=/dev/zero of="$device" bs=1M count=4 oflag=direct conv=fsync status=none
+dd if="$work/pattern" of="$device" bs=1M seek=240 oflag=direct status=none
+kill_hard
+serve "$image" --abandon
+grep -q 'writes of a killed process are given up' "$stderr_file" || fail "$(cat "$stderr_file")"
+cmp -n $((4 << 20)) "$device" /dev/zero || fail "what was flushed is lost too"
+unserve
+"$QCOW2_UBLKD" check --repair leaks "$image" >/dev/null
+check_image "$image"
+
+note "killed $kills times under fio"
+rm "$image" "$work/disk/other name"
+image_create -o cluster_size=4k "$image" 192M
+serve "$image" --queues 4
+# Sizes and syncs by lot; the image grows all the time, tables and all.
+fio --name=verify --filename="$device" --ioengine=io_uring --iodepth=16 --direct=1 --thread \
+	--numjobs=4 --size=48M --offset_increment=48M --rw=randrw --rwmixread=30 --bsrange=4k-64k \
+	--verify=crc32c --verify_interval=4k --verify_fatal=1 --verify_backlog=64 --fsync=100 \
+	--time_based --runtime=3600 --randrepeat=0 --output="$work/fio" >"$work/fio.stderr" 2>&1 &
+load=$!
+cleanup_add "kill -KILL $load 2>/dev/null"
+for ((kill = 0; kill < kills; kill++)); do
+	pause $((RANDOM % 500))
+	kill_hard
+	take_over "$image" --queues 4
+	kill -0 "$load" 2>/dev/null || {
+		cat "$work/fio.stderr" "$work/fio" >&2
+		fail "fio has ended after kill $((kill + 1))"
+	}
+done
+kill -INT "$load"
+# 128 is what fio makes of the signal; each error counts one more.
+wait "$load" || [ $? -eq 128 ] || {
+	cat "$work/fio.stderr" "$work/fio" >&2
+	fail "fio reports an error"
+}
+unserve
+check_image "$image"
+
+note "a mounted file system goes on"
+serve "$image" --queues 4
+mkfs.ext4 -q "$device"
+mount_on "$device" "$work/mnt"
+mkdir "$work/tree"
+cp -r /usr/include/linux "$work/tree/many"
+head -c 32M /dev/urandom >"$work/tree/large"
+(cp -a "$work/tree" "$work/mnt/" && sync -f "$work/mnt") &
+load=$!
+for ((kill = 0; kill < (kills + 3) / 4; kill++)); do
+	pause $((RANDOM % 700))
+	kill_hard
+	take_over "$image" --queues 4
+done
+wait "$load" || fail "no copy onto the file system"
+same_tree "$work/tree" "$work/mnt/tree"
+umount "$work/mnt"
+e2fsck -fn "$device" >"$work/fsck" 2>&1 || { cat "$work/fsck" >&2; fail "e2fsck finds faults"; }
+unserve
+check_image "$image"
