@@ -11,6 +11,7 @@
 #include "base.h"
 #include "io.h"
 #include "req.h"
+#include "stats.h"
 #include "task.h"
 
 struct image;
@@ -110,6 +111,18 @@ struct image_stats {
 	uint64_t clusters_allocated; /* linked or given back, by requests */
 	uint64_t clusters_released; /* references dropped */
 	uint64_t clusters_unpacked; /* decompressed */
+	uint64_t clusters_reserved; /* with durable refcounts, in stock or taken since */
+	uint64_t clusters_taken; /* ... out of the stock */
+	uint64_t clusters_dropped; /* references that were dropped, released by now or not */
+	uint64_t epoch_ns; /* how long a release has been waiting for an epoch to end; 0: none does */
+};
+
+/* What the requests of one or more lanes were, and how long they took. */
+struct image_traffic {
+	/* Of hits only some are timed, and stand for the others; all else is counted one by one. */
+	struct histogram request[REQ_OPS][CAUSES];
+	struct histogram host[IO_HOST_OPS]; /* the same */
+	uint64_t host_bytes[IO_HOST_OPS];
 };
 
 /*
@@ -149,7 +162,20 @@ void image_close_start(struct image *image, struct lane *lane, void (*done)(void
 /* After close (or instead of it when lanes never ran, or in a simulated crash). */
 void image_free(struct image *image);
 
+/* Any thread, without a lock. */
 struct image_stats image_stats(const struct image *image);
+
+/* Slices that are changed and not yet written: now, and at most. */
+struct image_dirt {
+	uint64_t slices;
+	uint64_t slices_max;
+};
+
+/* Any thread; takes a lock that is never held for long. */
+struct image_dirt image_dirt(struct image *image);
+
+/* Add those of a lane to @sum, by number.  Any thread; each counter is exact. */
+void image_traffic(const struct image *image, unsigned lane, struct image_traffic *sum);
 
 /*
  * Planted bugs, for the tests that prove that they would be found: engine code asks

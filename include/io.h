@@ -16,7 +16,8 @@ enum io_op {
 	IO_SYNC, /* fdatasync of the file; covers what had completed when it was queued */
 	IO_PUNCH, /* deallocate [off, off + len); reads as zeros afterwards; size kept */
 	IO_TRUNCATE, /* set the file's size to off */
-	IO_ZEROS, /* fill the span with zeros; touches no file */
+	IO_HOST_OPS, /* those before go to the host; the others are done at home */
+	IO_ZEROS = IO_HOST_OPS, /* fill the span with zeros; touches no file */
 	IO_COPY, /* fill a span that is not memory with the bytes at from; touches no file */
 	IO_TIMER, /* complete with 0 after len nanoseconds; touches no file */
 };
@@ -24,6 +25,14 @@ enum io_op {
 enum io_flags {
 	IO_DSYNC = 1 << 0, /* a write that is durable when it completes (RWF_DSYNC) */
 	IO_IN_PLACE = 1 << 1, /* a write that most likely needs no space and no metadata */
+	IO_UNTIMED = 1 << 2, /* not counted in the lane's statistics */
+};
+
+/* Between io_start() and completion. */
+enum io_flight {
+	IO_LANDED,
+	IO_FLYING,
+	IO_TIMED, /* flying, and counted in the lane's statistics */
 };
 
 #define SPAN_MEMORY (-1)
@@ -74,9 +83,10 @@ struct io {
 	uint64_t len; /* bytes */
 	uint64_t moved; /* bytes of it already transferred by earlier, short completions */
 	struct task *task;
+	uint64_t started; /* monotonic nanoseconds, when it is timed */
 	struct list link; /* for the ring, while it has it */
 	uint8_t retries; /* after EAGAIN and EINTR */
-	bool flying; /* from io_start() to completion */
+	uint8_t flying; /* enum io_flight */
 };
 
 /* What is left to do of a transfer that was short: the ring executes just this. */

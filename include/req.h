@@ -14,9 +14,25 @@ struct unpacked;
 
 enum req_op { REQ_READ, REQ_WRITE, REQ_FLUSH, REQ_DISCARD, REQ_WRITE_ZEROES };
 
+#define REQ_OPS 5u
+
 enum req_flags {
 	REQ_FUA = 1 << 0, /* durable when done */
 	REQ_NOUNMAP = 1 << 1, /* REQ_WRITE_ZEROES: keep the space allocated */
+};
+
+/*
+ * What a request met on its way: the one that comes last here is what it is counted under.  A hit
+ * needed nothing but the host I/O for its bytes.
+ */
+enum cause {
+	CAUSE_HIT,
+	CAUSE_MISS, /* a slice of an L2 table had to be loaded */
+	CAUSE_UNPACK, /* a cluster had to be decompressed */
+	CAUSE_ALLOCATE, /* clusters or tables had to be allocated */
+	CAUSE_COPY, /* the same, with bytes to be copied from elsewhere */
+	CAUSE_FLUSH, /* it waited for a flush, or is one */
+	CAUSES
 };
 
 /* Guest clusters of one slice that are just being given host clusters; others park on it. */
@@ -110,6 +126,9 @@ struct req {
 
 	/* Private to the engine. */
 	uint32_t parts; /* not yet done */
+	uint8_t cause; /* enum cause, so far */
+	uint32_t weight; /* in statistics, if it is a hit */
+	uint64_t started; /* monotonic nanoseconds; 0: one of the engine's own, not counted */
 	struct part part;
 };
 

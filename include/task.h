@@ -10,6 +10,7 @@
 
 #include "base.h"
 #include "io.h"
+#include "stats.h"
 
 #include <pthread.h>
 
@@ -39,12 +40,16 @@ struct task {
 	uint16_t inflight; /* ios and children started and not yet completed */
 	bool queued; /* on a ready list or in an inbox */
 	int err; /* the first error, or 0 */
+	uint32_t weight; /* of its ios in statistics: how many of their like they stand for */
 	struct list link; /* lane->ready, lane->inbox, or one wait queue */
+	struct waitq *parked; /* what it waits for, since when: while it is in a wait queue */
+	uint64_t parked_at; /* monotonic nanoseconds */
 };
 
 /* Tasks that wait for a change of the object which holds the queue; guarded by its lock. */
 struct waitq {
 	struct list tasks;
+	const char *name; /* of the object, as the code has it; for dumps */
 };
 
 #define LANE_TRACE 256
@@ -55,6 +60,12 @@ struct trace_entry {
 	const struct machine *machine;
 	uint16_t state;
 	int err;
+};
+
+/* The host I/O of a lane, by enum io_op. */
+struct host_stats {
+	struct live_histogram time; /* of each that was counted one by one */
+	_Atomic uint64_t bytes; /* moved by these */
 };
 
 /* One thread's way through the engine.  Only inbox and asleep are touched by other threads. */
@@ -69,12 +80,19 @@ struct lane {
 
 	unsigned traced;
 	struct trace_entry trace[LANE_TRACE];
+	struct host_stats host[IO_HOST_OPS];
 };
 
 /* The lane of this thread, or NULL. */
 extern _Thread_local struct lane *this_lane;
 /* Engine locks held by this thread; 0 between any two steps. */
 extern _Thread_local int locks_held;
+
+/* Monotonic nanoseconds, by the lane's ring. */
+static inline uint64_t lane_now(const struct lane *lane)
+{
+	return lane->ring->now(lane->ring);
+}
 
 void lane_init(struct lane *lane, unsigned id, struct ring *ring);
 void lane_destroy(struct lane *lane);
@@ -108,12 +126,15 @@ enum step park(struct task *task, struct waitq *queue, int next);
 static inline void task_init(struct task *task, struct lane *lane, const struct machine *machine,
 			     int state)
 {
-	*task = (struct task){
-		.machine = machine,
-		.lane = lane,
-		.state = (uint16_t)state,
-		.link = { &task->link, &task->link },
-	};
+	/* Field by field: this is on the hit path.  The last two mean nothing yet. */
+	task->machine = machine;
+	task->lane = lane;
+	task->state = (uint16_t)state;
+	task->inflight = 0;
+	task->queued = false;
+	task->err = 0;
+	task->weight = 1;
+	list_init(&task->link);
 }
 
 /* Make it run: any thread, under the lock of what it waited for. */
@@ -131,9 +152,13 @@ void task_child_done(struct task *parent, int err);
 /* The name of the state a task is in. */
 const char *task_state(const struct task *task);
 
-static inline void waitq_init(struct waitq *queue)
+/* @queue: an expression that says what it is the queue of. */
+#define waitq_init(queue) waitq_init_named(queue, #queue)
+
+static inline void waitq_init_named(struct waitq *queue, const char *name)
 {
 	list_init(&queue->tasks);
+	queue->name = name;
 }
 
 static inline bool waitq_empty(const struct waitq *queue)
@@ -158,7 +183,7 @@ void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, st
 
 /* What all kinds of io have in common.  Field by field: this is on the hit path. */
 static inline void io_prepare(struct task *task, struct io *io, enum io_op op, struct span span,
-			      uint64_t len)
+			      uint64_t len, bool timed)
 {
 	must(!io->flying);
 	io->op = op;
@@ -167,7 +192,9 @@ static inline void io_prepare(struct task *task, struct io *io, enum io_op op, s
 	io->moved = 0;
 	io->task = task;
 	io->retries = 0;
-	io->flying = true;
+	io->flying = timed ? IO_TIMED : IO_FLYING;
+	if (timed)
+		io->started = lane_now(task->lane);
 	task->inflight++;
 }
 
@@ -175,7 +202,7 @@ static inline void io_prepare(struct task *task, struct io *io, enum io_op op, s
 static inline void io_start_flags(struct task *task, struct io *io, enum io_op op, uint16_t file,
 				  struct span span, struct host off, uint64_t len, unsigned flags)
 {
-	io_prepare(task, io, op, span, len);
+	io_prepare(task, io, op, span, len, op < IO_HOST_OPS && !(flags & IO_UNTIMED));
 	io->flags = (uint16_t)flags;
 	io->file = file;
 	io->off = off;

@@ -49,6 +49,45 @@ static void print_text(const struct report *report, const char *what, const char
 	putchar('\n');
 }
 
+static uint64_t get(const struct report *report, const char *group, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s.%s", group, key);
+	return report_get(report, path);
+}
+
+static void print_requests(const struct report *report)
+{
+	static const char *const op[] = { "read", "write", "flush", "discard", "write-zeroes" };
+	char size[SIZE_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(op); i++) {
+		printf("%-14s%llu %s", i ? "" : "requests",
+		       (unsigned long long)get(report, "requests", op[i]), op[i]);
+		if (strcmp(op[i], "flush") != 0)
+			printf(", %s", size_text(size, get(report, "bytes", op[i])));
+		putchar('\n');
+	}
+	printf("%-14s%llu failed\n", "", (unsigned long long)report_get(report, "failed"));
+}
+
+static void print_image(const struct report *report)
+{
+	printf("%-14s%llu loads, %llu write-backs of slices, %llu dirty\n", "L2 cache",
+	       (unsigned long long)report_get(report, "cache.slices-loaded"),
+	       (unsigned long long)report_get(report, "cache.slices-written"),
+	       (unsigned long long)report_get(report, "cache.slices-dirty"));
+	printf("%-14s%llu runs, %llu syncs of the host's files\n", "flushes",
+	       (unsigned long long)report_get(report, "flush.runs"),
+	       (unsigned long long)report_get(report, "flush.syncs"));
+	printf("%-14s%llu allocated, %llu released, %llu reserved, %llu in quarantine\n",
+	       "clusters", (unsigned long long)report_get(report, "clusters.allocated"),
+	       (unsigned long long)report_get(report, "clusters.released"),
+	       (unsigned long long)report_get(report, "clusters.reserved"),
+	       (unsigned long long)report_get(report, "clusters.quarantined"));
+}
+
 static void print_plain(const struct report *report)
 {
 	char size[SIZE_TEXT], cluster[SIZE_TEXT], time[SIZE_TEXT];
@@ -67,8 +106,8 @@ static void print_plain(const struct report *report)
 	       report_is(report, "zero-copy") ? ", zero copy" : "");
 	printf("%-14s%llu, up for %s\n", "process", (unsigned long long)report_get(report, "pid"),
 	       duration_text(time, report_get(report, "uptime-seconds")));
-	printf("%-14s%llu answered\n", "requests",
-	       (unsigned long long)report_get(report, "requests"));
+	print_requests(report);
+	print_image(report);
 }
 
 /* --- who ----------------------------------------------------------------------------------------- */

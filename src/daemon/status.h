@@ -11,7 +11,7 @@
 struct status {
 	const char *name;
 	const char *image_path;
-	struct device *device;
+	const struct device *device;
 	struct image *image;
 	bool stopping;
 	uint64_t uptime_s;

@@ -163,6 +163,7 @@ static bool drop_reference(struct image *image, struct ref_piece *piece, struct 
 	bool table = (release->where & WHERE_KIND) == WHERE_TABLE;
 
 	if (!may_drop(image, table, cluster, refcount)) {
+		count(&image->counters.clusters_dropped, -UINT64_C(1));
 		release->cluster++;
 		release->count--;
 		return false;
@@ -234,6 +235,7 @@ static enum step drop(struct task *t, struct image *image)
 			  image->top.file->name, release->count,
 			  (unsigned long long)release->cluster);
 	t->err = 0;
+	count(&image->counters.clusters_dropped, -(uint64_t)release->count);
 	release->count = 0;
 	arena_set_release(release);
 	list_del(&release->link);
@@ -458,6 +460,7 @@ static void give(struct image *image)
 	if (!mutant(NO_RESERVE_WAKE))
 		waitq_wake(&reserve->waiters);
 	count(&image->counters.refills, 1);
+	count(&image->counters.clusters_reserved, reserve->batch);
 }
 
 /* --- closing ----------------------------------------------------------------------------------------------- */
@@ -499,6 +502,7 @@ static bool next_returned(struct image *image)
 	alloc->returned.where = where_make(0, WHERE_NOT);
 	arena_set_release(&alloc->returned);
 	arena_set_stock(word, 0, 0);
+	count(&image->counters.clusters_dropped, run->count);
 	list_add_tail(&alloc->work, &alloc->returned.link);
 	return true;
 }

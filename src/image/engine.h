@@ -65,6 +65,7 @@ struct epoch_lane {
 
 struct epoch {
 	_Atomic uint64_t now;
+	_Atomic uint64_t wanted_at; /* monotonic nanoseconds, while wanted */
 	_Atomic bool wanted; /* the allocator waits for an epoch to end */
 };
 
@@ -486,6 +487,10 @@ struct image_lane {
 	struct part *parts;
 	struct unpack unpack;
 	struct bounce bounce;
+	uint32_t hits_untimed; /* until one is timed: counts down from: */
+	uint32_t hits_every;
+	uint64_t hit_timed_at; /* monotonic nanoseconds */
+	struct live_histogram requests[REQ_OPS][CAUSES];
 } __attribute__((aligned(CACHE_LINE)));
 
 struct counters {
@@ -497,6 +502,9 @@ struct counters {
 	_Atomic uint64_t clusters_allocated;
 	_Atomic uint64_t clusters_released;
 	_Atomic uint64_t clusters_unpacked;
+	_Atomic uint64_t clusters_reserved;
+	_Atomic uint64_t clusters_taken;
+	_Atomic uint64_t clusters_dropped;
 };
 
 struct closer {

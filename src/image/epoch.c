@@ -36,6 +36,9 @@ bool epoch_passed(struct image *image, uint64_t epoch)
 	if (mutant(NO_EPOCH))
 		return true;
 
+	if (!atomic_load_explicit(&image->epoch.wanted, memory_order_relaxed))
+		atomic_store_explicit(&image->epoch.wanted_at, lane_now(service_lane(image)),
+				      memory_order_relaxed);
 	/* Announce the wish before looking, so that who leaves after the look sees it. */
 	atomic_store(&image->epoch.wanted, true);
 	while (atomic_load(&image->epoch.now) < epoch + 2) {

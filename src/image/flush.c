@@ -108,6 +108,7 @@ static void release_add(struct image *image, struct references dropped)
 	release->count = dropped.clusters;
 	release->where = dropped.where;
 	arena_set_release(release);
+	count(&image->counters.clusters_dropped, dropped.clusters);
 	list_add_tail(&flush->pending, &release->link);
 	writeback_lazily_locked(image);
 }
@@ -429,6 +430,7 @@ static enum step flush_step(struct task *t)
 
 	switch (t->state) {
 	case F_JOIN: {
+		part_met(part, CAUSE_FLUSH);
 		CRITICAL(&flush->lock);
 		if (t->err || image_broken(image))
 			return fail(t, -EIO, F_DONE);

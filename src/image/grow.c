@@ -207,6 +207,7 @@ static void switch_table(struct image *image, struct grow *grow)
 	overlap_remove(image, old->cluster, old->count);
 	overlap_add(image, grow->first, grow->blocks + grow->table_clusters);
 	list_add_tail(&alloc->work, &old->link);
+	count(&image->counters.clusters_dropped, old->count);
 	alloc->table_host = new_table(image, grow);
 	alloc->table_clusters = (uint32_t)grow->table_clusters;
 	alloc->table_entries =

@@ -13,13 +13,18 @@
 
 #include <stdlib.h>
 
+/* Which share of the hits is timed. */
+#define TIMED_OFTEN_NS 10000000u
+#define TIMED_SELDOM_NS 40000000u
+#define TIMED_ONE_OF 1024u
+
 /*
  *	ENDED -> DONE
  */
 #define HIT_LIST(s) s(H_ENDED)
 MACHINE_STATES(hit, HIT_LIST);
 
-bool hits_possible(const struct image *image)
+static bool hits_possible(const struct image *image)
 {
 	const struct node *top = &image->top;
 
@@ -84,31 +89,62 @@ static void start(struct image *image, struct lane *lane, struct req *req, struc
 	part->guest = req->guest;
 	part->len = req->len;
 	part->epoch = epoch;
-	part->io[0].flying = false;
+	part->io[0].flying = IO_LANDED;
 	io_start_flags(&part->task, &part->io[0], write ? IO_WRITE : IO_READ,
-		       image->top.data->index, req->span, host, req->len, write ? IO_IN_PLACE : 0);
+		       image->top.data->index, req->span, host, req->len,
+		       IO_UNTIMED | (write ? IO_IN_PLACE : 0));
 }
 
-bool hit_start(struct image *image, struct lane *lane, struct req *req)
+/*
+ * Looking at the clock twice costs more than a hit may: where there are many, few are timed, some
+ * fifty in a second; where there are few, all are.
+ */
+static uint32_t time_one(struct image_lane *own)
+{
+	uint64_t now = lane_now(own->lane);
+	uint64_t interval = max_u64(now - own->hit_timed_at, 1);
+	uint32_t stands_for = own->hits_every;
+
+	if (interval < TIMED_OFTEN_NS && own->hits_every < TIMED_ONE_OF)
+		own->hits_every *= 2;
+	else if (interval > TIMED_SELDOM_NS)
+		own->hits_every = (uint32_t)max_u64(own->hits_every * TIMED_OFTEN_NS / interval, 1);
+	own->hits_untimed = own->hits_every;
+	own->hit_timed_at = now;
+	return stands_for;
+}
+
+void hits_open(struct image *image)
+{
+	image->hits = hits_possible(image);
+	for (unsigned i = 0; i < image->lanes; i++)
+		image->lane[i].hits_untimed = image->lane[i].hits_every = 1;
+}
+
+uint32_t hit_start(struct image *image, struct lane *lane, struct req *req)
 {
 	const struct geometry *geo = &image->top.geo;
-	struct epoch_lane *epoch = &image_lane(image, lane)->epoch;
+	struct image_lane *own = image_lane(image, lane);
 	bool write = req->op == REQ_WRITE;
 	struct host host;
 
 	if (!image->hits || (!write && req->op != REQ_READ) || !req->len ||
 	    guest_in_cluster(geo, req->guest) + req->len > geo->cluster_bytes)
-		return false;
+		return 1;
 	if (write && (req->flags & REQ_FUA || image->read_only || image_broken(image)))
-		return false;
+		return 1;
 
-	uint8_t bucket = epoch_enter(image, epoch);
+	uint8_t bucket = epoch_enter(image, &own->epoch);
 
 	if (!find(&image->top, req->guest, write, &host) ||
 	    (write && !overlap_allows(image, host_cluster(geo, host), 1))) {
-		epoch_leave(image, epoch, bucket);
-		return false;
+		epoch_leave(image, &own->epoch, bucket);
+		return 1;
+	}
+	if (--own->hits_untimed == 0) {
+		epoch_leave(image, &own->epoch, bucket);
+		return time_one(own);
 	}
 	start(image, lane, req, host, bucket);
-	return true;
+	return 0;
 }

@@ -7,12 +7,14 @@
 
 /*
  * Serve @req if it lies in one mapped cluster of the top layer whose L2 slice is in memory: a read,
- * or a write in place that needs not be durable.  Else false, with nothing done, and the request
- * goes the way of all others, which leads to the same end.  On the lane's thread, no lock held.
+ * or a write in place that needs not be durable; and return 0.  Else nothing is done, and the request
+ * goes the way of all others, which leads to the same end: so do some hits, because there they are
+ * timed.  Then the return value is how many requests this one stands for in statistics.  On the
+ * lane's thread, no lock held.
  */
-bool hit_start(struct image *image, struct lane *lane, struct req *req);
+uint32_t hit_start(struct image *image, struct lane *lane, struct req *req);
 
-/* May this image's requests be hits at all?  Once, at open. */
-bool hits_possible(const struct image *image);
+/* At the end of the open: may this image's requests be hits at all? */
+void hits_open(struct image *image);
 
 #endif

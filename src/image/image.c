@@ -33,7 +33,9 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 	must(req->len <= size - req->guest.byte);
 	must(lane->id < image->lanes);
 
-	if (hit_start(image, lane, req))
+	uint32_t weight = hit_start(image, lane, req);
+
+	if (!weight)
 		return;
 	must(!image->encrypted || req->op > REQ_WRITE || span_is_memory(req->span));
 	if (image->read_only && req->op == REQ_FLUSH)
@@ -43,7 +45,7 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 	else if (!req->len && req->op != REQ_FLUSH)
 		refuse(req, 0);
 	else
-		part_start(image, lane, req);
+		part_start(image, lane, req, weight);
 }
 
 static void wake_flush(struct image *image)
@@ -129,9 +131,24 @@ enum image_health image_health(const struct image *image)
 	return atomic_load(&image->corrupt) ? IMAGE_CORRUPT : IMAGE_BROKEN;
 }
 
-static uint64_t counted(const _Atomic uint64_t *counter)
+struct image_dirt image_dirt(struct image *image)
 {
-	return atomic_load_explicit(counter, memory_order_relaxed);
+	CRITICAL(&image->flush.lock);
+	return (struct image_dirt){
+		.slices = image->flush.dirty_count,
+		.slices_max = image->flush.dirty_max,
+	};
+}
+
+static uint64_t epoch_wait(const struct image *image)
+{
+	const struct lane *lane = image->lane[0].lane;
+	uint64_t now = lane_now(lane), since;
+
+	if (!atomic_load_explicit(&image->epoch.wanted, memory_order_relaxed))
+		return 0;
+	since = stats_get(&image->epoch.wanted_at);
+	return now > since ? now - since : 0;
 }
 
 struct image_stats image_stats(const struct image *image)
@@ -139,13 +156,30 @@ struct image_stats image_stats(const struct image *image)
 	const struct counters *counters = &image->counters;
 
 	return (struct image_stats){
-		.syncs = counted(&counters->syncs),
-		.flush_runs = counted(&counters->flush_runs),
-		.refills = counted(&counters->refills),
-		.slice_loads = counted(&counters->slice_loads),
-		.slice_writes = counted(&counters->slice_writes),
-		.clusters_allocated = counted(&counters->clusters_allocated),
-		.clusters_released = counted(&counters->clusters_released),
-		.clusters_unpacked = counted(&counters->clusters_unpacked),
+		.syncs = stats_get(&counters->syncs),
+		.flush_runs = stats_get(&counters->flush_runs),
+		.refills = stats_get(&counters->refills),
+		.slice_loads = stats_get(&counters->slice_loads),
+		.slice_writes = stats_get(&counters->slice_writes),
+		.clusters_allocated = stats_get(&counters->clusters_allocated),
+		.clusters_released = stats_get(&counters->clusters_released),
+		.clusters_unpacked = stats_get(&counters->clusters_unpacked),
+		.clusters_reserved = stats_get(&counters->clusters_reserved),
+		.clusters_taken = stats_get(&counters->clusters_taken),
+		.clusters_dropped = stats_get(&counters->clusters_dropped),
+		.epoch_ns = epoch_wait(image),
 	};
+}
+
+void image_traffic(const struct image *image, unsigned lane, struct image_traffic *sum)
+{
+	const struct image_lane *own = &image->lane[lane];
+
+	for (unsigned op = 0; op < REQ_OPS; op++)
+		for (unsigned cause = 0; cause < CAUSES; cause++)
+			histogram_sum(&sum->request[op][cause], &own->requests[op][cause]);
+	for (unsigned op = 0; op < IO_HOST_OPS; op++) {
+		histogram_sum(&sum->host[op], &own->lane->host[op].time);
+		sum->host_bytes[op] += stats_get(&own->lane->host[op].bytes);
+	}
 }

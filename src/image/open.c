@@ -168,7 +168,7 @@ static int open_all(struct image *image, struct host_file *file,
 		writeback_open(image);
 	if (!err && !image->read_only)
 		err = open_for_writing(image, handover, left, why);
-	image->hits = hits_possible(image);
+	hits_open(image);
 	return err;
 }
 

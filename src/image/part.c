@@ -46,7 +46,7 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->flush_run = 0;
 	part->sync_wait.asked = false;
 	for (unsigned i = 0; i < PART_IOS; i++)
-		part->io[i].flying = false;
+		part->io[i].flying = IO_LANDED;
 	part->epoch = EPOCH_OUTSIDE;
 	req->parts++;
 }
@@ -55,14 +55,21 @@ static struct task *inline_part(struct image *image, struct lane *lane, struct r
 {
 	req->result = 0;
 	req->parts = 0;
+	req->started = 0;
+	req->cause = CAUSE_HIT;
 	part_init(&req->part, image, lane, req, req->guest, req->len);
 	req->part.pooled = false;
 	return &req->part.task;
 }
 
-void part_start(struct image *image, struct lane *lane, struct req *req)
+void part_start(struct image *image, struct lane *lane, struct req *req, uint32_t weight)
 {
-	task_start(inline_part(image, lane, req));
+	struct task *task = inline_part(image, lane, req);
+
+	req->started = lane_now(lane);
+	req->weight = weight;
+	task->weight = weight;
+	task_start(task);
 }
 
 void part_queue(struct image *image, struct lane *lane, struct req *req)
@@ -118,6 +125,14 @@ bool part_advance(struct part *part)
 	return part->len > 0;
 }
 
+static void count_request(struct image_lane *lane, const struct req *req)
+{
+	if (req->started)
+		histogram_count(&lane->requests[req->op][req->cause],
+				lane_now(lane->lane) - req->started,
+				req->cause == CAUSE_HIT ? req->weight : 1);
+}
+
 void part_end(struct part *part)
 {
 	struct req *req = part->req;
@@ -134,8 +149,10 @@ void part_end(struct part *part)
 	if (part->pooled)
 		list_add_tail(&lane->free_parts, &part->link);
 	must(req->parts > 0);
-	if (--req->parts == 0)
-		req->done(req);
+	if (--req->parts > 0)
+		return;
+	count_request(lane, req);
+	req->done(req);
 }
 
 enum step part_become(struct part *part, const struct machine *machine)

@@ -13,11 +13,21 @@ extern const struct machine flush_machine;
 /* Every machine that serves parts starts in its first state. */
 #define PART_FIRST_STATE 0
 
-/* Serve all of @req with its inline part, on @lane.  Returns after its first step. */
-void part_start(struct image *image, struct lane *lane, struct req *req);
+/*
+ * Serve all of @req with its inline part, on @lane.  Returns after its first step.  In statistics it
+ * stands for @weight requests, if it is a hit.
+ */
+void part_start(struct image *image, struct lane *lane, struct req *req, uint32_t weight);
 
 /* The same, its first step in a later turn: for requests that the engine makes itself. */
 void part_queue(struct image *image, struct lane *lane, struct req *req);
+
+/* What its request is counted under, if nothing worse comes. */
+static inline void part_met(struct part *part, enum cause cause)
+{
+	if (part->req->cause < cause)
+		part->req->cause = (uint8_t)cause;
+}
 
 /* Be inside an epoch, or outside of all; see epoch.h.  Both may be called twice. */
 void part_enter(struct part *part);

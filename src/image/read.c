@@ -66,6 +66,7 @@ static enum step read_step(struct task *t)
 		struct waitq *wait;
 
 		part_leave(part);
+		part_met(part, CAUSE_MISS);
 		CRITICAL(&cache_shard(node, slice)->lock);
 		if (slice_get(node, slice, t->lane, &wait))
 			return go(t, R_MAP);
@@ -75,6 +76,7 @@ static enum step read_step(struct task *t)
 	}
 	case R_UNPACK: {
 		struct waitq *wait;
+		part_met(part, CAUSE_UNPACK);
 		CRITICAL(&unpack->lock);
 		if (unpack_get(unpack, part, &wait))
 			return go(t, R_COPY);

@@ -130,6 +130,7 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 		reserve->runs--;
 		memmove(first, first + 1, reserve->runs * sizeof(*first));
 	}
+	count(&image->counters.clusters_taken, taken.count);
 	refill_in_time(image, reserve);
 	return taken;
 }
@@ -154,13 +155,14 @@ static bool extend(struct run *run, uint64_t cluster, uint32_t count)
 	return true;
 }
 
-void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t count,
+void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t clusters,
 		 uint32_t word)
 {
 	struct reserve *reserve = &lane->reserve;
 
+	count(&image->counters.clusters_taken, -(uint64_t)clusters);
 	for (uint32_t i = 0; i < reserve->runs; i++) {
-		if (!extend(&reserve->run[i], cluster, count))
+		if (!extend(&reserve->run[i], cluster, clusters))
 			continue;
 		set_run(image, lane, &reserve->run[i]);
 		word_put(image, lane, word);
@@ -168,13 +170,14 @@ void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster,
 	}
 	must(reserve->runs < reserve->runs_max);
 	reserve->run[reserve->runs++] =
-		(struct run){ .cluster = cluster, .count = count, .word = word };
+		(struct run){ .cluster = cluster, .count = clusters, .word = word };
 }
 
-bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t count)
+bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t cluster,
+		     uint32_t clusters)
 {
 	struct reserve *reserve = &lane->reserve;
-	struct run run = { .cluster = cluster, .count = count };
+	struct run run = { .cluster = cluster, .count = clusters };
 
 	if (reserve->runs == RESERVE_RUNS)
 		return false;
@@ -183,6 +186,7 @@ bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t clus
 	run.zero = mutant(STOCK_IS_ZERO);
 	set_run(image, lane, &run);
 	reserve->run[reserve->runs++] = run;
+	count(&image->counters.clusters_reserved, clusters);
 	return true;
 }
 

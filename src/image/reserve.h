@@ -22,12 +22,12 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 void reserve_linked(struct image *image, struct image_lane *lane, uint32_t word);
 
 /* Put back clusters that were taken and never linked; they may have been written to. */
-void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t count,
+void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t clusters,
 		 uint32_t word);
 
 /* Stock that a dead process has left; false: the lane has enough.  Before lanes run. */
 bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t cluster,
-		     uint32_t count);
+		     uint32_t clusters);
 
 /*
  * Is there stock?  If not, a refill is asked for, and reserve->waiters is what to park on.

@@ -394,6 +394,7 @@ static enum step write_step(struct task *t)
 
 	case W_TABLE: {
 		slice_looked(part);
+		part_met(part, CAUSE_ALLOCATE);
 		CRITICAL(&image->tables.lock);
 		struct waitq *wait = table_make(image, part->guest, t->lane);
 		if (!wait)
@@ -414,6 +415,8 @@ static enum step write_step(struct task *t)
 			return fail(t, -EIO, W_BAD);
 		if (plan == PLAN_WAIT && !wait)
 			return fail(t, -EIO, W_DONE);
+		if (!slice)
+			part_met(part, CAUSE_MISS);
 		if (plan == PLAN_WAIT)
 			return park(t, wait, W_MAP);
 		if (plan == PLAN_IN_PLACE)
@@ -421,6 +424,7 @@ static enum step write_step(struct task *t)
 		if (plan == PLAN_NO_STOCK)
 			return go(t, W_RESERVE);
 		part_split(part);
+		part_met(part, needs_copy(part) ? CAUSE_COPY : CAUSE_ALLOCATE);
 		return go(t, needs_copy(part) ? W_COPY : W_WRITE);
 	}
 	case W_RESERVE: {

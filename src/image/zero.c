@@ -275,6 +275,7 @@ static enum step zero_step(struct task *t)
 		return go(t, Z_DONE);
 
 	case Z_TABLE: {
+		part_met(part, CAUSE_ALLOCATE);
 		CRITICAL(&image->tables.lock);
 		wait = table_make(image, part->guest, t->lane);
 		if (!wait)
@@ -289,6 +290,7 @@ static enum step zero_step(struct task *t)
 			return look(part, shard, slice);
 		if (!wait)
 			return fail(t, -EIO, Z_DONE);
+		part_met(part, CAUSE_MISS);
 		return park(t, wait, Z_MAP);
 	}
 	case Z_PUNCH:

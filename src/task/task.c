@@ -35,6 +35,8 @@ enum step park(struct task *task, struct waitq *queue, int next)
 	must(locks_held > 0);
 	must(task->inflight == 0);
 	task->state = (uint16_t)next;
+	task->parked = queue;
+	task->parked_at = lane_now(task->lane);
 	list_add_tail(&queue->tasks, &task->link);
 	return STEP_WAIT;
 }
@@ -74,7 +76,7 @@ void task_child_done(struct task *parent, int err)
 void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
 		   uint64_t len)
 {
-	io_prepare(task, io, IO_COPY, span, len);
+	io_prepare(task, io, IO_COPY, span, len, false);
 	io->flags = 0;
 	io->from = from;
 	task->lane->ring->queue(task->lane->ring, io);
@@ -138,21 +140,41 @@ static bool io_continue(struct io *io, int64_t *res)
 
 static void io_end(struct io *io, int err)
 {
-	io->flying = false;
+	io->flying = IO_LANDED;
 	task_child_done(io->task, err);
+}
+
+static void io_count(const struct io *io)
+{
+	struct lane *lane = io->task->lane;
+	/* What began as a read of the host may have met the end of the file. */
+	enum io_op op = io->op == IO_ZEROS ? IO_READ : io->op;
+	struct host_stats *host = &lane->host[op];
+	uint64_t weight = io->task->weight;
+
+	histogram_count(&host->time, lane_now(lane) - io->started, weight);
+	if (op == IO_READ || op == IO_WRITE)
+		stats_add(&host->bytes, io->len * weight);
+}
+
+/* Kept out of io_complete(), whose registers it would need. */
+__attribute__((noinline)) static void io_complete_rest(struct io *io, int64_t res)
+{
+	must(io->flying);
+	if (io_continue(io, &res))
+		return;
+	if (io->flying == IO_TIMED)
+		io_count(io);
+	if (res == -EAGAIN || res == -EINTR)
+		res = -EIO;
+	io_end(io, res < 0 ? (int)res : 0);
 }
 
 void io_complete(struct io *io, int64_t res)
 {
-	must(io->flying);
 	/* Nearly always: all of it at once. */
-	if (res > 0 && (uint64_t)res == io->len) {
+	if (io->flying == IO_FLYING && res > 0 && (uint64_t)res == io->len)
 		io_end(io, 0);
-		return;
-	}
-	if (io_continue(io, &res))
-		return;
-	if (res == -EAGAIN || res == -EINTR)
-		res = -EIO;
-	io_end(io, res < 0 ? (int)res : 0);
+	else
+		io_complete_rest(io, res);
 }

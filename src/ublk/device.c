@@ -209,12 +209,26 @@ void device_hold_end(struct device *device)
 
 /* --- stop ----------------------------------------------------------------------------------------- */
 
+void device_traffic(const struct device *device, unsigned queue, struct device_traffic *sum)
+{
+	const struct queue_counters *counters = &device->queue[queue].counters;
+
+	for (unsigned op = 0; op < REQ_OPS; op++) {
+		sum->requests[op] += stats_get(&counters->requests[op]);
+		sum->bytes[op] += stats_get(&counters->bytes[op]);
+	}
+	sum->failed += stats_get(&counters->failed);
+}
+
 static uint64_t total_served(const struct device *device)
 {
+	struct device_traffic traffic = { 0 };
 	uint64_t served = 0;
 
 	for (unsigned i = 0; i < device->lanes; i++)
-		served += atomic_load_explicit(&device->queue[i].served, memory_order_relaxed);
+		device_traffic(device, i, &traffic);
+	for (unsigned op = 0; op < REQ_OPS; op++)
+		served += traffic.requests[op];
 	return served;
 }
 
@@ -225,7 +239,6 @@ struct device_facts device_facts(const struct device *device)
 		.depth = device->info.queue_depth - spare_tags(device),
 		.zero_copy = device->disk.data_mode == DATA_ZERO_COPY,
 		.recoverable = device_is_recoverable(device),
-		.requests = total_served(device),
 	};
 }
 

@@ -107,11 +107,20 @@ struct device_facts {
 	unsigned depth; /* requests per queue */
 	bool zero_copy;
 	bool recoverable;
-	uint64_t requests; /* answered */
 };
 
-/* Of a device that was started; exact. */
+/* Of a device that was started; exact.  Any thread. */
 struct device_facts device_facts(const struct device *device);
+
+/* Requests that were answered. */
+struct device_traffic {
+	uint64_t requests[REQ_OPS];
+	uint64_t bytes[REQ_OPS];
+	uint64_t failed;
+};
+
+/* Those of a queue, added to @sum.  Any thread. */
+void device_traffic(const struct device *device, unsigned queue, struct device_traffic *sum);
 
 /* Do all lanes turn?  False before device_start() has come that far. */
 bool device_runs(const struct device *device);

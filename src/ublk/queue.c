@@ -35,10 +35,8 @@ static void tag_command(struct tag *tag, uint32_t op, int32_t result)
 
 static void tag_answer(struct tag *tag, int err)
 {
-	_Atomic uint64_t *served = &tag->queue->served;
-
-	atomic_store_explicit(served, atomic_load_explicit(served, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
+	if (err)
+		stats_add(&tag->queue->counters.failed, 1);
 	tag_command(tag, UBLK_U_IO_COMMIT_AND_FETCH_REQ, request_result(&tag->req, err));
 }
 
@@ -47,6 +45,8 @@ static void req_done(struct req *req)
 	struct tag *tag = container_of(req, struct tag, req);
 	int err = req->result;
 
+	stats_add(&tag->queue->counters.requests[req->op], 1);
+	stats_add(&tag->queue->counters.bytes[req->op], req->len);
 	if (!err && req->op == REQ_READ)
 		err = buffers_give(&tag->queue->buffers, tag->number, req->span,
 				   (uint32_t)req->len);

@@ -14,6 +14,7 @@
 #include "image.h"
 #include "req.h"
 #include "request.h"
+#include "stats.h"
 #include "worker.h"
 
 #include <linux/ublk_cmd.h>
@@ -41,6 +42,13 @@ struct disk {
 	int drained_fd; /* eventfd; each queue adds 1 when it has no tags any more */
 };
 
+/* Requests answered, by enum req_op; written by the queue's thread, read by any. */
+struct queue_counters {
+	_Atomic uint64_t requests[REQ_OPS];
+	_Atomic uint64_t bytes[REQ_OPS];
+	_Atomic uint64_t failed; /* of them, and those that were refused */
+};
+
 /* Two cache lines, as processors fetch them in pairs: queues must not share any. */
 #define QUEUE_ALIGN 128
 
@@ -59,7 +67,7 @@ struct queue {
 	int refused; /* by a FETCH during the start */
 	bool fetched; /* the kernel has the tags, or had them */
 	struct why why; /* of a failed start */
-	_Atomic uint64_t served; /* requests answered; any thread reads it */
+	struct queue_counters counters;
 } __attribute__((aligned(QUEUE_ALIGN)));
 
 /*

@@ -15,11 +15,11 @@ CONTRACTS = {
     'format': 'base format',
     'crypto': 'base format crypto',
     'check': 'base format checker json',
-    'task': 'base task io',
-    'image': 'base format task io req image crypto',
+    'task': 'base stats task io',
+    'image': 'base format stats task io req image crypto',
     'io': 'base task io',
-    'ublk': 'base task io req image',
-    'daemon': 'base format task io req image checker json',
+    'ublk': 'base stats task io req image',
+    'daemon': 'base format stats task io req image checker json',
 }
 
 # Which private headers of another room.
@@ -33,9 +33,10 @@ ABOVE = {
     'checker': 'base',
     'json': '',
     'io': 'base',
-    'task': 'base io',
+    'stats': 'base',
+    'task': 'base io stats',
     'req': 'base io task',
-    'image': 'base io task req',
+    'image': 'base io stats task req',
 }
 
 # Who may see what of the outside, where not everybody may.

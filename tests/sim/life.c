@@ -179,6 +179,19 @@ static void check_closed(const struct verdict *verdict, uint64_t leaks, uint64_t
 			 verdict->used_end);
 }
 
+/* Of the engine that has just closed, which may have taken over from others. */
+static void check_counters(void)
+{
+	struct image_stats stats = image_stats(stage.image);
+
+	if (stats.clusters_taken > stats.clusters_reserved)
+		sim_fail("%" PRIu64 " clusters are counted as taken of %" PRIu64 " in stock",
+			 stats.clusters_taken, stats.clusters_reserved);
+	if (!stage.host.mishap && stats.clusters_released != stats.clusters_dropped)
+		sim_fail("%" PRIu64 " clusters are counted as dropped, %" PRIu64 " as released",
+			 stats.clusters_dropped, stats.clusters_released);
+}
+
 static void close_cleanly(void)
 {
 	uint64_t leaks = life.leaks, size = life.size;
@@ -191,6 +204,7 @@ static void close_cleanly(void)
 	}
 	if (!stage.read_only)
 		model_closed(&stage.model);
+	check_counters();
 	model_life_over(&stage.model);
 	peek();
 	stage_free(&stage);

@@ -44,7 +44,9 @@ expect_json "[(e['name'], e['device'], e['state'], e['virtual-size'], e['read-on
 dd if=/dev/zero of="$first" bs=1M count=4 oflag=direct status=none
 for which in vm "$first" "/dev/../$first"; do
 	expect_json "d['image'] == '$work/a/vm.qcow2' and d['queue-count'] == 2 and d['depth'] == 16
-		and d['requests'] >= 4 and d['state'] == 'serving' and d['pid'] == $first_pid" \
+		and d['requests']['write'] >= 4 and d['bytes']['write'] >= 4 << 20
+		and sum(d['latency']['write']['allocate']['buckets']) >= 4 and d['host']['write']['bytes'] >= 4 << 20
+		and d['clusters']['allocated'] == 64 and len(d['queues']) == 2 and d['state'] == 'serving' and d['pid'] == $first_pid" \
 		"$QCOW2_UBLKD" status --json "$which"
 done
 expect_json "[e['name'] for e in d] == ['vm', 'vm-2']" "$QCOW2_UBLKD" status --json
