@@ -3,6 +3,7 @@
 #include "client.h"
 #include "commands.h"
 #include "json.h"
+#include "metrics.h"
 #include "size.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@ enum status_status { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
 struct status_command {
 	struct command_options common;
 	bool json;
+	bool prometheus;
 };
 
 #define AT(field) offsetof(struct status_command, field)
@@ -22,6 +24,8 @@ struct status_command {
 static const struct option_row rows[] = {
 	{ "json", NULL, "print one JSON object, or a list of them for all", FLAG, AT(json), 0, 0,
 	  0 },
+	{ "prometheus", NULL, "print metrics in the text format of Prometheus", FLAG,
+	  AT(prometheus), 0, 0, 0 },
 	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
 };
 
@@ -112,80 +116,106 @@ static void print_plain(const struct report *report)
 
 /* --- who ----------------------------------------------------------------------------------------- */
 
-static int print_one(const char *name, const struct status_command *command, unsigned indent)
+struct reports {
+	struct report *report;
+	size_t count;
+	bool failed; /* somebody did not answer */
+};
+
+static void ask(struct reports *reports, const char *name)
 {
-	struct report report;
 	struct why why;
 
-	if (client_ask(name, "status", PATIENCE_S, &report, &why)) {
+	if (client_ask(name, "status", PATIENCE_S, &reports->report[reports->count], &why)) {
 		log_error("%s", why.text);
-		return -EIO;
+		reports->failed = true;
+	} else {
+		reports->count++;
 	}
-	if (command->json)
-		report_print_json(&report, stdout, indent);
-	else
-		print_plain(&report);
-	report_free(&report);
+}
+
+static int ask_named(struct reports *reports, const char *which, struct why *why)
+{
+	struct registry_entry entry;
+	int err = client_find(which, &entry, why);
+
+	if (err)
+		return err;
+	reports->report = calloc(1, sizeof(*reports->report));
+	if (!reports->report)
+		return why_set(why, -ENOMEM, "out of memory");
+	ask(reports, entry.name);
 	return 0;
 }
 
-static int print_named(const struct status_command *command)
-{
-	struct registry_entry entry;
-	struct why why;
-	int err = client_find(command->common.operand[0], &entry, &why);
-
-	if (err) {
-		log_error("%s", why.text);
-		return err;
-	}
-	err = print_one(entry.name, command, 0);
-	if (!err && command->json)
-		putchar('\n');
-	return err;
-}
-
-static int print_all(const struct status_command *command)
+static int ask_all(struct reports *reports, struct why *why)
 {
 	struct registry_entry *entries;
 	size_t count;
-	struct why why;
-	bool first = true;
-	int err = registry_list(&entries, &count, &why);
+	int err = registry_list(&entries, &count, why);
 
-	if (err) {
-		log_error("%s", why.text);
+	if (err)
 		return err;
-	}
-	if (command->json)
-		putchar('[');
-	for (size_t i = 0; i < count; i++) {
-		if (!entries[i].alive || !entries[i].device[0])
-			continue;
-		if (command->json)
-			printf("%s\n    ", first ? "" : ",");
-		else if (!first)
-			putchar('\n');
-		if (print_one(entries[i].name, command, 1)) {
-			err = -EIO;
-			if (command->json)
-				printf("null");
-		}
-		first = false;
-	}
-	if (command->json)
-		printf("%s]\n", first ? "" : "\n");
+	reports->report = calloc(count + 1, sizeof(*reports->report));
+	for (size_t i = 0; reports->report && i < count; i++)
+		if (entries[i].alive && entries[i].device[0])
+			ask(reports, entries[i].name);
 	free(entries);
-	return err;
+	return reports->report ? 0 : why_set(why, -ENOMEM, "out of memory");
+}
+
+/* --- all of it ----------------------------------------------------------------------------------- */
+
+static void print_json(const struct reports *reports, bool list)
+{
+	if (!list && reports->count) {
+		report_print_json(&reports->report[0], stdout, 0);
+		putchar('\n');
+	}
+	if (!list)
+		return;
+	putchar('[');
+	for (size_t i = 0; i < reports->count; i++) {
+		printf("%s\n    ", i ? "," : "");
+		report_print_json(&reports->report[i], stdout, 1);
+	}
+	printf("%s]\n", reports->count ? "\n" : "");
+}
+
+static void print(const struct reports *reports, const struct status_command *command)
+{
+	if (command->prometheus) {
+		metrics_print(reports->report, reports->count, stdout);
+	} else if (command->json) {
+		print_json(reports, !command->common.operands);
+	} else {
+		for (size_t i = 0; i < reports->count; i++) {
+			if (i)
+				putchar('\n');
+			print_plain(&reports->report[i]);
+		}
+	}
 }
 
 int command_status(char **argv)
 {
 	struct status_command command = { 0 };
+	struct reports reports = { 0 };
+	struct why why;
 	int err, status;
 
 	if (!command_parse(&usage, &command.common, argv, STATUS_USAGE, &status))
 		return status;
-	err = command.common.operands ? print_named(&command) : print_all(&command);
-	return command_end(err ? STATUS_FAILED : STATUS_OK, STATUS_FAILED);
+	if (command.common.operands)
+		err = ask_named(&reports, command.common.operand[0], &why);
+	else
+		err = ask_all(&reports, &why);
+	if (err)
+		log_error("%s", why.text);
+	else
+		print(&reports, &command);
+	for (size_t i = 0; i < reports.count; i++)
+		report_free(&reports.report[i]);
+	free(reports.report);
+	return command_end(err || reports.failed ? STATUS_FAILED : STATUS_OK, STATUS_FAILED);
 }

@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{ "list", "list the devices of this machine", command_list },
 	{ "status", "tell what a device does", command_status },
 	{ "stop", "stop a device", command_stop },
+	{ "top", "show what devices do, again and again", command_top },
 };
 
 const struct command *command_find(const char *name)

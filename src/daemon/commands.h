@@ -61,5 +61,6 @@ int command_info(char **argv);
 int command_list(char **argv);
 int command_status(char **argv);
 int command_stop(char **argv);
+int command_top(char **argv);
 
 #endif

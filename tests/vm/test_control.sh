@@ -51,6 +51,17 @@ for which in vm "$first" "/dev/../$first"; do
 done
 expect_json "[e['name'] for e in d] == ['vm', 'vm-2']" "$QCOW2_UBLKD" status --json
 "$QCOW2_UBLKD" status vm-2 | grep -q '^disk  *32.0 MiB, .*, read-only$' || fail "status"
+"$QCOW2_UBLKD" status --prometheus >"$work/metrics"
+[ "$(grep -c '^qcow2_ublkd_clusters_allocated_total{' "$work/metrics")" -eq 2 ] &&
+	grep -q "^qcow2_ublkd_clusters_allocated_total{name=\"vm\",device=\"$first\"} 64\$" "$work/metrics" ||
+	fail "$(cat "$work/metrics")"
+[ -z "$(grep -v '^#' "$work/metrics" | sed 's/ [^ ]*$//' | sort | uniq -d)" ] ||
+	fail "a sample twice: $(cat "$work/metrics")"
+expect_json "[(e['name'], e['state'], e['writes']) for e in d] == [('vm', 'serving', 0), ('vm-2', 'serving', 0)]" \
+	"$QCOW2_UBLKD" top --interval 1 --count 1 --json
+"$QCOW2_UBLKD" top --interval 1 --count 1 vm-2 >"$work/top"
+[ "$(wc -l <"$work/top")" -eq 2 ] || fail "$(cat "$work/top")"
+refused "$QCOW2_UBLKD" top vm-3
 refused "$QCOW2_UBLKD" status vm-3
 refused "$QCOW2_UBLKD" status /dev/zero
 
