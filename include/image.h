@@ -178,6 +178,11 @@ struct image_dirt image_dirt(struct image *image);
 void image_traffic(const struct image *image, unsigned lane, struct image_traffic *sum);
 
 /*
+ * For tests: called in the middle of a look at an extended entry without a lock.  NULL: not.
+ */
+extern void (*image_peek_seam)(void);
+
+/*
  * Planted bugs, for the tests that prove that they would be found: engine code asks
  * mutant(NAME) where it is about to do the right thing.  Always false outside -DMUTANTS builds.
  */
@@ -223,7 +228,14 @@ void image_traffic(const struct image *image, unsigned lane, struct image_traffi
 	m(ENCRYPTED_FRESH) /* what is not written in an encrypted cluster is taken for zeros */ \
 	m(ENCRYPTED_ANY_ORDER) /* a mapping of encrypted bytes may be durable before them */ \
 	m(ONE_KEY) /* what lies below is decrypted with the key of the top */ \
-	m(TORN_ENTRY) /* the two words of an extended entry are taken as they come */ \
+	m(TORN_ENTRY) /* who looks at an extended entry does not notice that it changes */ \
+	m(COPY_TOUCHED_ONLY) /* data of a shared cluster is copied no further than the write goes */ \
+	m(COPY_BY_FIRST) /* the first subcluster alone says whether there is something to copy */ \
+	m(KNOWN_ZERO_BY_FIRST) /* ... and whether all read as zeros before (law 2) */ \
+	m(RESERVED_READS_ZERO) /* what lies in a host cluster set aside is taken for zeros */ \
+	m(RESERVED_UNSYNCED) /* ... and may be mapped before the new bytes are durable */ \
+	m(ZERO_BITS_STAY) /* a subcluster that is written to still says that it is zero */ \
+	m(ZERO_BITS_LOST) /* a new host cluster forgets which subclusters are zero */ \
 	m(SLICE_NOT_MARKED) /* kill: a changed slice is not taken over */ \
 	m(MARK_GONE_EARLY) /* kill: a slice is not taken over while it is being written */ \
 	m(L1_NOT_MARKED) /* kill: a new L2 table is forgotten */ \
@@ -233,6 +245,7 @@ void image_traffic(const struct image *image, unsigned lane, struct image_traffi
 	m(STOCK_IS_ZERO) /* kill: stock that was taken over is taken for zeros */ \
 	m(STOCK_TORN) /* kill: a run of stock is stored in two pieces */ \
 	m(INHERITED_IS_DURABLE) /* kill: no sync between what was taken over and what is new */ \
+	m(WRONG_HALF_FIRST) /* kill: of an extended entry, the word that should be last is first */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

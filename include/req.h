@@ -52,17 +52,17 @@ struct sync_wait {
 /* What a stretch of the guest's disk is. */
 enum extent_kind {
 	EXTENT_DATA, /* bytes at host */
-	EXTENT_ZERO, /* reads as zeros, explicitly; host is set when the space is preallocated */
+	EXTENT_ZERO, /* reads as zeros, explicitly */
 	EXTENT_ABSENT, /* nothing in this file: backing, or zeros */
 	EXTENT_PACKED, /* a compressed cluster, or a piece of one */
 };
 
 struct extent {
 	enum extent_kind kind;
-	bool in_place; /* DATA or preallocated ZERO whose clusters are ours alone (COPIED) */
-	bool preallocated; /* ZERO with host clusters */
+	bool in_place; /* DATA or preallocated, and the clusters are ours alone (COPIED) */
+	bool preallocated; /* ZERO or ABSENT, with host clusters that are set aside */
 	bool backed; /* there is a layer below: what is absent here may be there */
-	struct host host; /* of the first byte; meaningful for DATA and preallocated ZERO */
+	struct host host; /* of the first byte; meaningful for DATA and what is preallocated */
 	uint64_t entry; /* PACKED: the entry of the L2 table */
 	uint64_t len; /* bytes, from the guest offset that was asked for */
 };
@@ -90,7 +90,11 @@ struct part {
 	uint32_t clusters; /* how many */
 	uint32_t host_word; /* where they stand as stock until they are linked */
 	bool fresh_zero; /* ... and they read as zeros where not written */
-	bool reuse; /* no new host clusters: those of a preallocated ZERO, or of a data file */
+	bool reuse; /* no new host clusters: those that were preallocated, or of a data file */
+	uint32_t head; /* bytes in front of the guest's that have to come along: see src/image/cow.h */
+	uint32_t tail; /* ... and behind them */
+	bool copies; /* ... and not all of them are zeros */
+	bool was_zero; /* all that gets mapped read as zeros before */
 	bool data_first; /* the mapping may be durable only after the bytes (law 2) */
 	int copy_buffer; /* index of the copy buffer held, or -1 */
 	uint8_t *bounce; /* the buffer held for encrypted bytes, or NULL */

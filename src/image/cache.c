@@ -26,8 +26,6 @@
 #define LOAD_LIST(s) s(L_READ) s(L_LOADED)
 MACHINE_STATES(load, LOAD_LIST);
 
-void (*slice_peek_seam)(void);
-
 static struct host slice_host(const struct node *node, uint64_t index)
 {
 	unsigned slices_bits = node->geo.cluster_bits - node->geo.slice_bits;

@@ -94,12 +94,9 @@ static inline bool slice_peek(const struct node *node, uint64_t index, uint32_t 
 	return slice_peek_end(slice, generation);
 }
 
-/* For tests: what other threads do between the two loads of slice_peek_extended(); NULL: nothing. */
-extern void (*slice_peek_seam)(void);
-
 /*
  * The same for an extended entry, which has two words: false also while one of the slice is being
- * changed, so that they belong together; see slice_set().
+ * changed, so that they belong together; see slice_set_entry().
  */
 static inline bool slice_peek_extended(const struct node *node, uint64_t index, uint32_t entry,
 				       struct l2_word *word)
@@ -107,13 +104,13 @@ static inline bool slice_peek_extended(const struct node *node, uint64_t index, 
 	uint32_t generation;
 	struct slice *slice = slice_peek_begin(node, index, &generation);
 
-	if (!slice || (generation & SLICE_CHANGING && !mutant(TORN_ENTRY)))
+	if (!slice || generation & SLICE_CHANGING)
 		return false;
 	word->entry = be64_load(&slice->entries[2 * entry]);
-	if (slice_peek_seam)
-		slice_peek_seam();
+	if (image_peek_seam)
+		image_peek_seam();
 	word->bitmap = be64_load(&slice->entries[2 * entry + 1]);
-	return slice_peek_end(slice, mutant(TORN_ENTRY) ? slice->generation : generation);
+	return slice_peek_end(slice, generation);
 }
 
 /*

@@ -18,6 +18,8 @@ enum mutant mutant_planted;
 void (*kill_hook)(void);
 #endif
 
+void (*image_peek_seam)(void);
+
 static void refuse(struct req *req, int err)
 {
 	req->result = err;

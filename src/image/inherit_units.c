@@ -156,6 +156,9 @@ static int check_l2_entry(struct inheritance *left, struct guest guest, struct l
 	const struct geometry *geo = &left->image->top.geo;
 	struct l2_entry entry = inherit_decode(geo, word), before = inherit_decode(geo, old);
 
+	/* The bitmap goes first when a stream is replaced: see keep_streams(). */
+	if (entry.kind == L2_COMPRESSED && geo->extended && word.entry == old.entry)
+		return 0;
 	if (entry.kind == L2_INVALID || entry.kind == L2_COMPRESSED ||
 	    (l2_has_host(&entry) && geo->data_apart && !l2_in_place(geo, entry.host, guest)))
 		return inherit_damaged(left, "the entry of guest offset %#llx is %#llx",
@@ -185,6 +188,18 @@ static int check_entries(struct inheritance *left, uint64_t index, const struct 
 			return err;
 	}
 	return 0;
+}
+
+/* The bitmap of a stream means nothing, but to other programs that look at it: it stays as it was. */
+static void keep_streams(struct inheritance *left, struct slice *slice)
+{
+	const struct geometry *geo = &left->image->top.geo;
+	const struct be64_atomic *file = (const void *)left->unit;
+
+	for (uint64_t i = 0; geo->extended && i < UINT64_C(1) << geo->slice_entries_bits; i++) {
+		if (be64_load(&slice->entries[2 * i]) & ENTRY_COMPRESSED)
+			be64_store(&slice->entries[2 * i + 1], be64_load(&file[2 * i + 1]));
+	}
 }
 
 /* Where it is in the file. */
@@ -233,6 +248,7 @@ static int take_slice(struct inheritance *left, uint32_t unit, uint64_t index)
 			       image->top.file->name);
 	arena_mark(&image->arena, unit_of_slice(image, slice), index, left->unit, bytes);
 	memcpy(slice->entries, theirs, bytes);
+	keep_streams(left, slice);
 	slice->summed = true;
 	slice->dirty = true;
 	atomic_store(&slice->unsynced, true);

@@ -37,9 +37,6 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 			      "drop the backing file with qemu-img rebase -u -b ''");
 	if (read_only)
 		return 0;
-	if (header->incompatible & QCOW2_EXTENDED_L2)
-		return refuse(file, why,
-			      "has extended L2 entries, which are served with --read-only only");
 	if (header->incompatible & QCOW2_DATA_FILE && header->snapshots)
 		return refuse(file, why,
 			      "has internal snapshots and an external data file, which cannot keep "

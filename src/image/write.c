@@ -5,12 +5,14 @@
  *
  * What is around the guest's bytes in a new cluster is what the guest read there before: it is
  * copied, wherever it lies; or it was zeros, which are written, or, where the cluster is known to
- * read as zeros, left unwritten.
+ * read as zeros, left unwritten.  How much of it, says cow.h.
  */
 #include "bounce.h"
 #include "cache.h"
 #include "claim.h"
 #include "copies.h"
+#include "cow.h"
+#include "entries.h"
 #include "flush.h"
 #include "map.h"
 #include "overlap.h"
@@ -45,26 +47,6 @@
 		s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) \
 			s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
-
-/* Bytes of the first new cluster in front of the guest's, and of the last behind them. */
-static uint32_t head_bytes(const struct part *part)
-{
-	return guest_in_cluster(&part->image->top.geo, part->guest);
-}
-
-static uint32_t tail_bytes(const struct part *part)
-{
-	const struct geometry *geo = &part->image->top.geo;
-	uint32_t size = geo->cluster_bytes;
-	uint32_t tail = (size - (uint32_t)((head_bytes(part) + part->extent.len) & (size - 1))) &
-			(size - 1);
-
-	/* A data file ends where the disk does, for those who read it without the image. */
-	if (geo->data_apart)
-		tail = (uint32_t)min_u64(tail,
-					 geo->size_bytes - part->guest.byte - part->extent.len);
-	return tail;
-}
 
 /* From @span: the guest's bytes, or what became of them. */
 static void write_in_place(struct part *part, struct span span)
@@ -122,11 +104,22 @@ static bool take_clusters(struct part *part)
 	part->fresh_zero = run.zero && (!image->top.cipher || mutant(ENCRYPTED_FRESH));
 	part->extent.len = min_u64(part->extent.len, ((uint64_t)run.count << geo->cluster_bits) -
 							     guest_in_cluster(geo, part->guest));
-	/* Zeros turn into zeros or the new bytes: any order is right (law 2). */
-	part->data_first = !part->fresh_zero || !extent_reads_zero(&part->extent);
-	if (mutant(ENCRYPTED_ANY_ORDER) && run.zero)
-		part->data_first = !extent_reads_zero(&part->extent);
 	return true;
+}
+
+/* May the mapping be durable only after the bytes (law 2)? */
+static bool mapping_waits(const struct part *part)
+{
+	/* An external data file is synced first in any case. */
+	if (part->image->top.geo.data_apart)
+		return false;
+	/* What lies in a host cluster that is set aside is not known. */
+	if (part->reuse)
+		return !mutant(RESERVED_UNSYNCED);
+	if (mutant(ENCRYPTED_ANY_ORDER) && part->image->top.cipher)
+		return !part->was_zero;
+	/* Zeros turn into zeros or the new bytes: any order is right. */
+	return !part->fresh_zero || !part->was_zero;
 }
 
 /* Look once more, now under the shard's lock, and claim what needs a change. */
@@ -140,6 +133,7 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 		return PLAN_BAD;
 	if (extent->kind == EXTENT_DATA && extent->in_place)
 		return PLAN_IN_PLACE;
+	extent_fill_cluster(&part->image->top.geo, part->guest, bounce_write_bytes(part), extent);
 
 	struct claim *other = claim_in_the_way(shard, part);
 
@@ -148,24 +142,20 @@ static enum plan plan_write(struct part *part, struct shard *shard, struct slice
 		return PLAN_WAIT;
 	}
 	part->reuse = (extent->preallocated && extent->in_place) || apart;
-	/* An external data file is synced first in any case. */
-	part->data_first = !apart;
 	if (!part->reuse && !take_clusters(part))
 		return PLAN_NO_STOCK;
+	cow_plan(part, slice);
+	part->data_first = mapping_waits(part);
 	claim_begin(shard, part, slice);
 	return PLAN_CLAIMED;
 }
 
-/* Bytes around the guest's that must come along. */
+/* Must what is around the guest's bytes be read first? */
 static bool needs_copy(const struct part *part)
 {
-	const struct extent *extent = &part->extent;
-
-	if (extent_reads_zero(extent) || !(head_bytes(part) || tail_bytes(part)))
+	if (part->extent.kind == EXTENT_ABSENT && mutant(NO_BACKING_COPY))
 		return false;
-	if (extent->kind == EXTENT_ABSENT && mutant(NO_BACKING_COPY))
-		return false;
-	return !mutant(NO_COPY);
+	return part->copies && !mutant(NO_COPY);
 }
 
 /* --- moving bytes ---------------------------------------------------------------------------------- */
@@ -179,7 +169,8 @@ static struct host target(const struct part *part)
 		return (struct host){ part->guest.byte };
 	if (part->reuse)
 		return part->extent.host;
-	return (struct host){ cluster_host(geo, part->host_cluster).byte + head_bytes(part) };
+	return (struct host){ cluster_host(geo, part->host_cluster).byte +
+			      guest_in_cluster(geo, part->guest) };
 }
 
 /* What belongs around the guest's bytes. */
@@ -197,7 +188,7 @@ static void around(const struct part *part, struct span *before, struct span *be
 static void start_writes(struct part *part)
 {
 	struct image *image = part->image;
-	uint32_t head = head_bytes(part), tail = tail_bytes(part);
+	uint32_t head = part->head, tail = part->tail;
 	struct host host = target(part);
 	struct span before, behind;
 	bool fill = part->reuse || !part->fresh_zero || part->copy_buffer >= 0;
@@ -205,6 +196,8 @@ static void start_writes(struct part *part)
 
 	around(part, &before, &behind);
 	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
+		fill = false;
+	if (mutant(RESERVED_READS_ZERO) && part->reuse && part->copy_buffer < 0)
 		fill = false;
 	if (mutant(DATA_FILE_FRESH) && part->copy_buffer < 0 && image->top.geo.data_apart)
 		fill = false;
@@ -234,8 +227,8 @@ static struct stretch encrypted_stretch(const struct part *part)
 	stretch.host = target(part);
 	if (mutant(ENCRYPTED_FRESH) && part->fresh_zero && !part->reuse && part->copy_buffer < 0)
 		return stretch;
-	stretch.head = head_bytes(part);
-	stretch.tail = tail_bytes(part);
+	stretch.head = part->head;
+	stretch.tail = part->tail;
 	return stretch;
 }
 
@@ -309,16 +302,14 @@ static void link_clusters(struct part *part)
 	const struct extent *extent = &part->extent;
 	uint32_t entry = guest_slice_entry(geo, part->guest);
 	uint32_t clusters = clusters_touched(geo, part->guest, extent->len);
-	struct host host = { target(part).byte - head_bytes(part) };
+	struct host host = { target(part).byte - guest_in_cluster(geo, part->guest) };
 	struct references old = { 0 };
 
 	if (!part->reuse)
 		old = extent_references(geo, part->guest, extent);
 	flush_changing(image, part->slice, old, part->data_first);
-	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes) {
-		kill_point();
-		be64_store(&part->slice->entries[entry + i], table_entry_make(host));
-	}
+	for (uint32_t i = 0; i < clusters; i++, host.byte += geo->cluster_bytes)
+		slice_set_entry(part->slice, entry + i, cow_entry(part, i, host));
 	if (part->host_cluster)
 		reserve_linked(image, image_lane(image, part->task.lane), part->host_word);
 	count(&image->counters.clusters_allocated, part->reuse ? 0 : clusters);
@@ -441,7 +432,7 @@ static enum step write_step(struct task *t)
 		part->copy_buffer = copies_take(&image->copies);
 		if (part->copy_buffer < 0)
 			return park(t, &image->copies.waiters, W_COPY);
-		copies_read(part, head_bytes(part), tail_bytes(part));
+		copies_read(part, part->head, part->tail);
 		return await_io(t, W_WRITE);
 	}
 	case W_WRITE:

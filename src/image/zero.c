@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * DISCARD and WRITE_ZEROES: whole clusters change their mapping; of the rest, WRITE_ZEROES writes
- * what does not read as zeros already, and DISCARD leaves all as it is.
+ * what does not read as zeros already, and DISCARD leaves all as it is.  With extended L2,
+ * WRITE_ZEROES changes what the mapping says of whole subclusters, too; their cluster stays.
  *
  * What lies in a layer below must not come to light again: a dropped cluster leaves an entry that
  * says zero.  Version 2 has no such entry, so over a layer below there are no whole clusters.
@@ -16,6 +17,7 @@
  */
 #include "cache.h"
 #include "claim.h"
+#include "entries.h"
 #include "flush.h"
 #include "map.h"
 #include "part.h"
@@ -53,33 +55,56 @@ static bool entry_can_be_zero(const struct part *part)
 	return top->geo.version >= 3 || part->guest.byte >= top->backed_bytes;
 }
 
-/*
- * Bytes at the part's start that a change of the mapping can serve: whole clusters; the disk's last,
- * partial one counts as whole.
- */
-static uint64_t whole_bytes(const struct part *part)
-{
-	const struct geometry *geo = &part->image->top.geo;
-
-	if (guest_in_cluster(geo, part->guest) || !entry_can_be_zero(part))
-		return 0;
-	if (part->guest.byte + part->len == geo->size_bytes)
-		return part->len;
-	return round_down(part->len, geo->cluster_bytes);
-}
-
-/* Bytes up to the next cluster, or to the part's end. */
-static uint64_t partial_bytes(const struct part *part)
-{
-	const struct geometry *geo = &part->image->top.geo;
-
-	return min_u64(part->len, geo->cluster_bytes - guest_in_cluster(geo, part->guest));
-}
-
 /* Must zeros get into the data file, whatever the mapping says? */
 static bool is_raw(const struct part *part)
 {
 	return part->image->top.data_raw && !mutant(RAW_DATA_STAYS);
+}
+
+/* The least that a change of the mapping can serve: a cluster, which can be dropped; or a subcluster. */
+static uint32_t unit_bytes(const struct part *part)
+{
+	const struct geometry *geo = &part->image->top.geo;
+	bool by_cluster = part->req->op == REQ_DISCARD || is_raw(part);
+
+	return by_cluster ? geo->cluster_bytes : 1u << geo->subcluster_bits;
+}
+
+/* Does the part begin with a whole cluster?  The disk's last, partial one counts as whole. */
+static bool begins_with_cluster(const struct part *part)
+{
+	const struct geometry *geo = &part->image->top.geo;
+
+	return !guest_in_cluster(geo, part->guest) &&
+	       (part->len >= geo->cluster_bytes || part->guest.byte + part->len == geo->size_bytes);
+}
+
+/*
+ * Bytes at the part's start that a change of the mapping can serve: whole clusters; or whole units
+ * of one cluster, of which the disk's last one counts as whole, too.
+ */
+static uint64_t whole_bytes(const struct part *part)
+{
+	const struct geometry *geo = &part->image->top.geo;
+	bool to_end = part->guest.byte + part->len == geo->size_bytes;
+	uint32_t in_cluster = guest_in_cluster(geo, part->guest);
+	uint64_t rest = geo->cluster_bytes - in_cluster;
+
+	if (!is_aligned(in_cluster, unit_bytes(part)) || !entry_can_be_zero(part))
+		return 0;
+	if (to_end && (!in_cluster || part->len <= rest))
+		return part->len;
+	if (begins_with_cluster(part))
+		return round_down(part->len, geo->cluster_bytes);
+	return round_down(min_u64(part->len, rest), unit_bytes(part));
+}
+
+/* Bytes up to the next unit, or to the part's end. */
+static uint64_t partial_bytes(const struct part *part)
+{
+	uint32_t unit = unit_bytes(part);
+
+	return min_u64(part->len, unit - part->guest.byte % unit);
 }
 
 /*
@@ -102,21 +127,19 @@ static uint64_t undiscarded_bytes(const struct part *part)
 	return min_u64(part->len, part->image->top.backed_bytes - part->guest.byte);
 }
 
-/* Does the space stay allocated? */
+/* Does the space, if there is any, stay allocated?  So it does where others have the rest of it. */
 static bool keeps_space(const struct part *part)
 {
-	const struct extent *extent = &part->extent;
-
+	if (!begins_with_cluster(part))
+		return true;
 	return part->req->op == REQ_WRITE_ZEROES && (part->req->flags & REQ_NOUNMAP) &&
-	       part->image->top.geo.version >= 3 &&
-	       (extent->kind == EXTENT_DATA || extent->preallocated);
+	       part->image->top.geo.version >= 3 && extent_has_host(&part->extent);
 }
 
 /* What reads as zeros may be something else for who reads the data file alone; discards let it be. */
-static bool needs_zeros(const struct part *part)
+static bool needs_zeros(const struct part *part, bool reads_zero)
 {
-	return !extent_reads_zero(&part->extent) ||
-	       (is_raw(part) && part->req->op == REQ_WRITE_ZEROES);
+	return !reads_zero || (is_raw(part) && part->req->op == REQ_WRITE_ZEROES);
 }
 
 /* Is there something to punch in the data file? */
@@ -128,13 +151,11 @@ static bool needs_punch(const struct part *part)
 	       (is_raw(part) || (extent_has_host(&part->extent) && !keeps_space(part)));
 }
 
-static bool needs_change(const struct part *part)
+static bool needs_change(const struct part *part, bool reads_zero)
 {
-	if (is_raw(part))
-		return needs_zeros(part);
-	if (part->extent.preallocated)
-		return !keeps_space(part);
-	return !extent_reads_zero(&part->extent);
+	if (extent_has_host(&part->extent) && !keeps_space(part) && !is_raw(part))
+		return true;
+	return needs_zeros(part, reads_zero);
 }
 
 /* Zeros for a stretch of one cluster: that is a write; what is behind it comes afterwards. */
@@ -148,26 +169,43 @@ static enum step write_zeros(struct part *part)
 	return part_become(part, &write_machine);
 }
 
+/* The entry of the part's @nth cluster, when the guest reads zeros there. */
+static struct l2_word zero_entry(const struct part *part, uint32_t nth, bool keep)
+{
+	const struct geometry *geo = &part->image->top.geo;
+	uint64_t from = guest_in_cluster(geo, part->guest);
+	uint64_t start = (uint64_t)nth << geo->cluster_bits;
+	struct l2_word word = slice_entry(part->slice, guest_slice_entry(geo, part->guest) + nth);
+	uint64_t zeros;
+
+	if (!keep) {
+		bool says_zero = geo->version >= 3 && !mutant(DISCARD_UNCOVERS);
+
+		word.entry = says_zero && !geo->extended ? ENTRY_ZERO : 0;
+		word.bitmap = says_zero && geo->extended ? BITMAP_ALL_ZERO : 0;
+	} else if (!geo->extended) {
+		word.entry |= ENTRY_ZERO;
+	} else {
+		zeros = subclusters_touched(geo, start, from, from + part->extent.len);
+		word.bitmap = (word.bitmap & ~zeros) | zeros << SUBCLUSTERS;
+	}
+	return word;
+}
+
 static void change_mapping(struct part *part)
 {
 	struct image *image = part->image;
 	const struct geometry *geo = &image->top.geo;
-	struct be64_atomic *entries = part->slice->entries;
 	uint32_t first = guest_slice_entry(geo, part->guest);
 	uint32_t clusters = clusters_touched(geo, part->guest, part->extent.len);
 	bool keep = keeps_space(part);
-
 	struct references old = { 0 };
 
 	if (!keep)
 		old = extent_references(geo, part->guest, &part->extent);
 	flush_changing(image, part->slice, old, false);
-	for (uint32_t i = first; i < first + clusters; i++) {
-		uint64_t zero = geo->version >= 3 && !mutant(DISCARD_UNCOVERS) ? ENTRY_ZERO : 0;
-
-		kill_point();
-		be64_store(&entries[i], keep ? be64_load(&entries[i]) | ENTRY_ZERO : zero);
-	}
+	for (uint32_t i = 0; i < clusters; i++)
+		slice_set_entry(part->slice, first + i, zero_entry(part, i, keep));
 	claim_end(part);
 }
 
@@ -202,6 +240,13 @@ static bool has_table(const struct part *part)
 	return l1_decode(&image->top.geo, be64_load(&image->top.l1[l1_index])).kind != L1_ABSENT;
 }
 
+/* Does what is to be done change the mapping?  A stream has no subclusters. */
+static bool is_mapping(const struct part *part)
+{
+	return whole_bytes(part) &&
+	       (part->extent.kind != EXTENT_PACKED || begins_with_cluster(part));
+}
+
 /*
  * Under the shard's lock, since also "nothing to do" is only true while nobody changes the cluster:
  * a write that is about to be linked may bring older bytes back to light.
@@ -209,17 +254,20 @@ static bool has_table(const struct part *part)
 static enum step look(struct part *part, struct shard *shard, struct slice *slice)
 {
 	struct task *t = &part->task;
+	struct extent *extent = &part->extent;
 
-	if (map_lookup(&part->image->top, part->guest, stretch_bytes(part), &part->extent))
+	if (map_lookup(&part->image->top, part->guest, stretch_bytes(part), extent))
 		return fail(t, -EIO, Z_BAD);
+	extent_fill_cluster(&part->image->top.geo, part->guest, stretch_bytes(part), extent);
 
 	struct claim *other = claim_in_the_way(shard, part);
+	bool reads_zero = entries_read_zero(part, slice);
 
 	if (other)
 		return park(t, &other->waiters, Z_MAP);
-	if (!whole_bytes(part) && needs_zeros(part))
+	if (!is_mapping(part) && needs_zeros(part, reads_zero))
 		return write_zeros(part);
-	if (!whole_bytes(part) || !needs_change(part))
+	if (!is_mapping(part) || !needs_change(part, reads_zero))
 		return go(t, Z_NEXT);
 	if (needs_bytes(part))
 		return write_zeros(part);
@@ -236,9 +284,9 @@ static enum step look_without_table(struct part *part)
 	int err = map_lookup(&part->image->top, part->guest, stretch_bytes(part), &part->extent);
 
 	/* Somebody has made the table this moment. */
-	if (err || part->extent.kind != EXTENT_ABSENT)
+	if (err || part->extent.kind != EXTENT_ABSENT || part->extent.preallocated)
 		return go(t, Z_CLAIM);
-	if (!needs_zeros(part))
+	if (!needs_zeros(part, extent_reads_zero(&part->extent)))
 		return go(t, Z_NEXT);
 	if (whole_bytes(part))
 		return go(t, Z_TABLE);

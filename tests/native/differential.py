@@ -94,6 +94,8 @@ class Trial(Twin):
                 options.append("compression_type=zstd")
         # Around a few L2 tables for small clusters, a few clusters for large ones.
         most = min(3 * self.cluster * self.cluster // 8, 24 << 20)
+        if self.version == 3 and self.cluster >= 16384 and lot.random() < 0.4:
+            options.append("extended_l2=on")
         self.size = SECTOR * lot.randint(1, max(1, max(most, 2 * self.cluster) // SECTOR))
         self.size = min(self.size, 24 << 20)
         below = self.chain()

@@ -12,7 +12,6 @@ class Row(NamedTuple):
     steps: tuple = ("fill",)  # once it is made, before the first round
     between: tuple = ()  # after the first round, and again after the second, and so on
     windows: tuple = ()  # of a disk that is too large to be compared: where, in bytes
-    needs: str = ""  # a feature: see FEATURES in matrix.py
 
 
 RAW = ("raw", "", "8M")
@@ -80,32 +79,27 @@ def data_files():
     yield Row("data-file-over-data-file", "data_file=@data",
               below=(("qcow2", "data_file=@below", "6M"),))
     yield Row("data-file-falloc", "data_file=@data,preallocation=falloc")
-    yield Row("data-file-extended", f"data_file=@data,{EXTENDED}", needs="extended")
-    yield Row("data-file-raw-extended", f"data_file=@data,data_file_raw=on,{EXTENDED}",
-              needs="extended")
-    yield Row("data-file-extended-over-raw", f"data_file=@data,{EXTENDED}", below=(RAW,),
-              needs="extended")
+    yield Row("data-file-extended", f"data_file=@data,{EXTENDED}")
+    yield Row("data-file-raw-extended", f"data_file=@data,data_file_raw=on,{EXTENDED}")
+    yield Row("data-file-extended-over-raw", f"data_file=@data,{EXTENDED}", below=(RAW,))
 
 
 def extended():
     for size in ("16k", "64k", "2M"):
-        yield Row(f"extended-{size}", f"{EXTENDED},cluster_size={size}", needs="extended")
-        yield Row(f"extended-{size}-over-raw", f"{EXTENDED},cluster_size={size}", below=(RAW,),
-                  needs="extended")
-    yield Row("extended-preallocated", f"{EXTENDED},preallocation=metadata", needs="extended")
+        yield Row(f"extended-{size}", f"{EXTENDED},cluster_size={size}")
+        yield Row(f"extended-{size}-over-raw", f"{EXTENDED},cluster_size={size}", below=(RAW,))
+    yield Row("extended-preallocated", f"{EXTENDED},preallocation=metadata")
     yield Row("extended-preallocated-over-raw", f"{EXTENDED},preallocation=metadata",
-              below=(RAW,), steps=(), needs="extended")
-    yield Row("extended-packed", f"{EXTENDED},compression_type=zstd", steps=("pack",),
-              needs="extended")
+              below=(RAW,), steps=())
+    yield Row("extended-packed", f"{EXTENDED},compression_type=zstd", steps=("pack",))
     yield Row("extended-snapshots", f"{EXTENDED},cluster_size=16k",
-              between=("snapshot +",), needs="extended")
+              between=("snapshot +",))
     yield Row("extended-packed-snapshots-over-short", f"{EXTENDED},refcount_bits=64",
-              below=(("raw", "", "5M"),), steps=("pack",), between=("snapshot +",),
-              needs="extended")
-    yield Row("over-extended", below=(("qcow2", EXTENDED, "8M"),), needs="extended")
+              below=(("raw", "", "5M"),), steps=("pack",), between=("snapshot +",))
+    yield Row("over-extended", below=(("qcow2", EXTENDED, "8M"),))
     yield Row("extended-over-4k-over-extended", EXTENDED,
               below=(("qcow2", f"{EXTENDED},cluster_size=16k", "7M"),
-                     ("qcow2", "cluster_size=4k", "8M", "pack")), needs="extended")
+                     ("qcow2", "cluster_size=4k", "8M", "pack")))
 
 
 def snapshots():
@@ -134,12 +128,11 @@ def encrypted():
         more = ",encrypt.ivgen-hash-alg=sha256" if ivgen == "essiv" else ""
         yield Row(f"luks-{alg}-{mode}-{digest}",
                   f"{LUKS},encrypt.cipher-alg={alg},encrypt.cipher-mode={mode},"
-                  f"encrypt.ivgen-alg={ivgen},encrypt.hash-alg={digest}{more}", needs="luks")
-    yield Row("luks-over-raw", LUKS, below=(RAW,), needs="luks")
-    yield Row("luks-snapshots-512", f"{LUKS},cluster_size=512", "2M", between=("snapshot +",),
-              needs="luks")
-    yield Row("luks-extended", f"{LUKS},{EXTENDED}", needs="luks extended")
-    yield Row("luks-data-file", f"{LUKS},data_file=@data", needs="luks")
+                  f"encrypt.ivgen-alg={ivgen},encrypt.hash-alg={digest}{more}")
+    yield Row("luks-over-raw", LUKS, below=(RAW,))
+    yield Row("luks-snapshots-512", f"{LUKS},cluster_size=512", "2M", between=("snapshot +",))
+    yield Row("luks-extended", f"{LUKS},{EXTENDED}")
+    yield Row("luks-data-file", f"{LUKS},data_file=@data")
     yield Row("aes", "encrypt.format=aes,encrypt.key-secret=s", steps=("refused",))
 
 
@@ -153,8 +146,7 @@ def sizes():
               windows=(0, 64 * G, 128 * G - M))
     yield Row("size-1E-2M", "cluster_size=2M", "1E", steps=(),
               windows=(0, 600 * P, 1024 * P - 4 * M))
-    yield Row("size-1P-extended", EXTENDED, "1P", steps=(), windows=(0, 3 * T, P - M),
-              needs="extended")
+    yield Row("size-1P-extended", EXTENDED, "1P", steps=(), windows=(0, 3 * T, P - M))
     yield Row("shrunk", steps=("fill", "resize 5M"))
     yield Row("shrunk-512", "cluster_size=512", "2M", steps=("fill", "resize 1536000"))
     yield Row("grown", steps=("fill", "resize 9M"))
@@ -185,7 +177,7 @@ def afterwards():
     yield Row("all-at-once-extended", f"compression_type=zstd,refcount_bits=32,{EXTENDED}",
               below=(RAW, ("qcow2", "compat=0.10", "5M", "pack")),
               steps=("pack", "bitmap --add @ b0", "snapshot +", "resize 9M"),
-              between=("snapshot +", "kill"), needs="extended")
+              between=("snapshot +", "kill"))
 
 
 def rows():

@@ -171,6 +171,47 @@ static void draw_copies(struct config *config, struct rng *rng)
 	config->submit_weight = 60;
 }
 
+/* Few changes at a time of clusters that have subclusters of all kinds. */
+static void draw_subclusters(struct config *config, struct rng *rng)
+{
+	static const unsigned mixes[][TRAFFIC_OPS] = { { 10, 60, 20, 3, 7 },
+						       { 10, 30, 20, 0, 40 } };
+
+	set_mix(config, mixes[rng_below(rng, 2)]);
+	config->shape.refcount_order = rng_range(rng, 1, 6);
+	config->shape.encrypted = config->shape.data_apart = config->shape.data_raw = false;
+	config->shape.snapshot = !config->shape.layers;
+	config->shape.prefill = PREFILL_ALL;
+	config->shape.data_percent = config->shape.snapshot ? 90 : 0;
+	config->shape.packed_percent /= 4;
+	config->depth = rng_range(rng, 1, 3);
+	/* Of a large disk only the hot regions are filled: see shape_limit(). */
+	config->hot_percent = 100;
+	config->small_percent = 90;
+	/* As many flushes as changes: what one of them owes is not paid by another. */
+	config->fua_percent = rng_one_in(rng, 2) ? 0 : 90;
+	config->peek_one_in = 8;
+	config->faults = (struct faults){ 0 };
+}
+
+/* Entries that change from cluster to cluster, while others are in the middle of looking at them. */
+static void draw_torn(struct config *config, struct rng *rng)
+{
+	static const unsigned mix[TRAFFIC_OPS] = { 40, 30, 2, 26, 2 };
+
+	set_mix(config, mix);
+	config->torn_percent = rng_range(rng, 20, 60);
+	config->lanes = rng_range(rng, 2, MAX_LANES);
+	config->depth = rng_range(rng, 4, 16);
+	config->l2_cache_bytes = 0;
+	config->races = true;
+	config->hot_percent = 100;
+	config->small_percent = 90;
+	config->peek_one_in = 300;
+	config->held = 0;
+	config->faults = (struct faults){ 0 };
+}
+
 struct config config_draw(struct rng *rng)
 {
 	struct config config = { .shape = shape_draw(rng) };
@@ -184,6 +225,12 @@ struct config config_draw(struct rng *rng)
 		config.hot_percent = rng_below(rng, 60);
 	if (config.shape.stuffed)
 		draw_growth(&config, rng);
+	if (rng_one_in(rng, 2))
+		config.torn_percent = rng_range(rng, 1, 40);
+	if (config.shape.extended && !rng_one_in(rng, 3))
+		draw_subclusters(&config, rng);
+	else if (config.shape.extended && rng_one_in(rng, 2))
+		draw_torn(&config, rng);
 	switch (config.shape.stuffed ? UINT32_MAX : rng_below(rng, 48)) {
 	case 0 ... 2:
 		draw_churn(&config, rng);
@@ -225,8 +272,9 @@ void config_print(const struct config *config)
 		config->faults.no_space, config->faults.sync,
 		config->faults.no_punch ? " no_punch" : "", config->early_percent, config->held);
 	fprintf(stderr,
-		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d kills %s %u/%u\n",
+		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d torn %u%% kills %s %u/%u\n",
 		config->lives, config->turns, config->step_weight, config->complete_weight,
 		config->submit_weight, config->slow_lane < MAX_LANES ? (int)config->slow_lane : -1,
-		config->handover ? "handover" : "plain", config->kill_one_in, config->kill_points);
+		config->torn_percent, config->handover ? "handover" : "plain", config->kill_one_in,
+		config->kill_points);
 }

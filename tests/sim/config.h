@@ -40,6 +40,7 @@ struct config {
 	unsigned complete_weight;
 	unsigned submit_weight;
 	unsigned slow_lane; /* gets few turns; MAX_LANES: none */
+	unsigned torn_percent; /* of looks at a mapping are interrupted half-way by other lanes */
 	unsigned peek_one_in; /* look at what a power cut would leave, this often */
 
 	/* kills */

@@ -8,6 +8,7 @@ static void draw_within(struct traffic *traffic, struct req *req, uint64_t first
 {
 	struct rng *rng = traffic->rng;
 	uint64_t per_cluster = (UINT64_C(1) << traffic->config->shape.cluster_bits) / SECTOR_SIZE;
+	uint64_t per_unit = shape_unit_bytes(&traffic->config->shape) / SECTOR_SIZE;
 	uint64_t from = first + rng_below_u64(rng, sectors);
 	uint64_t end = first + sectors;
 	uint64_t len;
@@ -15,6 +16,10 @@ static void draw_within(struct traffic *traffic, struct req *req, uint64_t first
 	if (rng_percent(rng, traffic->config->small_percent)) {
 		end = min_u64(end, round_down(from, per_cluster) + per_cluster);
 		len = 1 + rng_below_u64(rng, end - from);
+		if (rng_one_in(rng, 2)) {
+			from = max_u64(first, round_down(from, per_unit));
+			len = per_unit * rng_range(rng, 1, 10);
+		}
 	} else {
 		if (rng_one_in(rng, 2))
 			from = max_u64(first, round_down(from, per_cluster));

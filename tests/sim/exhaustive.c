@@ -34,6 +34,8 @@ static const struct letter alphabet[] = {
 	{ "zero-both", REQ_WRITE_ZEROES, 0, 0, 0, 0 },
 	{ "zero-fua", REQ_WRITE_ZEROES, REQ_FUA | REQ_NOUNMAP, 0, 0, 1 },
 	{ "discard", REQ_DISCARD, 0, 0, 0, 0 },
+	{ "write-across", REQ_WRITE, 0, 0, 1, 2 }, /* the border of subclusters */
+	{ "zero-first", REQ_WRITE_ZEROES, 0, 0, 0, 2 }, /* one of them */
 	{ "flush", REQ_FLUSH, 0, 0, 0, 0 },
 };
 
@@ -113,6 +115,21 @@ static const struct shape shapes[] = {
 	  .encrypted = true,
 	  .layers = 1,
 	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
+	{ .cluster_bits = 15,
+	  .version = 3,
+	  .extended = true,
+	  .refcount_order = 4,
+	  .prefill = PREFILL_ALL,
+	  .data_percent = 0,
+	  .layers = 1,
+	  .layer = { { .raw = true, .cluster_bits = 15, .size_bytes = 90000 } } },
+	{ .cluster_bits = 15,
+	  .version = 3,
+	  .extended = true,
+	  .refcount_order = 4,
+	  .prefill = PREFILL_ALL,
+	  .data_percent = 80,
+	  .snapshot = true },
 };
 
 struct history {

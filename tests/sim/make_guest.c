@@ -286,9 +286,19 @@ static void fill_entry(struct builder *b, uint64_t table, uint64_t old_table, ui
 	tell(b, guest_cluster, &active, &old);
 }
 
+static enum sharing draw_sharing(const struct builder *b)
+{
+	if (!b->shape->snapshot)
+		return ACTIVE_ONLY;
+	/* Large tables are few: most of them shall be of interest. */
+	if (b->shape->extended && rng_one_in(b->rng, 2))
+		return rng_below(b->rng, 2) ? SHARE_TABLE : SHARE_CLUSTERS;
+	return rng_below(b->rng, 4);
+}
+
 void build_fill_table(struct builder *b, uint64_t l1_index)
 {
-	enum sharing sharing = b->shape->snapshot ? rng_below(b->rng, 4) : ACTIVE_ONLY;
+	enum sharing sharing = draw_sharing(b);
 	uint64_t table = 0, old_table = 0;
 
 	if (sharing != SNAPSHOT_ONLY)

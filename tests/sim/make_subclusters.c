@@ -7,10 +7,12 @@
 /* Runs of subclusters of one kind each; the bitmap. */
 static uint64_t draw_runs(struct builder *b, bool data_too)
 {
+	static const uint32_t longest[] = { 2, 6, SUBCLUSTERS };
+	uint32_t most = longest[rng_below(b->rng, ARRAY_SIZE(longest))];
 	uint64_t bitmap = 0;
 
 	for (unsigned i = 0; i < SUBCLUSTERS;) {
-		unsigned run = rng_one_in(b->rng, 3) ? 1 : rng_range(b->rng, 1, SUBCLUSTERS);
+		unsigned run = rng_range(b->rng, 1, most);
 		unsigned kind = rng_below(b->rng, 3);
 
 		for (; run && i < SUBCLUSTERS; run--, i++) {
@@ -25,7 +27,7 @@ static uint64_t draw_runs(struct builder *b, bool data_too)
 
 static uint64_t draw_bitmap(struct builder *b, bool data_too)
 {
-	if (data_too && (b->shape->data_raw || rng_percent(b->rng, b->shape->data_percent / 2)))
+	if (data_too && (b->shape->data_raw || rng_percent(b->rng, b->shape->data_percent / 4)))
 		return BITMAP_ALL_DATA;
 	switch (rng_below(b->rng, 6)) {
 	case 0:
@@ -62,8 +64,7 @@ struct l2_word build_draw_subclusters(struct builder *b, uint64_t guest_cluster,
 				      version_t data, struct reads *reads)
 {
 	bool apart = b->shape->data_apart;
-	bool cluster = b->shape->data_raw || rng_one_in(b->rng, 3) ||
-		       rng_percent(b->rng, b->shape->data_percent);
+	bool cluster = b->shape->data_raw || rng_percent(b->rng, b->shape->data_percent);
 	bool bytes = build_is_hot(b, guest_cluster) || b->shape->clusters <= MANY_CLUSTERS;
 	struct l2_word word = { .bitmap = draw_bitmap(b, cluster) };
 

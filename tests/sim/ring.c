@@ -152,6 +152,21 @@ bool host_complete_one(struct sim_host *host, bool urgent)
 	return true;
 }
 
+bool host_complete_other(struct sim_host *host, unsigned lane)
+{
+	unsigned from = host->flights ? rng_below(host->rng, host->flights) : 0;
+
+	for (unsigned i = 0; i < host->flights; i++) {
+		unsigned choice = (from + i) % host->flights;
+
+		if (host->flight[choice].lane == lane || host->flight[choice].io->op == IO_TIMER)
+			continue;
+		host_complete(host, choice);
+		return true;
+	}
+	return false;
+}
+
 bool host_complete_timer(struct sim_host *host)
 {
 	unsigned choice;

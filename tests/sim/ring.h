@@ -91,6 +91,9 @@ bool host_complete_one(struct sim_host *host, bool urgent);
 /* Complete this one: an index into host->flight. */
 void host_complete(struct sim_host *host, unsigned flight);
 
+/* Complete one of a random choice that is no timer, and not of @lane; false when there was none. */
+bool host_complete_other(struct sim_host *host, unsigned lane);
+
 /* Complete a timer; false when there is none. */
 bool host_complete_timer(struct sim_host *host);
 

@@ -19,8 +19,8 @@ static void draw_size(struct shape *shape, struct rng *rng)
 		shape->many_tables = true;
 	}
 	/* Subclusters are small, their clusters large. */
-	if (shape->extended && rng_one_in(rng, 2))
-		table = 40;
+	if (shape->extended && !rng_one_in(rng, 6))
+		table = 30;
 	switch (shape->many_tables ? 4 : rng_below(rng, 4)) {
 	case 0:
 		shape->clusters = rng_range(rng, 1, 12);
@@ -80,9 +80,13 @@ static void draw_hot(struct shape *shape, struct rng *rng)
 static void draw_format(struct shape *shape, struct rng *rng)
 {
 	static const unsigned bits[] = { 9, 9, 9, 9, 9, 10, 10, 10, 12, 12, 12, 11, 13, 16 };
+	static const unsigned extended_bits[] = { EXTENDED_BITS_MIN, 15, 15, 16 };
 
 	shape->cluster_bits = bits[rng_below(rng, ARRAY_SIZE(bits))];
 	shape->version = rng_one_in(rng, 4) ? 2 : 3;
+	shape->extended = shape->version == 3 && rng_one_in(rng, 4);
+	if (shape->extended)
+		shape->cluster_bits = extended_bits[rng_below(rng, ARRAY_SIZE(extended_bits))];
 	shape->refcount_order = 4;
 	if (shape->version == 3 && rng_one_in(rng, 2))
 		shape->refcount_order = rng_below(rng, 7);
@@ -133,7 +137,9 @@ static struct layer draw_layer(const struct shape *shape, struct rng *rng, bool 
 
 static void draw_layers(struct shape *shape, struct rng *rng)
 {
-	shape->layers = rng_one_in(rng, 2) ? 0 : rng_range(rng, 1, MAX_LAYERS);
+	/* Without something below it, an absent subcluster is just one more of zeros. */
+	shape->layers = rng_one_in(rng, shape->extended ? 4 : 2) ? 0 :
+								   rng_range(rng, 1, MAX_LAYERS);
 	for (unsigned i = 0; i < shape->layers; i++)
 		shape->layer[i] = draw_layer(shape, rng, i + 1 == shape->layers);
 	shape->packed_percent = rng_one_in(rng, 3) ? rng_below(rng, 101) : 0;
@@ -151,7 +157,7 @@ struct shape shape_of_layer(const struct shape *top, unsigned nth)
 		.size_bytes = layer->size_bytes,
 		.clusters = div_round_up(layer->size_bytes, cluster),
 		.prefill = PREFILL_RANDOM,
-		.data_percent = 60,
+		.data_percent = top->extended ? 90 : 60,
 		.packed_percent = layer->packed_percent,
 		.zstd = layer->zstd,
 		.data_apart = layer->data_apart,
@@ -206,8 +212,13 @@ static void limit_data_file(struct shape *shape)
 
 void shape_limit(struct shape *shape)
 {
+	bool many = shape->extended && shape->clusters > 40;
+
+	shape->data_raw &= !many;
 	limit_data_file(shape);
-	if (shape->prefill == PREFILL_ALL && shape->clusters > (shape->extended ? 100 : 2000))
+	if (many && shape->prefill == PREFILL_ALL)
+		shape->prefill = PREFILL_RANDOM;
+	if (shape->prefill == PREFILL_ALL && shape->clusters > 2000)
 		shape->gap_percent = 0;
 	/* There are no holes in what is encrypted. */
 	if (shape->prefill == PREFILL_ALL && shape->size_bytes > PREFILL_ENCRYPTED_MOST)

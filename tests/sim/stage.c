@@ -37,6 +37,32 @@ static bool cipher_fails(void)
 	return true;
 }
 
+/*
+ * A lane is in the middle of a look at a mapping, without a lock: what other threads may do in the
+ * meantime.
+ */
+static void interrupt(void)
+{
+	struct stage *stage = on_stage;
+	struct lane *lane = this_lane;
+
+	if (stage->interrupted || locks_held ||
+	    !rng_percent(&stage->rng, stage->config.torn_percent))
+		return;
+	stage->interrupted = true;
+	trace("    lane %u is interrupted", lane->id);
+	for (unsigned turns = rng_below(&stage->rng, 300); turns; turns--) {
+		unsigned other = rng_below(&stage->rng, stage->config.lanes);
+
+		if (other != lane->id && !stage_turn(stage, other))
+			host_complete_other(&stage->host, lane->id);
+	}
+	trace("    lane %u goes on", lane->id);
+	stage->interrupted = false;
+	this_lane = lane;
+	engine_running = true;
+}
+
 void stage_init(struct stage *stage)
 {
 	sim_cipher_fails = cipher_fails;
@@ -48,6 +74,7 @@ void stage_init(struct stage *stage)
 	estate_init(&stage->estate);
 	traffic_init(&stage->traffic, &stage->host, &stage->model, &stage->rng);
 	on_stage = stage;
+	image_peek_seam = interrupt;
 	report_hook = report;
 	must_fail_hook = report;
 }
@@ -174,6 +201,7 @@ void stage_free(struct stage *stage)
 	image_free(stage->image);
 	stage->image = NULL;
 	host_stop(&stage->host);
+	stage->interrupted = false;
 	this_lane = NULL;
 }
 

@@ -19,6 +19,7 @@ struct stage {
 	struct traffic traffic;
 	struct image *image; /* NULL between lives */
 	struct estate estate; /* what it hands over, in this life and from life to life */
+	bool interrupted; /* a lane has not ended its look at a mapping */
 	struct image_stats spent; /* by those that were killed in this life */
 	uint64_t takeovers; /* ever */
 	bool read_only;

@@ -346,7 +346,7 @@ int main(void)
 	for (uint64_t seed = 1; seed <= 400; seed++)
 		plain += test_plain(seed, seed % 3);
 	check_that(plain > 10, 0, "encryption was hardly ever tried");
-	for (enum damage damage = 0; damage < DAMAGE_BOTH_BITS; damage++)
+	for (enum damage damage = 0; damage < DAMAGE_COUNT; damage++)
 		check_that(planted[damage] > 0, 0, "a kind of damage was never tried");
 	return 0;
 }
