@@ -107,8 +107,16 @@ static enum step load_step(struct task *t)
 
 static const struct machine load_machine = { "load", load_step, load_states };
 
-/* A slice that can be used for something else, by the clock; NULL when all are needed. */
-static struct slice *shard_evict(struct shard *shard)
+static bool is_needed(const struct slice *slice)
+{
+	return slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing;
+}
+
+/*
+ * A slice that can be used for something else, by the clock; NULL when all are needed.  When the
+ * image has broken, what is dirty stays for ever, and one slice more is there, for reads.
+ */
+static struct slice *shard_evict(struct shard *shard, bool broken)
 {
 	for (uint32_t n = 0; n < 2 * shard->count; n++) {
 		struct slice *slice = &shard->slices[shard->hand];
@@ -116,13 +124,13 @@ static struct slice *shard_evict(struct shard *shard)
 		shard->hand = (shard->hand + 1) % shard->count;
 		if (slice->state == SLICE_FREE)
 			return slice;
-		if (slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing)
+		if (is_needed(slice))
 			continue;
 		if (atomic_exchange_explicit(&slice->used, false, memory_order_relaxed))
 			continue;
 		return slice;
 	}
-	return NULL;
+	return broken && !is_needed(shard->spare) ? shard->spare : NULL;
 }
 
 static void slice_replace(struct node *node, struct slice *slice, uint64_t index, struct lane *lane)
@@ -141,18 +149,6 @@ static void slice_replace(struct node *node, struct slice *slice, uint64_t index
 	task_wake(&slice->load);
 }
 
-/*
- * What to wait for when nothing can be evicted.  Below the top nothing is ever dirty: who keeps a
- * slice there is about to look at it, or loads it.
- */
-static struct waitq *starved(struct node *node, struct shard *shard)
-{
-	if (node != &node->image->top)
-		return &shard->starved;
-	writeback_want(node->image);
-	return image_broken(node->image) ? NULL : &shard->starved;
-}
-
 struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait)
 {
 	struct shard *shard = cache_shard(node, index);
@@ -164,9 +160,12 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 		return slice;
 	}
 	if (!slice) {
-		slice = shard_evict(shard);
+		slice = shard_evict(shard, image_broken(node->image));
 		if (!slice) {
-			*wait = starved(node, shard);
+			/* Below the top nothing is dirty: who keeps a slice there looks or loads. */
+			if (node == &node->image->top)
+				writeback_want(node->image);
+			*wait = &shard->starved;
 			return NULL;
 		}
 		slice_replace(node, slice, index, lane);
@@ -221,9 +220,9 @@ static void *map_memory(size_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void slice_init(struct node *node, struct shard *shard, struct slice *slice, uint64_t nth)
+static void slice_init(struct node *node, struct shard *shard, struct slice *slice, void *entries)
 {
-	slice->entries = (void *)((uint8_t *)node->cache.memory + nth * node->geo.slice_bytes);
+	slice->entries = entries;
 	slice->index = SLICE_NONE;
 	slice->shard = shard;
 	slice->node = node;
@@ -234,7 +233,9 @@ static void slice_init(struct node *node, struct shard *shard, struct slice *sli
 static void shards_init(struct node *node)
 {
 	struct cache *cache = &node->cache;
-	uint64_t nth = 0;
+	uint32_t bytes = node->geo.slice_bytes;
+	uint8_t *memory = cache->memory, *spare_memory = cache->spare_memory;
+	struct slice *slices = cache->slices;
 
 	for (uint32_t i = 0; i < cache->nshards; i++) {
 		struct shard *shard = &cache->shards[i];
@@ -242,12 +243,24 @@ static void shards_init(struct node *node)
 		pthread_mutex_init(&shard->lock, NULL);
 		list_init(&shard->claims);
 		waitq_init(&shard->starved);
-		shard->slices = &cache->slices[nth];
+		shard->slices = slices;
 		shard->count =
 			cache->nslices / cache->nshards + (i < cache->nslices % cache->nshards);
-		for (uint32_t j = 0; j < shard->count; j++)
-			slice_init(node, shard, &shard->slices[j], nth++);
+		for (uint32_t j = 0; j < shard->count; j++, memory += bytes)
+			slice_init(node, shard, slices++, memory);
+		shard->spare = &cache->slices[cache->nslices + i];
+		slice_init(node, shard, shard->spare, spare_memory + (size_t)i * bytes);
 	}
+}
+
+static size_t slices_bytes(const struct cache *cache)
+{
+	return (cache->nslices + cache->nshards) * sizeof(*cache->slices);
+}
+
+static size_t spare_bytes(const struct node *node)
+{
+	return (size_t)node->cache.nshards * node->geo.slice_bytes;
 }
 
 /* That map the whole disk. */
@@ -287,9 +300,11 @@ int cache_open(struct node *node, uint32_t slices, void *memory)
 		memory = map_memory(cache->memory_bytes);
 	}
 	cache->memory = memory;
-	cache->slices = map_memory(cache->nslices * sizeof(*cache->slices));
+	cache->spare_memory = map_memory(spare_bytes(node));
+	cache->slices = map_memory(slices_bytes(cache));
 	cache->shards = aligned_alloc(CACHE_LINE, cache->nshards * sizeof(*cache->shards));
-	if (!cache->directory || !cache->memory || !cache->slices || !cache->shards)
+	if (!cache->directory || !cache->memory || !cache->spare_memory || !cache->slices ||
+	    !cache->shards)
 		return -ENOMEM;
 	memset(cache->shards, 0, cache->nshards * sizeof(*cache->shards));
 	shards_init(node);
@@ -305,8 +320,10 @@ void cache_free(struct node *node)
 		       cache->directory_entries * sizeof(*cache->directory));
 	if (cache->memory_bytes && cache->memory)
 		munmap(cache->memory, cache->memory_bytes);
+	if (cache->spare_memory)
+		munmap(cache->spare_memory, spare_bytes(node));
 	if (cache->slices)
-		munmap(cache->slices, cache->nslices * sizeof(*cache->slices));
+		munmap(cache->slices, slices_bytes(cache));
 	for (uint32_t i = 0; cache->shards && i < cache->nshards; i++)
 		pthread_mutex_destroy(&cache->shards[i].lock);
 	free(cache->shards);

@@ -19,8 +19,7 @@ static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
 
 /*
  * The slice, when it is valid; else NULL, and *@wait is what to park on before looking again (a
- * load has been started on @lane if need be), or NULL when the image is broken and nothing can
- * be evicted.  The L2 table exists.  Under the shard's lock.
+ * load has been started on @lane if need be).  The L2 table exists.  Under the shard's lock.
  */
 struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
 

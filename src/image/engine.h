@@ -105,15 +105,17 @@ struct shard {
 	struct slice *slices;
 	uint32_t count;
 	uint32_t hand; /* of the clock */
+	struct slice *spare; /* used when the image has broken: never dirty */
 	struct list claims; /* struct claim */
 	struct waitq starved; /* wait for a slice that can be evicted */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct cache {
 	struct shard *shards;
-	struct slice *slices;
-	void *memory;
+	struct slice *slices; /* nslices, then a spare one for each shard */
+	void *memory; /* of the former */
 	size_t memory_bytes; /* 0: it belongs to the arena */
+	void *spare_memory;
 	uint32_t nshards; /* a power of two */
 	uint32_t nslices;
 	/* By slice index: NULL, or the slice; SLICE_IS_LOADING set while it is not valid. */

@@ -147,6 +147,7 @@ void flush_changing(struct image *image, struct slice *slice, struct references 
 {
 	struct flush *flush = &image->flush;
 
+	must(slice != slice->shard->spare);
 	mark_slice(image, slice);
 	CRITICAL(&flush->lock);
 	flush->data_first |= data_first;

@@ -11,7 +11,7 @@
 
 /*
  *	MAP      -> DONE SLICE UNPACK DECRYPT~ NEXT~
- *	SLICE    -> MAP MAP* DONE
+ *	SLICE    -> MAP MAP*
  *	UNPACK   -> COPY COPY* MAP*
  *	COPY     -> COPIED~
  *	COPIED   -> DONE NEXT
@@ -70,8 +70,6 @@ static enum step read_step(struct task *t)
 		CRITICAL(&cache_shard(node, slice)->lock);
 		if (slice_get(node, slice, t->lane, &wait))
 			return go(t, R_MAP);
-		if (!wait)
-			return fail(t, -EIO, R_DONE);
 		return park(t, wait, R_MAP);
 	}
 	case R_UNPACK: {

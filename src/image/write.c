@@ -28,7 +28,7 @@
  *	MAP     -> DONE BAD NEXT~ SYNCED~ TABLE CLAIM BOUNCE
  *	BAD     -> DONE
  *	TABLE   -> MAP MAP*
- *	CLAIM   -> DONE BAD MAP MAP* RESERVE COPY WRITE
+ *	CLAIM   -> BAD MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
  *	COPY    -> COPY* WRITE~
  *	WRITE   -> UNDO ROOM~ BOUNCE
@@ -404,8 +404,6 @@ static enum step write_step(struct task *t)
 			plan = plan_write(part, shard, slice, &wait);
 		if (plan == PLAN_BAD)
 			return fail(t, -EIO, W_BAD);
-		if (plan == PLAN_WAIT && !wait)
-			return fail(t, -EIO, W_DONE);
 		if (!slice)
 			part_met(part, CAUSE_MISS);
 		if (plan == PLAN_WAIT)

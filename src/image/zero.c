@@ -30,7 +30,7 @@
  *	MAP    -> DONE NEXT CLAIM TABLE
  *	TABLE  -> MAP MAP*
  *	BAD    -> DONE
- *	CLAIM  -> DONE BAD NEXT MAP* TABLE PUNCH ROOM
+ *	CLAIM  -> BAD NEXT MAP* TABLE PUNCH ROOM
  *	PUNCH  -> PUNCHED~
  *	PUNCHED -> ROOM UNCLAIM
  *	UNCLAIM -> NEXT
@@ -336,8 +336,6 @@ static enum step zero_step(struct task *t)
 		slice_looked_locked(part);
 		if (slice)
 			return look(part, shard, slice);
-		if (!wait)
-			return fail(t, -EIO, Z_DONE);
 		part_met(part, CAUSE_MISS);
 		return park(t, wait, Z_MAP);
 	}
