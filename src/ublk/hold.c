@@ -91,7 +91,7 @@ static void answer_synced(int fd, const struct users_disk *disk, enum hold_answe
 	if (err)
 		help_say(fd, HOLD_DIRTY, strerror(-err));
 	else
-		help_say(fd, good, text);
+		help_say(fd, (int32_t)good, text);
 	help_await_end(fd);
 }
 
