@@ -106,9 +106,15 @@ struct qcow2_header {
 /* How many bytes of the file's start qcow2_header_decode() may want to see at most. */
 #define QCOW2_HEADER_READ (1u << LIMIT_CLUSTER_BITS_MAX)
 
+/* How many bytes tell how much that really is; zeros where the file ends. */
+#define QCOW2_HEADER_START 24u
+
+/* What the header may fill: the first cluster, or, of a size that cannot be, QCOW2_HEADER_START. */
+size_t qcow2_header_most(const void *start);
+
 /*
  * Decode and check the header (specification: "Header", "Header extensions").  @bytes are the
- * first @len bytes of the file, min(file size, QCOW2_HEADER_READ); a header that claims more is
+ * first @len bytes of the file, min(file size, qcow2_header_most()) or more; a header that claims more is
  * refused.  @name is the file's, for the sentence in @why.  Refuses what QEMU refuses; does not
  * judge whether a feature is supported, except incompatible bits that nobody knows.
  * -EINVAL with the sentence, or 0.

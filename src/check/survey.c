@@ -38,10 +38,15 @@ static void decode_extensions(struct check *check, const uint8_t *bytes)
 
 static int read_header(struct check *check)
 {
-	size_t len = min_u64(check->file_bytes, QCOW2_HEADER_READ);
-	uint8_t *bytes = malloc(len + 1);
-	int err;
+	uint8_t start[QCOW2_HEADER_START], *bytes;
+	size_t len;
+	int err = access_read(check->file, 0, start, sizeof(start), &len, check->why);
 
+	if (err)
+		return err;
+	/* So that a damaged size of clusters is complained of, and not a file that is too short. */
+	len = min_u64(check->file_bytes, max_u64(qcow2_header_most(start), ACCESS_PIECE));
+	bytes = malloc(len + 1);
 	if (!bytes)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);
 	err = access_read(check->file, 0, bytes, len, &len, check->why);

@@ -284,6 +284,19 @@ static int decode(struct header_decoder *d)
 	return 0;
 }
 
+size_t qcow2_header_most(const void *start)
+{
+	struct be32 raw;
+	uint32_t bits;
+
+	memcpy(&raw, (const uint8_t *)start + offsetof(struct header_raw, cluster_bits),
+	       sizeof(raw));
+	bits = be32_get(raw);
+	if (bits < LIMIT_CLUSTER_BITS_MIN || bits > LIMIT_CLUSTER_BITS_MAX)
+		return QCOW2_HEADER_START;
+	return (size_t)1 << bits;
+}
+
 int qcow2_header_decode(const void *bytes, size_t len, const char *name,
 			struct qcow2_header *header, struct why *why)
 {

@@ -329,35 +329,39 @@ static int search_piece(struct image *image, struct ref_piece *piece, uint64_t *
 }
 
 /*
- * Is the missing refcount block for clusters that the file had when it was opened?  Then it may have
- * got lost, and what looks free is somebody's data.  On a device nothing tells.
+ * Refcount blocks of what the file had when it was opened are not made anew: if one is missing it may
+ * have got lost, and what looks free is somebody's data.  On a device nothing tells.
+ *
+ * The first cluster behind these; 0 for a device.
  */
-static bool may_be_lost(const struct image *image, uint64_t cluster)
+static uint64_t blocks_opened(const struct image *image)
 {
 	const struct geometry *geo = &image->top.geo;
-	uint64_t first = round_down(cluster, UINT64_C(1) << geo->refcount_block_bits);
+	uint64_t clusters = div_round_up(image->alloc.opened_bytes, geo->cluster_bytes);
 
-	return !image->top.file->fixed_size &&
-	       first << geo->cluster_bits < image->alloc.opened_bytes;
+	if (image->top.file->fixed_size)
+		return 0;
+	return round_up(clusters, UINT64_C(1) << geo->refcount_block_bits);
 }
 
 /* There is no block for @at. */
 static enum step find_block(struct task *t, struct image *image, uint64_t at, bool below)
 {
 	struct alloc *alloc = &image->alloc;
-	uint64_t end = ((at >> image->top.geo.refcount_block_bits) + 1)
-		       << image->top.geo.refcount_block_bits;
+	unsigned block_bits = image->top.geo.refcount_block_bits;
 
-	if (at >> image->top.geo.refcount_block_bits == 0) {
+	if (at >> block_bits == 0) {
 		/* The header's own. */
 		no_refcount(image, at);
 		return fail(t, -EIO, A_FAIL);
 	}
-	if (may_be_lost(image, at)) {
-		if (below)
-			alloc->scan = min_u64(end, alloc->tail);
-		else
-			alloc_raise_tail(image, end);
+	if (at < blocks_opened(image)) {
+		if (below) {
+			alloc->scan = min_u64(((at >> block_bits) + 1) << block_bits, alloc->tail);
+			alloc->budget--;
+		} else {
+			alloc_raise_tail(image, blocks_opened(image));
+		}
 		return go(t, A_FIND);
 	}
 	if (alloc->got)

@@ -95,30 +95,43 @@ static int keep_data(struct node *node, const uint8_t *bytes, struct why *why)
 	return keep_name(node, bytes, name, "data file", &node->data_name, why);
 }
 
+static int64_t read_start(struct node *node, void *bytes, size_t len, struct why *why)
+{
+	int64_t got = node->file->read(node->file, bytes, len, 0);
+
+	if (got < 0)
+		return why_set(why, (int)got, "%s: cannot read the header: %s", node->file->name,
+			       strerror((int)-got));
+	memset((uint8_t *)bytes + got, 0, len - (size_t)got);
+	return got;
+}
+
 static int read_header(struct node *node, bool read_only, struct why *why)
 {
 	struct host_file *file = node->file;
-	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
+	uint8_t *bytes = NULL;
+	size_t len;
 	int64_t got;
 	int err;
 
 	node->header_sector = aligned_alloc(LIMIT_SLICE_BYTES, LIMIT_SLICE_BYTES);
-	if (!bytes || !node->header_sector) {
-		free(bytes);
+	if (!node->header_sector)
 		return no_memory(file, why);
-	}
-	memset(node->header_sector, 0, LIMIT_SLICE_BYTES);
-	got = file->read(file, bytes, QCOW2_HEADER_READ, 0);
+	got = read_start(node, node->header_sector, LIMIT_SLICE_BYTES, why);
+	if (got < 0)
+		return (int)got;
+	len = max_u64(qcow2_header_most(node->header_sector), LIMIT_SLICE_BYTES);
+	bytes = malloc(len);
+	if (!bytes)
+		return no_memory(file, why);
+	got = read_start(node, bytes, len, why);
 	if (got < 0) {
 		free(bytes);
-		return why_set(why, (int)got, "%s: cannot read the header: %s", file->name,
-			       strerror((int)-got));
+		return (int)got;
 	}
 	err = qcow2_header_decode(bytes, (size_t)got, file->name, &node->header, why);
-	if (!err) {
-		memcpy(node->header_sector, bytes, min_u64(SECTOR_SIZE, (uint64_t)got));
+	if (!err)
 		err = check_supported(file, &node->header, read_only, why);
-	}
 	if (!err && node->header.bitmaps.len)
 		node->bitmaps = bitmap_directory_decode(bytes + node->header.bitmaps.off);
 	if (!err && node->header.crypto.len)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Write what to start fuzzing from: headers, tables, or whole small images.
 
-usage: seeds.py FOLDER header|snapshots|bitmaps|luks|check|inflate
+usage: seeds.py FOLDER header|snapshots|bitmaps|luks|check|image|inflate
 """
 
 import os
+import random
 import struct
 import sys
 import zlib
@@ -140,8 +141,52 @@ def streams():
             yield bytes([bits << 1]) + deflate.compress(cluster) + deflate.flush()
 
 
+def requests(lot, number=24):
+    """Lives of fuzz_image: how each begins and ends, and what is asked."""
+    lives = b''
+    for life in range(3):
+        lives += bytes([[0, 4, 3][life], lot.choice([0, 0, 1, 32]), lot.randrange(8), number])
+        for _ in range(number):
+            where = lot.choice([4 * lot.randrange(16), 1 + 4 * lot.randrange(1, 16),
+                                2 + 4 * lot.randrange(8), 3 + 4 * lot.randrange(1 << 14)])
+            lives += struct.pack('<BHBB', lot.randrange(256), where,
+                                 lot.choice([0, 7, 63, 129, 192]), lot.randrange(32))
+    return lives
+
+
+def pieces(files):
+    """Whole files for fuzz_image, without their zeros."""
+    out = bytes([1, len(files) - 1])
+    for data in files:
+        runs = [(at, data[at:at + 512].rstrip(b'\0')) for at in range(0, len(data), 512)]
+        runs = [(at, run) for at, run in runs if run]
+        out += struct.pack('<QB', len(data) << 2, len(runs))
+        out += b''.join(struct.pack('<QH', at, len(run)) + run for at, run in runs)
+    return out
+
+
+def served():
+    """Images for fuzz_image: all kinds that the simulator makes, as they are and poked; and files."""
+    lot = random.Random(1)
+    for seed in range(40):
+        yield struct.pack('<BIB', 0, seed, 0) + b'\0\0' + requests(lot)
+    for seed in range(40):
+        pokes = b''.join(struct.pack('<BBBBHBBB', lot.choice([0, 0, 0, 1, 2, 3]), 0,
+                                     lot.randrange(11), lot.randrange(4), 8 * lot.randrange(32),
+                                     lot.randrange(11), lot.randrange(4), lot.randrange(4))
+                         for _ in range(2))
+        yield struct.pack('<BIB', 0, seed, 2) + pokes + b'\0\0' + requests(lot)
+    plain = [image(order=order) for order in range(7)]
+    below = header(backing=b'below0', extensions=extension(0xe2792aca, b'qcow2'), bits=9,
+                   size=1 << 16)
+    below = below.ljust(512, b'\0') + plain[4][512:3 * 512] + b'\0' * 2048
+    for files in [[plain[0]], [plain[4]], [plain[6]], [image(extended=True)], [image(shared=True)],
+                  [image(marked=True)], [below, plain[4]], [below, image(shared=True)]]:
+        yield pieces(files) + b'\0\0' + requests(lot)
+
+
 KINDS = {'header': headers, 'snapshots': snapshots, 'bitmaps': bitmaps, 'luks': luks_headers,
-         'check': images, 'inflate': streams}
+         'check': images, 'image': served, 'inflate': streams}
 
 os.makedirs(sys.argv[1], exist_ok=True)
 for i, seed in enumerate(KINDS[sys.argv[2]]()):

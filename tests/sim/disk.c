@@ -43,6 +43,8 @@ void disk_reset(struct disk *disk)
 
 static void touch(struct disk *disk, uint64_t off, uint64_t len)
 {
+	/* A hole may lie anywhere. */
+	len = off < SPARSE_MAX ? min_u64(len, SPARSE_MAX - off) : 0;
 	if (len == 0)
 		return;
 	for (uint64_t page = off >> PAGE_SHIFT; page <= (off + len - 1) >> PAGE_SHIFT; page++) {

@@ -74,6 +74,7 @@ struct sim_host {
 	struct host_file below_file[MAX_LAYERS]; /* index: the image's + 1 and so on */
 	struct host_file data_file[MAX_LAYERS + 1]; /* of each layer, then the image's; behind them */
 	bool data_apart; /* the image has one */
+	bool hostile; /* the image makes no sense: two clusters of the guest may be one of the host */
 	bool sync_failed; /* what is visible is not what is on the medium, and nothing tells */
 	bool mishap; /* something but EAGAIN, EINTR or a short transfer has gone wrong */
 };

@@ -107,10 +107,9 @@ static uint64_t in_page(uint64_t off, uint64_t len)
 void sparse_read(const struct sparse *s, uint64_t off, void *buf, uint64_t len)
 {
 	uint8_t *to = buf;
-	uint64_t there = off < s->size ? min_u64(len, s->size - off) : 0;
+	uint64_t end = min_u64(s->size, SPARSE_MAX);
+	uint64_t there = off < end ? min_u64(len, end - off) : 0;
 
-	if (there > SPARSE_MAX - min_u64(off, SPARSE_MAX))
-		there = SPARSE_MAX - off;
 	memset(to + there, 0, len - there);
 	while (there) {
 		uint64_t n = in_page(off, there);

@@ -408,6 +408,24 @@ static void test_unknown_features(void)
 	refused(": bit 9;");
 }
 
+/* The start of a file tells how much of it to read, whatever it says. */
+static void test_most(void)
+{
+	check_case("how much a header may fill");
+	default_image();
+	CHECK_EQ(qcow2_header_most(image), 64 * KIB);
+	poke32(20, LIMIT_CLUSTER_BITS_MIN);
+	CHECK_EQ(qcow2_header_most(image), 512);
+	poke32(20, LIMIT_CLUSTER_BITS_MAX);
+	CHECK_EQ(qcow2_header_most(image), QCOW2_HEADER_READ);
+	poke32(20, LIMIT_CLUSTER_BITS_MAX + 1);
+	CHECK_EQ(qcow2_header_most(image), QCOW2_HEADER_START);
+	poke32(20, UINT32_MAX);
+	CHECK_EQ(qcow2_header_most(image), QCOW2_HEADER_START);
+	poke32(20, 0);
+	CHECK_EQ(qcow2_header_most(image), QCOW2_HEADER_START);
+}
+
 /* Every length up to behind the header: refused, or accepted with ranges inside. */
 static void test_truncated(void)
 {
@@ -477,6 +495,7 @@ int main(void)
 	test_rows();
 	test_bitmaps();
 	test_unknown_features();
+	test_most();
 	test_truncated();
 	return check_end();
 }
