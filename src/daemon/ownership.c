@@ -182,9 +182,9 @@ void ownership_drop(struct ownership *owner)
 	owner->fd = -1;
 }
 
-pid_t ownership_holder(int32_t id)
+/* What the process that has device @id has written down; false when there is no such process. */
+static bool look_at_holder(int32_t id, struct content *content)
 {
-	struct content content;
 	char path[PATH_MAX];
 	bool locked;
 	int fd;
@@ -192,13 +192,46 @@ pid_t ownership_holder(int32_t id)
 	path_of(path, id);
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return 0;
+		return false;
 	locked = lockfile_is_locked(fd);
-	read_content(fd, &content);
+	read_content(fd, content);
 	close(fd);
-	if (!locked)
+	return locked;
+}
+
+pid_t ownership_holder(int32_t id)
+{
+	struct content content;
+
+	if (!look_at_holder(id, &content))
 		return 0;
 	return content.pid ? content.pid : -1;
+}
+
+static bool is_shown(int32_t id, const struct identity *identity, const char *view)
+{
+	struct content content;
+
+	return look_at_holder(id, &content) && is_same(&content, identity, view) &&
+	       !is_ending(&content);
+}
+
+/* --- all of them ------------------------------------------------------------------------------------- */
+
+/* The number of the next device that something is known of, or -1. */
+static int32_t next_id(DIR *folder)
+{
+	struct dirent *file;
+	int32_t id;
+	int end;
+
+	while (folder && (file = readdir(folder))) {
+		end = 0;
+		if (sscanf(file->d_name, "ublkb%" SCNd32 OWNER_ENDING "%n", &id, &end) == 1 &&
+		    end && file->d_name[end] == '\0')
+			return id;
+	}
+	return -1;
 }
 
 static void clear_away(int32_t id)
@@ -217,16 +250,23 @@ static void clear_away(int32_t id)
 void ownership_clear_away(void)
 {
 	DIR *folder = opendir(registry_folder);
-	struct dirent *file;
 	int32_t id;
-	int end;
 
-	while (folder && (file = readdir(folder))) {
-		end = 0;
-		if (sscanf(file->d_name, "ublkb%" SCNd32 OWNER_ENDING "%n", &id, &end) == 1 &&
-		    end && file->d_name[end] == '\0')
-			clear_away(id);
-	}
+	while ((id = next_id(folder)) >= 0)
+		clear_away(id);
 	if (folder)
 		closedir(folder);
+}
+
+bool ownership_is_shown(const struct identity *identity, const char *view)
+{
+	DIR *folder = opendir(registry_folder);
+	bool shown = false;
+	int32_t id;
+
+	while (!shown && (id = next_id(folder)) >= 0)
+		shown = is_shown(id, identity, view);
+	if (folder)
+		closedir(folder);
+	return shown;
 }

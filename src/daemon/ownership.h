@@ -37,4 +37,7 @@ void ownership_clear_away(void);
 /* Has a process device @id?  Its number, 0 for none, -1 for one that is not known. */
 pid_t ownership_holder(int32_t id);
 
+/* Does a process that is not just ending show @identity as @view? */
+bool ownership_is_shown(const struct identity *identity, const char *view);
+
 #endif

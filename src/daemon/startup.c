@@ -24,6 +24,9 @@ _Static_assert(LIMIT_CHAIN + 1 <= URING_FILES_MAX, "a chain's files and the devi
 /* A killed process has left writes, so most likely what is locked is still locked by it. */
 #define LOCK_DEAD_PATIENCE_MS 60000
 
+/* How an image is shown that is no snapshot and can be written. */
+#define VIEW_WRITABLE "image"
+
 /* --- before anything is open ----------------------------------------------------------------------- */
 
 /* Without such a folder nothing can be handed over. */
@@ -90,7 +93,7 @@ static int open_file(struct daemon *daemon, struct why *why)
 			 text_hash(options->snapshot));
 	else
 		snprintf(daemon->view, sizeof(daemon->view), "%s",
-			 options->read_only ? "read-only" : "image");
+			 options->read_only ? "read-only" : VIEW_WRITABLE);
 	err = identity_of(&daemon->identity, daemon->file.fd);
 	if (err)
 		return why_set(why, err, "%s: cannot be identified: %s", options->image,
@@ -154,9 +157,10 @@ static int lock_file(struct daemon *daemon, struct why *why)
 {
 	const struct options *options = &daemon->options;
 	struct file_options how = file_options_of(options);
-	bool pending = handover_file_is_pending(&daemon->handover);
+	bool dead = handover_file_is_pending(&daemon->handover) &&
+		    !ownership_is_shown(&daemon->identity, VIEW_WRITABLE);
 	int err = lock_image(daemon->file.fd, options->image, options->read_only,
-			     pending ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS, why);
+			     dead ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS, why);
 
 	if (!err)
 		err = consider_writes(daemon, handover_file_is_pending(&daemon->handover), why);

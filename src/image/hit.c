@@ -92,7 +92,7 @@ static void start(struct image *image, struct lane *lane, struct req *req, struc
 	part->io[0].flying = IO_LANDED;
 	io_start_flags(&part->task, &part->io[0], write ? IO_WRITE : IO_READ,
 		       image->top.data->index, req->span, host, req->len,
-		       IO_UNTIMED | (write ? IO_IN_PLACE : 0));
+		       IO_UNTIMED | IO_STEPS | (write ? IO_IN_PLACE : 0));
 }
 
 /*

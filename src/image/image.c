@@ -26,6 +26,21 @@ static void refuse(struct req *req, int err)
 	req->done(req);
 }
 
+/* Kept out of image_submit(), which would need registers for it. */
+__attribute__((noinline)) static void submit_rest(struct image *image, struct lane *lane,
+						  struct req *req, uint32_t weight)
+{
+	must(!image->encrypted || req->op > REQ_WRITE || span_is_memory(req->span));
+	if (image->read_only && req->op == REQ_FLUSH)
+		refuse(req, 0);
+	else if (image->read_only && req->op != REQ_READ)
+		refuse(req, -EROFS);
+	else if (!req->len && req->op != REQ_FLUSH)
+		refuse(req, 0);
+	else
+		part_start(image, lane, req, weight);
+}
+
 void image_submit(struct image *image, struct lane *lane, struct req *req)
 {
 	uint64_t size = image->top.geo.size_bytes;
@@ -37,17 +52,8 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 
 	uint32_t weight = hit_start(image, lane, req);
 
-	if (!weight)
-		return;
-	must(!image->encrypted || req->op > REQ_WRITE || span_is_memory(req->span));
-	if (image->read_only && req->op == REQ_FLUSH)
-		refuse(req, 0);
-	else if (image->read_only && req->op != REQ_READ)
-		refuse(req, -EROFS);
-	else if (!req->len && req->op != REQ_FLUSH)
-		refuse(req, 0);
-	else
-		part_start(image, lane, req, weight);
+	if (weight)
+		submit_rest(image, lane, req, weight);
 }
 
 static void wake_flush(struct image *image)

@@ -140,8 +140,17 @@ static bool io_continue(struct io *io, int64_t *res)
 
 static void io_end(struct io *io, int err)
 {
+	struct task *task = io->task;
+
 	io->flying = IO_LANDED;
-	task_child_done(io->task, err);
+	if (!(io->flags & IO_STEPS)) {
+		task_child_done(task, err);
+		return;
+	}
+	must(task->inflight == 1);
+	task->inflight = 0;
+	task->err = err;
+	task_start(task);
 }
 
 static void io_count(const struct io *io)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 SKIP = 77
-LIMITS = {"read": 500, "write": 600}  # writes that would block are tried again: by the clock
+LIMITS = {"read": 480, "write": 560}  # writes that would block are tried again: by the clock
 FEW, MANY = 20000, 60000
 
 

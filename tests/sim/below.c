@@ -15,6 +15,16 @@ void below_init(struct below *below)
 	sparse_init(&below->content);
 }
 
+void below_reset(struct below *below)
+{
+	below->layers = 0;
+	for (unsigned i = 0; i < MAX_LAYERS; i++) {
+		sparse_reset(&below->file[i]);
+		sparse_reset(&below->data[i]);
+	}
+	sparse_reset(&below->content);
+}
+
 const char *below_name(unsigned layer)
 {
 	return names[layer];

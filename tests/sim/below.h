@@ -16,6 +16,9 @@ struct below {
 
 void below_init(struct below *below);
 
+/* Nothing below; memory is given back. */
+void below_reset(struct below *below);
+
 /* The name that the layer above writes down. */
 const char *below_name(unsigned layer);
 

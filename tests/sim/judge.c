@@ -419,5 +419,6 @@ struct verdict judge(const struct sparse *file, const struct sparse *data,
 	judge_l1(j, j->header.l1.byte, j->header.l1_entries, false);
 	judge_snapshots(j);
 	judge_compare_all(j);
+	sparse_reset(&j->scratch);
 	return j->verdict;
 }

@@ -1,8 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# vm: timeout 600
-#
 # Chains: a file system on a base, an overlay over its compressed copy, over a raw file, over
 # both; what the base holds is there, what is written stays, and the base is not touched.
 
@@ -17,7 +15,7 @@ cp -r /usr/include/linux "$work/tree/many"
 head -c 8M /dev/urandom >"$work/tree/large"
 
 note "a base"
-image_create -o cluster_size=4096 "$disk/base" 400M
+image_create -o cluster_size=4096 "$disk/base" 160M
 serve "$disk/base" --queues 2
 mkfs.ext4 -q "$device"
 mount_on "$device" "$work/mnt"
@@ -29,7 +27,7 @@ qemu-img convert -f qcow2 -O raw "$disk/base" "$disk/raw"
 qemu-img convert -c -f raw -O qcow2 "$disk/raw" "$disk/zlib"
 qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd,cluster_size=1M "$disk/raw" \
 	"$disk/zstd"
-(cd "$disk" && image_create -b zstd -F qcow2 middle 500M)
+(cd "$disk" && image_create -b zstd -F qcow2 middle 200M)
 
 # Use the file system in image $1 with more options $2..., which lies over $below.
 use_overlay()
@@ -39,7 +37,7 @@ use_overlay()
 	shift
 	before=$(sha256sum <"$disk/$below")
 	serve "$image" --queues 4 "$@"
-	cmp -n $((400 << 20)) "$device" "$disk/raw" || fail "$image differs from its base"
+	cmp -n $((160 << 20)) "$device" "$disk/raw" || fail "$image differs from its base"
 	mount_on "$device" "$work/mnt"
 	same_tree "$work/tree/many" "$work/mnt/many"
 	same "$work/tree/large" "$work/mnt/large"
@@ -62,7 +60,7 @@ for over in "raw 1.1" "zlib 0.10" "middle 1.1"; do
 	note "over $below, compat $compat"
 	format=qcow2
 	[ "$below" != raw ] || format=raw
-	(cd "$disk" && image_create -o "compat=$compat" -b "$below" -F $format overlay 600M)
+	(cd "$disk" && image_create -o "compat=$compat" -b "$below" -F $format overlay 240M)
 	use_overlay "$disk/overlay" --allow-path "$disk"
 	rm "$disk/overlay"
 done

@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Starting and stopping many times, or failing to start, leaves nothing behind.
-# vm: timeout 600
+# Starting and stopping many times, some at the same time, or failing to start, leaves nothing behind.
+# TEST_CYCLES=5000 TEST_PARALLEL=8 is the campaign.
+# vm: timeout 7200
 
 . "$(dirname "$0")/lib.sh"
 
 cycles=${TEST_CYCLES:-200}
+parallel=${TEST_PARALLEL:-4}
 image=$work/image
 image_create "$image" 16M
 devices=$(ublk_devices)
@@ -23,12 +25,31 @@ expect_no_start()
 	[ ! -s "$work/stdout" ] || fail "names a device all the same: $*"
 }
 
-for ((cycle = 0; cycle < cycles; cycle++)); do
-	serve "$image" --queues 2 --depth 16
-	unserve
-	expect_unlocked "$image"
+# In a process of its own. Number $1 of those that run at the same time has its own image, and its own
+# device number, so that nobody else can have it just after.
+attach_and_detach()
+{
+	local cycle number=$1 work=$work/$1
+
+	mkdir "$work"
+	image_create "$work/image" 16M
+	for ((cycle = number; cycle < cycles; cycle += parallel)); do
+		serve "$work/image" --queues 2 --depth 16 --device-id $((100 + number))
+		unserve
+		expect_unlocked "$work/image"
+	done
+	check_image "$work/image"
+}
+
+workers=()
+for ((worker = 0; worker < parallel; worker++)); do
+	attach_and_detach "$worker" &
+	workers+=($!)
 done
-note "$cycles cycles in $SECONDS seconds"
+for worker in "${workers[@]}"; do
+	wait "$worker" || fail "attaching and detaching"
+done
+note "$cycles cycles, $parallel at the same time, in $SECONDS seconds"
 
 note "starts that fail"
 head -c 1M /dev/urandom >"$work/noise"

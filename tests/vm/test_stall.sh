@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 requires fio
-kills=${TEST_KILLS:-20}
+kills=${TEST_KILLS:-5}
 fast_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 256M
