@@ -80,6 +80,12 @@ struct image_options {
 	unsigned lanes; /* how many; the last one also runs the background jobs */
 	struct lane *const *lane; /* by id; initialised, outlive the image */
 	unsigned bounce_buffers; /* of each size and lane, for encrypted writes; 0: default */
+	/*
+	 * Threads that do the rings' IO_WORK, io_work_fn's @worker; 0: there are none, and lanes
+	 * decompress by themselves.
+	 */
+	unsigned workers;
+	uint32_t unpack_here_bytes; /* lanes do with clusters up to this size; 0: default */
 	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
 	struct image_files files;
 	/*
@@ -210,6 +216,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_BACKING_COPY) /* the rest of a new cluster is not copied from the backing file */ \
 	m(ONE_PACKED_REFERENCE) /* a compressed cluster gives up its first host cluster only */ \
 	m(NO_UNPACK_WAKE) /* a decompressed cluster does not wake who waits for it */ \
+	m(UNPACKED_EARLY) /* a cluster is taken for decompressed while a worker is at it */ \
 	m(NO_UNPACK_EPOCH) /* a compressed stream may be replaced while it is read */ \
 	m(DISCARD_UNCOVERS) /* discard leaves an absent entry over a backing file */ \
 	m(LATE_DATA_FILE_SYNC) /* flush: the data file is synced with, not before, the mappings */ \

@@ -8,7 +8,15 @@
 
 #include "base.h"
 
+struct io;
 struct task;
+
+/*
+ * What takes so long that a lane should not do it by itself.  On a thread that is no lane's, while
+ * nobody else touches the io's span and what the io's task keeps for it; takes no lock, wakes
+ * nobody.  @worker: the thread's number; no two calls at once have the same.  0 or -errno.
+ */
+typedef int io_work_fn(struct io *io, unsigned worker);
 
 enum io_op {
 	IO_READ, /* file -> span; ends early only at end of file (io_complete() zero-fills) */
@@ -20,6 +28,7 @@ enum io_op {
 	IO_ZEROS = IO_HOST_OPS, /* fill the span with zeros; touches no file */
 	IO_COPY, /* fill a span that is not memory with the bytes at from; touches no file */
 	IO_TIMER, /* complete with 0 after len nanoseconds; touches no file */
+	IO_WORK, /* have work() called on a thread that may take its time; touches no file */
 };
 
 enum io_flags {
@@ -80,7 +89,11 @@ struct io {
 	uint16_t file; /* index into the files that every ring knows */
 	struct span span;
 	struct host off;
-	const void *from; /* IO_COPY */
+	union {
+		const void *from; /* IO_COPY */
+		io_work_fn *work; /* IO_WORK */
+		int result; /* ... of it, on its way back; the ring's */
+	};
 	uint64_t len; /* bytes */
 	uint64_t moved; /* bytes of it already transferred by earlier, short completions */
 	struct task *task;

@@ -213,6 +213,10 @@ static inline void io_start_flags(struct task *task, struct io *io, enum io_op o
 void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
 		   uint64_t len);
 
+/* The same for IO_WORK, which reads and writes @len bytes at @span, in memory. */
+void io_start_work(struct task *task, struct io *io, struct span span, uint64_t len,
+		   io_work_fn *work);
+
 /*
  * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN
  * and EINTR are tried again (up to IO_RETRIES times), a read at end of file gets zeros; then the

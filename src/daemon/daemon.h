@@ -12,6 +12,7 @@
 #include "image.h"
 #include "options.h"
 #include "ownership.h"
+#include "pool.h"
 #include "run.h"
 #include "service.h"
 
@@ -33,6 +34,8 @@ struct daemon {
 	struct service service;
 	bool service_is_made;
 	struct lane **lane; /* the device's, then the service's */
+	struct pool pool; /* for all of them */
+	bool pool_is_made;
 	struct image *image; /* NULL until it is open */
 	struct admin admin;
 	int signal_fd;

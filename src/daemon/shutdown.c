@@ -99,12 +99,16 @@ void shutdown_release(struct daemon *daemon)
 {
 	if (daemon->service_is_made)
 		service_stop(&daemon->service);
+	if (daemon->pool_is_made)
+		pool_stop(&daemon->pool);
 	if (daemon->image)
 		image_free(daemon->image);
 	if (daemon->device)
 		device_free(daemon->device);
 	if (daemon->service_is_made)
 		service_release(&daemon->service);
+	if (daemon->pool_is_made)
+		pool_release(&daemon->pool);
 	backing_close(&daemon->backing);
 	if (daemon->file_is_open) {
 		unlock_image(daemon->file.fd);

@@ -187,6 +187,10 @@ static int make_lanes(struct daemon *daemon, struct why *why)
 	for (unsigned i = 0; i < queues; i++)
 		daemon->lane[i] = device_lane(daemon->device, i);
 	daemon->lane[queues] = &daemon->service.worker.lane;
+	pool_init(&daemon->pool);
+	daemon->pool_is_made = true;
+	for (unsigned i = 0; i <= queues; i++)
+		pool_attach(&daemon->pool, daemon->lane[i]);
 	return 0;
 }
 
@@ -202,6 +206,7 @@ static int open_image(struct daemon *daemon, const struct key *key, struct why *
 		.reqs_per_lane = device_depth(daemon->device),
 		.lanes = device_lanes(daemon->device) + 1,
 		.lane = daemon->lane,
+		.workers = daemon->pool.threads,
 		.files = {
 			.open_below = backing_open,
 			.open_data = backing_open_data,
@@ -242,12 +247,21 @@ static void drop_on_thread(void *arg)
 	privileges_drop();
 }
 
+static int start_pool(struct daemon *daemon, struct why *why)
+{
+	int err = pool_start(&daemon->pool, privileges_drop);
+
+	return err ? why_set(why, err, "threads of the pool: %s", strerror(-err)) : 0;
+}
+
 static int start_device(struct daemon *daemon, struct why *why)
 {
 	unsigned files;
 	const int *fd = backing_fds(&daemon->backing, &files);
 	int err = service_start(&daemon->service, fd, files, why);
 
+	if (!err)
+		err = start_pool(daemon, why);
 	if (!err)
 		err = device_start(daemon->device, daemon->image, fd, files, why);
 	if (err)

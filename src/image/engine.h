@@ -398,7 +398,7 @@ struct unpacked {
 	uint32_t users; /* parts that wait for it, or are about to look */
 	uint64_t used; /* when; for eviction */
 	uint8_t *bytes; /* a cluster */
-	uint8_t *stream; /* what is read from the file */
+	uint8_t *stream; /* what is read from the file; behind the cluster */
 	struct unpack *unpack;
 	struct waitq waiters; /* while LOADING */
 	struct task task;
@@ -410,9 +410,10 @@ struct unpacked {
 struct unpack {
 	pthread_mutex_t lock;
 	struct unpacked slot[UNPACK_SLOTS];
-	struct inflater *inflater;
+	struct inflater *inflater; /* of what the lane decompresses by itself */
 	uint8_t *memory;
 	size_t memory_bytes;
+	size_t slot_bytes; /* of memory: a cluster and a stream */
 	uint64_t clock;
 	struct waitq starved; /* for a slot that nobody uses */
 };
@@ -531,6 +532,9 @@ struct image {
 
 	unsigned lanes;
 	struct image_lane *lane; /* by id */
+	unsigned workers;
+	struct inflater **inflater; /* of each worker */
+	uint32_t unpack_here_bytes; /* lanes decompress clusters up to this size by themselves */
 
 	struct epoch epoch;
 	struct cache cache;

@@ -55,7 +55,7 @@ static int open_memory(struct image *image, const struct image_options *options,
 		image->zeros = NULL;
 		return no_memory(image->top.file, why);
 	}
-	if (open_lanes(image, options) || unpack_open(image) ||
+	if (open_lanes(image, options) || unpack_open(image, options) ||
 	    cache_open(&image->top, image->arena.slices, image->arena.slice) || flush_open(image) ||
 	    tables_open(image) || copies_open(image) ||
 	    bounce_open(image, options->reqs_per_lane, options->bounce_buffers) ||

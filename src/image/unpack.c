@@ -19,10 +19,16 @@
 #define UNPACK_ALIGN 4096u /* of buffers, for direct I/O */
 
 /*
- *	READ    -> INFLATE~
- *	INFLATE -> DONE
+ * Up to here a lane is done before a worker would be awake: see "Decompression" in README.md.
  */
-#define UNPACK_LIST(s) s(P_READ) s(P_INFLATE)
+#define UNPACK_HERE_BYTES_DEFAULT (8 * KIB)
+
+/*
+ *	READ    -> INFLATE~
+ *	INFLATE -> END END~
+ *	END     -> DONE
+ */
+#define UNPACK_LIST(s) s(P_READ) s(P_INFLATE) s(P_END)
 MACHINE_STATES(unpack, UNPACK_LIST);
 
 /* The file range that is read: whole sectors, for direct I/O. */
@@ -36,18 +42,32 @@ static struct compressed_range sectors_of(const struct unpacked *slot)
 	return range;
 }
 
-static int inflate_slot(const struct unpacked *slot)
+static int inflate_slot(const struct unpacked *slot, struct inflater *inflater)
 {
 	struct compressed_range range = l2_compressed_range(&slot->node->geo, slot->entry);
 	enum inflate_kind kind = slot->node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB;
-	int err = inflate_cluster(slot->unpack->inflater, kind,
-				  slot->stream + range.off.byte % SECTOR_SIZE, range.len,
-				  slot->bytes, slot->node->geo.cluster_bytes);
+	int err = inflate_cluster(inflater, kind, slot->stream + range.off.byte % SECTOR_SIZE,
+				  range.len, slot->bytes, slot->node->geo.cluster_bytes);
 
 	if (err)
 		log_error("%s: the compressed cluster at %#llx is damaged", slot->node->file->name,
 			  (unsigned long long)range.off.byte);
 	return err;
+}
+
+/* On the thread of a worker. */
+static int inflate_work(struct io *io, unsigned worker)
+{
+	const struct unpacked *slot = container_of(io, struct unpacked, io);
+
+	return inflate_slot(slot, slot->node->image->inflater[worker]);
+}
+
+static bool inflates_here(const struct unpacked *slot)
+{
+	const struct image *image = slot->node->image;
+
+	return !image->workers || slot->node->geo.cluster_bytes <= image->unpack_here_bytes;
 }
 
 static void loaded(struct unpacked *slot, int err)
@@ -77,9 +97,23 @@ static enum step unpack_step(struct task *t)
 	case P_INFLATE: {
 		if (slot->epoch != EPOCH_OUTSIDE)
 			epoch_leave(image, &image_lane(image, t->lane)->epoch, slot->epoch);
-		int err = t->err ? t->err : inflate_slot(slot);
+		if (t->err)
+			return go(t, P_END);
+		if (inflates_here(slot)) {
+			int err = inflate_slot(slot, slot->unpack->inflater);
+			return err ? fail(t, err, P_END) : go(t, P_END);
+		}
+		io_start_work(t, &slot->io, span_memory(slot->bytes), slot->unpack->slot_bytes,
+			      inflate_work);
+		if (mutant(UNPACKED_EARLY)) {
+			CRITICAL(&slot->unpack->lock);
+			loaded(slot, 0);
+		}
+		return await_io(t, P_END);
+	}
+	case P_END: {
 		CRITICAL(&slot->unpack->lock);
-		loaded(slot, err);
+		loaded(slot, t->err);
 		return STEP_DONE;
 	}
 	}
@@ -201,7 +235,8 @@ static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds
 	size_t stream = round_up(2 * cluster_bytes + SECTOR_SIZE, UNPACK_ALIGN);
 
 	/* Address space, used when there are compressed clusters. */
-	unpack->memory_bytes = UNPACK_SLOTS * (bytes + stream);
+	unpack->slot_bytes = bytes + stream;
+	unpack->memory_bytes = UNPACK_SLOTS * unpack->slot_bytes;
 	unpack->memory = mmap(NULL, unpack->memory_bytes, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (unpack->memory == MAP_FAILED) {
@@ -212,7 +247,7 @@ static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds
 		struct unpacked *slot = &unpack->slot[i];
 
 		slot->unpack = unpack;
-		slot->bytes = unpack->memory + i * (bytes + stream);
+		slot->bytes = unpack->memory + i * unpack->slot_bytes;
 		slot->stream = slot->bytes + bytes;
 		waitq_init(&slot->waiters);
 	}
@@ -220,11 +255,27 @@ static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds
 	return unpack->inflater ? 0 : -ENOMEM;
 }
 
-int unpack_open(struct image *image)
+static int open_workers(struct image *image, unsigned kinds)
+{
+	image->inflater = calloc(image->workers, sizeof(struct inflater *));
+	if (image->workers && !image->inflater)
+		return -ENOMEM;
+	for (unsigned i = 0; i < image->workers; i++) {
+		image->inflater[i] = inflater_open(kinds);
+		if (!image->inflater[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int unpack_open(struct image *image, const struct image_options *options)
 {
 	unsigned kinds;
 	size_t cluster_bytes = largest_cluster(image, &kinds);
 
+	image->workers = options->workers;
+	image->unpack_here_bytes = options->unpack_here_bytes ? options->unpack_here_bytes :
+								UNPACK_HERE_BYTES_DEFAULT;
 	for (unsigned i = 0; i < image->lanes; i++) {
 		struct unpack *unpack = &image->lane[i].unpack;
 
@@ -233,7 +284,7 @@ int unpack_open(struct image *image)
 		if (open_lane(unpack, cluster_bytes, kinds))
 			return -ENOMEM;
 	}
-	return 0;
+	return open_workers(image, kinds);
 }
 
 void unpack_free(struct image *image)
@@ -245,4 +296,7 @@ void unpack_free(struct image *image)
 			munmap(unpack->memory, unpack->memory_bytes);
 		inflater_free(unpack->inflater);
 	}
+	for (unsigned i = 0; image->inflater && i < image->workers; i++)
+		inflater_free(image->inflater[i]);
+	free(image->inflater);
 }

@@ -12,7 +12,7 @@
 #include "engine.h"
 
 /* After the chain is known.  -ENOMEM. */
-int unpack_open(struct image *image);
+int unpack_open(struct image *image, const struct image_options *options);
 void unpack_free(struct image *image);
 
 /*

@@ -5,6 +5,7 @@
  * The low bits of user_data say what a completion belongs to; ios and commands are aligned.
  */
 #include "uring.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,10 @@ static void uring_queue(struct ring *ring, struct io *io)
 	struct uring *uring = uring_of(ring);
 	bool fill = io->op == IO_COPY || (io->op == IO_ZEROS && span_is_memory(io->span));
 
-	list_add_tail(fill ? &uring->fills : &uring->ios, &io->link);
+	list_add_tail(fill		? &uring->fills :
+		      io->op == IO_WORK ? &uring->works :
+					  &uring->ios,
+		      &io->link);
 }
 
 static void uring_kick(struct ring *ring)
@@ -75,6 +79,7 @@ int uring_prepare(struct uring *uring)
 	list_init(&uring->commands);
 	list_init(&uring->fills);
 	list_init(&uring->held);
+	list_init(&uring->works);
 	uring->zero_fd = -1;
 	uring->kick_fd = eventfd(0, EFD_CLOEXEC);
 	if (uring->kick_fd < 0)
@@ -319,7 +324,8 @@ static bool stage_io(struct uring *uring, struct io *io)
 	case IO_TIMER:
 		fill_timer(sqe, uring, io);
 		break;
-	case IO_COPY: /* never gets here */
+	case IO_COPY: /* these never get here */
+	case IO_WORK:
 		break;
 	}
 	return true;
@@ -480,6 +486,50 @@ static bool complete_fills(struct uring *uring)
 	return true;
 }
 
+/* --- work that others do ------------------------------------------------------------------------- */
+
+static void hand_over_works(struct uring *uring)
+{
+	if (list_empty(&uring->works))
+		return;
+	must(uring->pool);
+	pool_put(uring->pool, &uring->works);
+}
+
+/* Who finds the stack empty kicks; whoever comes before the lane has looked need not. */
+void uring_worked(struct io *io, int result)
+{
+	struct uring *uring = uring_of(io->task->lane->ring);
+	struct list *first = atomic_load_explicit(&uring->worked, memory_order_relaxed);
+
+	io->result = result;
+	do
+		io->link.next = first;
+	while (!atomic_compare_exchange_weak(&uring->worked, &first, &io->link));
+	/* The lane may have it by now, but not the ring. */
+	if (!first)
+		uring_kick(&uring->ring);
+}
+
+/* True when there were any; their tasks can run now. */
+static bool complete_works(struct uring *uring)
+{
+	struct list *link = NULL;
+
+	if (atomic_load_explicit(&uring->worked, memory_order_relaxed))
+		link = atomic_exchange(&uring->worked, NULL);
+	if (!link)
+		return false;
+	while (link) {
+		struct io *io = container_of(link, struct io, link);
+
+		link = link->next;
+		list_init(&io->link);
+		io_complete(io, io->result);
+	}
+	return true;
+}
+
 void uring_flush(struct uring *uring)
 {
 	stage_all(uring);
@@ -492,7 +542,9 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	bool more = lane_run(lane, budget);
 	bool staged = stage_all(uring);
 
+	hand_over_works(uring);
 	more |= complete_fills(uring);
+	more |= complete_works(uring);
 	/* Whoever posts after lane_doze() kicks, and the kick's read is armed or just staged. */
 	submit(uring, !more && staged && lane_doze(lane));
 	reap(uring);

@@ -38,6 +38,9 @@ struct uring {
 	struct list ios; /* staged; own thread, as all below except kick_fd */
 	struct list commands;
 	struct list fills; /* IO_ZEROS in memory and IO_COPY, done at the end of the turn */
+	struct list works; /* IO_WORK, handed to the pool at the end of the turn */
+	struct pool *pool; /* who does it; NULL: nobody, and there must be none */
+	_Atomic(struct list *) worked; /* a stack of those that were done: see uring_worked() */
 	struct list held; /* writes in place that wait for the end of the scout */
 	struct io *scout; /* the write that may block for all of them; NULL: none */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
@@ -104,6 +107,12 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget);
  * completed by then; does not wait.  Own thread, between turns.
  */
 void uring_flush(struct uring *uring);
+
+/*
+ * An IO_WORK has been done, with @result: any thread, once.  The lane hears of it in its next turn,
+ * and is woken for it.
+ */
+void uring_worked(struct io *io, int result);
 
 /*
  * Release the io_uring; a no-op without one.  By the thread that called uring_start().  What was

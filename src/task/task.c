@@ -82,6 +82,15 @@ void io_start_copy(struct task *task, struct io *io, struct span span, const voi
 	task->lane->ring->queue(task->lane->ring, io);
 }
 
+void io_start_work(struct task *task, struct io *io, struct span span, uint64_t len,
+		   io_work_fn *work)
+{
+	io_prepare(task, io, IO_WORK, span, len, false);
+	io->flags = 0;
+	io->work = work;
+	task->lane->ring->queue(task->lane->ring, io);
+}
+
 void io_start(struct task *task, struct io *io, enum io_op op, uint16_t file, struct span span,
 	      struct host off, uint64_t len)
 {

@@ -42,6 +42,7 @@ static int open_image(struct rig *rig, const struct key *key, struct why *why)
 		.reqs_per_lane = rig->options.depth,
 		.lanes = rig->lanes,
 		.lane = rig->lane,
+		.workers = rig->options.no_pool ? 0 : rig->pool.threads,
 		.reserve_bytes = rig->options.reserve_bytes,
 		.files = {
 			.open_below = backing_open,
@@ -59,6 +60,7 @@ static int open_image(struct rig *rig, const struct key *key, struct why *why)
 		if (err)
 			return why_set(why, err, "lane %u: %s", i, strerror(-err));
 		rig->lane[i] = &rig->worker[i].lane;
+		pool_attach(&rig->pool, rig->lane[i]);
 	}
 	return image_open(&rig->image, &rig->file.host, &options, why);
 }
@@ -80,6 +82,10 @@ static int start_threads(struct rig *rig, struct why *why)
 	unsigned files;
 	const int *fd = backing_fds(&rig->backing, &files);
 
+	int err = pool_start(&rig->pool, NULL);
+
+	if (err)
+		return why_set(why, err, "threads of the pool: %s", strerror(-err));
 	for (unsigned i = 0; i < rig->lanes; i++) {
 		struct worker_options options = {
 			.name = i + 1 < rig->lanes ? "queue" : "service",
@@ -87,8 +93,7 @@ static int start_threads(struct rig *rig, struct why *why)
 			.file = fd,
 			.files = files,
 		};
-		int err = worker_start(&rig->worker[i], &options);
-
+		err = worker_start(&rig->worker[i], &options);
 		if (err)
 			return why_set(why, err, "thread of lane %u: %s", i, strerror(-err));
 	}
@@ -104,6 +109,7 @@ int rig_open(struct rig *rig, const struct rig_options *options, struct why *why
 	rig->lanes = options->queues + 1;
 	must(rig->lanes <= RIG_LANES);
 	sem_init(&rig->closed, 0, 0);
+	pool_init(&rig->pool);
 	err = open_file(rig, why);
 	if (!err)
 		err = open_with_key(rig, why);
@@ -139,9 +145,11 @@ int rig_close(struct rig *rig)
 		;
 	for (unsigned i = 0; i < rig->lanes; i++)
 		worker_stop(&rig->worker[i]);
+	pool_stop(&rig->pool);
 	image_free(rig->image);
 	for (unsigned i = 0; i < rig->lanes; i++)
 		worker_release(&rig->worker[i]);
+	pool_release(&rig->pool);
 	backing_close(&rig->backing);
 	file_close(&rig->file);
 	sem_destroy(&rig->closed);

@@ -7,6 +7,7 @@
 
 #include "backing.h"
 #include "file.h"
+#include "pool.h"
 #include "worker.h"
 
 #include <semaphore.h>
@@ -19,6 +20,7 @@ struct rig_options {
 	unsigned depth; /* requests of a lane at a time */
 	uint64_t l2_cache_bytes;
 	uint64_t reserve_bytes;
+	bool no_pool; /* lanes decompress by themselves */
 	bool direct;
 	bool read_only;
 	const char *snapshot; /* see struct image_options; with read_only */
@@ -34,6 +36,7 @@ struct rig {
 	unsigned lanes;
 	struct worker worker[RIG_LANES];
 	struct lane *lane[RIG_LANES];
+	struct pool pool;
 	struct image *image;
 	sem_t closed;
 	int close_err;

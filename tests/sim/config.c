@@ -15,6 +15,8 @@ static void draw_engine(struct config *config, struct rng *rng)
 	config->reserve_bytes = rng_one_in(rng, 8) ? 0 : cluster * rng_range(rng, 1, 8);
 	config->by_slot = rng_one_in(rng, 3);
 	config->bounce_buffers = rng_one_in(rng, 3) ? 0 : rng_range(rng, 1, 3);
+	config->workers = rng_one_in(rng, 4) ? 0 : rng_range(rng, 1, 3);
+	config->unpack_here_bytes = rng_one_in(rng, 4) ? 0 : 1;
 }
 
 static void draw_guest(struct config *config, struct rng *rng)
@@ -59,6 +61,8 @@ static void draw_host(struct config *config, struct rng *rng)
 		config->held = 1u << rng_below(rng, IO_ZEROS);
 	if (rng_one_in(rng, 4))
 		config->held |= 1u << rng_below(rng, IO_ZEROS);
+	if (rng_one_in(rng, 4))
+		config->held |= 1u << IO_WORK;
 	config->align = rng_one_in(rng, 3) ? 512 : 1;
 }
 

@@ -17,6 +17,8 @@ struct config {
 	uint64_t l2_cache_bytes;
 	uint64_t reserve_bytes;
 	unsigned bounce_buffers;
+	unsigned workers; /* that decompress for lanes */
+	uint32_t unpack_here_bytes; /* what lanes decompress by themselves */
 	bool by_slot; /* requests name their buffers by number */
 
 	/* the guest */

@@ -2,6 +2,7 @@
 /* How an io ends: what it does to the file, and what goes wrong with it. */
 #include "flight.h"
 
+#include "memory.h"
 #include "report.h"
 
 #include <errno.h>
@@ -123,6 +124,29 @@ static int64_t end_sync(struct sim_host *host, struct flight *flight)
 	return flight->sync_failed ? mishap(host, EIO) : 0;
 }
 
+void flight_work(struct sim_host *host, struct flight *flight)
+{
+	struct lane *lane = this_lane;
+	int held = locks_held;
+	bool engine = engine_running;
+
+	this_lane = NULL;
+	locks_held = 0;
+	engine_running = true;
+	flight->worked = true;
+	flight->work_err = flight->io->work(flight->io, rng_below(host->rng, host->workers));
+	engine_running = engine;
+	locks_held = held;
+	this_lane = lane;
+}
+
+static int64_t end_work(struct sim_host *host, struct flight *flight)
+{
+	if (!flight->worked)
+		flight_work(host, flight);
+	return flight->work_err;
+}
+
 static int64_t end_change(struct sim_host *host, struct flight *flight)
 {
 	if (flight->io->op == IO_PUNCH && host->faults.no_punch)
@@ -140,9 +164,8 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 
 int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 {
-	if (!flight->op && !flight->read && flight->io->op != IO_TIMER &&
-	    flight->io->op != IO_ZEROS && flight->io->op != IO_COPY && flight->io->op != IO_SYNC &&
-	    happens(host, host->faults.again))
+	if (!flight->op && !flight->read && flight->io->op < IO_HOST_OPS &&
+	    flight->io->op != IO_SYNC && happens(host, host->faults.again))
 		return rng_one_in(host->rng, 2) ? -EAGAIN : -EINTR;
 	switch (flight->io->op) {
 	case IO_READ:
@@ -160,6 +183,8 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 	case IO_COPY:
 		memcpy(flight_memory(host, flight), flight->io->from, io_len(flight->io));
 		return (int64_t)io_len(flight->io);
+	case IO_WORK:
+		return end_work(host, flight);
 	case IO_TIMER:
 		host->timers--;
 		host->now += flight->io->len;

@@ -12,7 +12,7 @@ const char *flight_name(const struct flight *flight)
 	static const char *const names[] = {
 		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
 		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
-		[IO_COPY] = "copy",   [IO_TIMER] = "timer",
+		[IO_COPY] = "copy",   [IO_TIMER] = "timer",	  [IO_WORK] = "work",
 	};
 
 	return names[flight->io->op];
@@ -22,7 +22,7 @@ static bool has_memory(const struct flight *flight)
 {
 	enum io_op op = flight->io->op;
 
-	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS || op == IO_COPY;
+	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS || op == IO_COPY || op == IO_WORK;
 }
 
 static bool writes_memory(const struct flight *flight)
@@ -34,7 +34,7 @@ static bool has_file(const struct flight *flight)
 {
 	enum io_op op = flight->io->op;
 
-	return op != IO_TIMER && op != IO_ZEROS && op != IO_COPY;
+	return op < IO_HOST_OPS;
 }
 
 uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight)

@@ -34,6 +34,9 @@ void flight_read(struct sim_host *host, struct flight *flight);
 /* Do a sync, now: who hears of its failure hears of it later. */
 void flight_sync(struct sim_host *host, struct flight *flight);
 
+/* Have a work done, now, on a thread that is no lane's. */
+void flight_work(struct sim_host *host, struct flight *flight);
+
 /* Do what is not yet done of it, with the mishaps that the seed asks for: the result. */
 int64_t flight_end_now(struct sim_host *host, struct flight *flight);
 

@@ -25,6 +25,8 @@ static void do_early(struct sim_host *host, struct flight *flight)
 		flight_read(host, flight);
 	if (flight->io->op == IO_SYNC)
 		flight_sync(host, flight);
+	if (flight->io->op == IO_WORK)
+		flight_work(host, flight);
 	if (flight_changes_file(flight) && !host->faults.no_punch &&
 	    flight_end(flight) <= host_disk(host, flight->io->file)->limit)
 		flight_do(host, flight, io_len(flight->io));

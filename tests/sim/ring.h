@@ -36,6 +36,8 @@ struct flight {
 	uint64_t read_len; /* ... so many */
 	bool synced; /* SYNC: done already */
 	bool sync_failed; /* ... in vain */
+	bool worked; /* WORK: done already */
+	int work_err; /* ... with that result */
 	bool guest; /* its memory belongs to a request */
 };
 
@@ -61,6 +63,7 @@ struct sim_host {
 	uint16_t file_index;
 	uint64_t now; /* nanoseconds */
 	unsigned lanes;
+	unsigned workers; /* WORK is done by one of so many */
 	struct sim_ring ring[MAX_LANES];
 	struct flight flight[MAX_FLIGHTS];
 	unsigned flights;

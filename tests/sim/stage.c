@@ -123,6 +123,8 @@ static int open_image(struct stage *stage, struct why *why)
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
 		.bounce_buffers = stage->config.bounce_buffers,
+		.workers = stage->config.workers,
+		.unpack_here_bytes = stage->config.unpack_here_bytes,
 		.key = SIM_KEY,
 		.key_bytes = strlen(SIM_KEY),
 		.files = { .open_below = host_open_below,
@@ -132,6 +134,7 @@ static int open_image(struct stage *stage, struct why *why)
 	};
 	int err;
 
+	stage->host.workers = stage->config.workers;
 	host_start(&stage->host, stage->config.lanes);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
 		lane[i] = &stage->host.ring[i].lane;

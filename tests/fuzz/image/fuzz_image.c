@@ -100,6 +100,8 @@ static int open_image(struct input *in, bool read_only, struct why *why)
 		.reqs_per_lane = GUEST_DEPTH,
 		.lanes = 1 + (how & 1),
 		.lane = lane,
+		.workers = how & 64 ? 2 : 0,
+		.unpack_here_bytes = 1,
 		.reserve_bytes = how & 4 ? 4096 : 0,
 		.snapshot = read_only && how & 8 ? "1" : NULL,
 		.files = { .open_below = host_open_below,
@@ -109,6 +111,7 @@ static int open_image(struct input *in, bool read_only, struct why *why)
 	};
 
 	fuzz.host.read_only = read_only;
+	fuzz.host.workers = options.workers;
 	host_start(&fuzz.host, options.lanes);
 	for (unsigned i = 0; i < options.lanes; i++)
 		lane[i] = &fuzz.host.ring[i].lane;

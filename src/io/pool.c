@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A queue, and threads that wait for something to be in it. */
+#include "pool.h"
+#include "uring.h"
+
+#include <sched.h>
+
+static unsigned cpus(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
+
+	return n > 0 ? (unsigned)n : 1;
+}
+
+void pool_init(struct pool *pool)
+{
+	memset(pool, 0, sizeof(*pool));
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->changed, NULL);
+	list_init(&pool->works);
+	pool->threads = (unsigned)min_u64(cpus(), POOL_THREADS_MAX);
+}
+
+void pool_attach(struct pool *pool, struct lane *lane)
+{
+	container_of(lane->ring, struct uring, ring)->pool = pool;
+}
+
+void pool_put(struct pool *pool, struct list *works)
+{
+	bool one = works->next == works->prev;
+
+	pthread_mutex_lock(&pool->lock);
+	list_splice_tail(&pool->works, works);
+	pthread_mutex_unlock(&pool->lock);
+	if (one)
+		pthread_cond_signal(&pool->changed);
+	else
+		pthread_cond_broadcast(&pool->changed);
+}
+
+/* NULL when it is time to end. */
+static struct io *next_work(struct pool *pool)
+{
+	struct io *io = NULL;
+
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->stopping && list_empty(&pool->works))
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	if (!pool->stopping) {
+		io = container_of(pool->works.next, struct io, link);
+		list_del(&io->link);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return io;
+}
+
+static void *pool_main(void *arg)
+{
+	struct pool_thread *thread = arg;
+	struct io *io;
+
+	if (thread->pool->begin)
+		thread->pool->begin();
+	while ((io = next_work(thread->pool)))
+		uring_worked(io, io->work(io, thread->number));
+	return NULL;
+}
+
+int pool_start(struct pool *pool, void (*begin)(void))
+{
+	pool->begin = begin;
+	while (pool->started < pool->threads) {
+		struct pool_thread *thread = &pool->thread[pool->started];
+		int err;
+
+		thread->pool = pool;
+		thread->number = pool->started;
+		err = pthread_create(&thread->thread, NULL, pool_main, thread);
+		if (err)
+			return -err;
+		pthread_setname_np(thread->thread, "pool");
+		pool->started++;
+	}
+	return 0;
+}
+
+void pool_stop(struct pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->stopping = true;
+	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_broadcast(&pool->changed);
+	for (; pool->started; pool->started--)
+		pthread_join(pool->thread[pool->started - 1].thread, NULL);
+}
+
+void pool_release(struct pool *pool)
+{
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
+}
