@@ -89,6 +89,7 @@ TREE = {
     'program': HELP,
     'man/qcow2-ublkd.8': PAGE,
     'include/base.h': HEAD + '#ifndef BASE_H\n#define BASE_H\n\n#include <stdint.h>\n\n#endif\n',
+    'include/image.h': HEAD + '#define MUTANT_LIST(m) m(NO_WAY)\n',
     'include/io.h': HEAD + '#ifndef IO_H\n#define IO_H\n\n#include "base.h"\n\n#endif\n',
     'src/base/a.c': HEAD + '#include "base.h"\n\n#include <stdlib.h>\n\n'
                            'int a(void);\nint a(void)\n{\n\treturn 1; /* not: gets(x) */\n}\n',
@@ -96,6 +97,13 @@ TREE = {
     'src/image/m.h': HEAD + '#include "base.h"\n#include "io.h"\n',
     'src/image/m.c': MACHINE,
     'tests/lint/length.ratchet': SCRIPT,
+    'tests/native/CATALOGUE.md': '| case | test |\n| --- | --- |\n| a | `c.py` one, two; NO_WAY |\n'
+                                 '| b | unit: a (test_a); `sim.c`; `matrix.py` row-*, b |\n',
+    'tests/native/c.py': SCRIPT + 'def one():\n    pass\n\n\ndef two():\n    pass\n',
+    'tests/native/matrix.py': SCRIPT,
+    'tests/native/matrix_rows.py': SCRIPT + 'ROWS = [f"row-{x}", "b"]\n',
+    'tests/sim/sim.c': HEAD,
+    'tests/unit/test_a.c': HEAD + 'static void test_a(void)\n{\n}\n',
 }
 
 LONG = HEAD + 'void l(void)\n{\n' + '\t;\n' * 71 + '}\n'
@@ -144,6 +152,12 @@ FAULTS = [
     ('spdx', 'src/base/a.c', 'not:', 'fixes ' + '#12', 'an issue number'),
     ('spdx', 'NOTES', None, '', 'NOTES: does not belong to the top level'),
     ('spdx', '.gitignore', None, '', 'build*/ is not ignored'),
+    ('catalogue', 'tests/native/c.py', 'def two', 'def three', 'there is no two in c.py'),
+    ('catalogue', 'include/image.h', 'NO_WAY', 'A_WAY', 'no bug NO_WAY can be planted'),
+    ('catalogue', 'tests/unit/test_a.c', 'test_a', 'test_b', 'there is no test_a in the unit'),
+    ('catalogue', 'tests/native/matrix_rows.py', '"b"', '"c"', 'there is no b in matrix.py'),
+    ('catalogue', 'tests/native/CATALOGUE.md', '`sim.c`', '`sum.c`', 'there is no sum.c'),
+    ('catalogue', 'tests/native/CATALOGUE.md', '`c.py`', '`d.py`', 'there is no tests/native/d.py'),
     ('man', 'program', '--depth N', '--width N', '--depth has an entry in OPTIONS, but is not in'),
     ('man', 'program', '-q, ', '', '-q has an entry in OPTIONS'),
     ('man', 'man/qcow2-ublkd.8', '\\-\\-depth', '\\-\\-width', '--depth is in --help, but has no'),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every kind of image that a user can have: ours writes, QEMU writes, and both read the same.
 
-matrix.py --qio PATH [--program PATH] [--only NAME] [--every N] [--rounds N] [--seed N] [--seconds N] [--jobs N]
+matrix.py --qio PATH [--program PATH] [--only NAME] [--rows NAME,NAME] [--every N] [--rounds N] [--seed N] [--seconds N] [--jobs N]
 
 The rows are in matrix_rows.py.  For each, an image is made by QEMU's tools; then our engine and QEMU's
 take turns, and are judged (see twin.py).  With --seconds it begins again, with other seeds, until the
@@ -262,6 +262,7 @@ def parse():
     parser.add_argument("--qio", required=True, help="path of the program qio")
     parser.add_argument("--program", help="path of qcow2-ublkd, whose checker judges as well")
     parser.add_argument("--only", default="", help="rows whose name has this in it")
+    parser.add_argument("--rows", help="these rows, by their whole names")
     parser.add_argument("--every", type=int, default=1, help="the first of so many rows")
     parser.add_argument("--rounds", type=int, default=1, help="pairs of rounds for each row")
     parser.add_argument("--seed", type=int, default=1, help="to begin with")
@@ -289,6 +290,11 @@ def main():
         print("qemu-img and qemu-io are not installed")
         return SKIP
     rows = [row for row in matrix_rows.rows() if options.only in row.name][::options.every]
+    if options.rows:
+        rows = [row for row in matrix_rows.rows() if row.name in options.rows.split(",")]
+        if len(rows) != options.rows.count(",") + 1:
+            print("there is no row of one of these names")
+            return 1
     until = time.monotonic() + options.seconds
     seed, failed = options.seed, 0
     while seed == options.seed or (time.monotonic() < until and not failed):

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands check and info: what they open, how they end, what memory they need.
+
+commands.py --qio PATH --program PATH
+"""
+import ctypes
+import json
+import os
+import struct
+import subprocess
+
+import cases
+from cases import CLUSTER, Failure
+
+IN_ACCESS, IN_OPEN = 1, 32  # of inotify(7)
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ends(case, status, *command):
+    """Ours; what it prints."""
+    result = case.run(case.program, *command)
+    if result.returncode != status:
+        raise Failure(f"{' '.join(command)}: status {result.returncode}, not {status}: "
+                      f"{result.stdout}")
+    return result.stdout
+
+
+class Watch:
+    """Who opens or reads these files?"""
+
+    def __init__(self, *paths):
+        self.fd = libc.inotify_init1(os.O_NONBLOCK)
+        for path in paths:
+            if libc.inotify_add_watch(self.fd, path.encode(), IN_ACCESS | IN_OPEN) < 0:
+                raise Failure(f"inotify: {os.strerror(ctypes.get_errno())}")
+
+    def saw(self):
+        try:
+            return os.read(self.fd, 4096)
+        except BlockingIOError:
+            return b""
+
+
+def only_the_image(case):
+    """Whatever names the image has in it, no other file is opened (CVE-2024-4467)."""
+    case.raw("base", 1 << 20)
+    case.raw("secret", 4096)
+    case.create("over", "base", "raw")
+    case.create("apart", options=f"data_file={case.path('data')}", size="4M")
+    names = {"driver": "raw", "file": {"driver": "file", "filename": case.path("secret")}}
+    case.create("json", "json:" + json.dumps(names), "raw")
+    watch = Watch(case.path("base"), case.path("secret"), case.path("data"))
+    for image in ("over", "apart", "json"):
+        for command in (["info"], ["info", "--json"], ["check"], ["check", "--json"],
+                        ["check", "--repair", "all"]):
+            ends(case, 0, *command, case.path(image))
+    if watch.saw():
+        raise Failure("another file than the image was opened")
+    # The watch does see it when somebody does.
+    case.serves("over", "--read-only", "-c", "read 0 512")
+    if not watch.saw():
+        raise Failure("the watch sees nothing")
+
+
+def exit_statuses(case):
+    """Those of qemu-img check."""
+    case.create("clean")
+    case.qemu_io("clean", "write -q -P 1 0 256k")
+    case.copy("clean", "leaks")
+    case.poke("leaks", 2 * CLUSTER + 2 * 9, b"\0\1")
+    case.poke("leaks", 10 * CLUSTER - 1, b"\1")
+    case.copy("clean", "corrupt")
+    at, entry = case.entry("corrupt", 0)
+    case.poke("corrupt", at, struct.pack(">Q", entry & ~cases.COPIED))
+    case.copy("clean", "worse")
+    case.poke("worse", 2 * CLUSTER + 2 * 5, b"\0\0")
+    case.raw("noise", 1 << 20)
+    for image, status in (("clean", 0), ("leaks", 3), ("corrupt", 2), ("worse", 2), ("noise", 1),
+                          ("gone", 1)):
+        ends(case, status, "check", case.path(image))
+        theirs = case.run("qemu-img", "check", "-f", "qcow2", case.path(image)).returncode
+        if theirs != status:
+            raise Failure(f"{image}: qemu-img check ends with {theirs}")
+    ends(case, 1, "check")
+    ends(case, 1, "check", "--repair", "some", case.path("clean"))
+    ends(case, 1, "info", case.path("noise"))
+    ends(case, 2, "info")
+    for image in ("leaks", "corrupt", "worse"):
+        ends(case, 0, "check", "--repair", "all", case.path(image))
+        case.tool("qemu-img", "check", "-q", image)
+
+
+def memory_of(case, image):
+    """The most that a repair of it has needed, in bytes."""
+    with subprocess.Popen([case.program, "check", "--repair", "all", case.path(image)],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failure(f"repair of {image}: status {process.returncode}")
+    return usage.ru_maxrss << 10
+
+
+def little_memory(case):
+    """A dirty image is repaired in memory of the order of its tables, whatever is in the disk."""
+    used = {}
+    for size in ("64M", "64G"):
+        case.create(size, size=size, options="lazy_refcounts=on,preallocation=metadata")
+        case.poke(size, 79, b"\1")
+        case.poke(size, 2 * CLUSTER, bytes(CLUSTER))
+        used[size] = memory_of(case, size)
+        if case.incompatible(size) & 1:
+            raise Failure("it is still marked dirty")
+        case.tool("qemu-img", "check", "-q", size)
+    tables = (64 << 30) // CLUSTER * (8 + 2)
+    if used["64G"] - used["64M"] > 2 * tables:
+        raise Failure(f"{used} bytes were needed for tables of {tables} bytes")
+
+
+cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory])
