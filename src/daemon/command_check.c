@@ -109,8 +109,8 @@ static int check_writes(const struct check_file *file, bool repair, struct why *
 		return why_set(
 			why, -EBUSY,
 			"%s: writes of a process that was killed are in memory and not in the "
-			"image yet; serve it once before it is repaired, or lose them with "
-			"--abandon",
+			"image yet; serve it once before it is repaired, or, if that is "
+			"refused, lose them with --image ... --read-only --abandon",
 			file->name);
 	log_warn("%s: writes of a process that was killed are in memory and not in the image yet; "
 		 "their clusters look like leaks",

@@ -38,12 +38,18 @@ static void log_stats(const struct daemon *daemon)
 
 static int close_image(struct daemon *daemon)
 {
+	bool corrupt;
 	int err = service_close_image(&daemon->service, daemon->image, while_stopping, daemon);
 
-	if (err)
+	corrupt = image_health(daemon->image) == IMAGE_CORRUPT;
+	if (err && corrupt)
+		log_error("%s: what was not flushed before it was found to be corrupt is lost",
+			  daemon->options.image);
+	else if (err)
 		log_error("%s: the last changes may not be on disk: %s", daemon->options.image,
 			  strerror(-err));
-	else
+	/* Nobody can go on with a corrupt image; what it had in memory must not be in a repair's way. */
+	if (!err || corrupt)
 		handover_file_done(&daemon->handover);
 	log_stats(daemon);
 	return err;

@@ -149,7 +149,8 @@ static int consider_writes(struct daemon *daemon, bool pending, struct why *why)
 		return 0;
 	return why_set(why, -EBUSY,
 		       "%s: writes of a process that was killed are in memory and not in the image "
-		       "yet; serve it once without --read-only, or lose them with --abandon",
+		       "yet; serve it once without --read-only, or, if that is refused, lose them "
+		       "with --abandon",
 		       options->image);
 }
 
