@@ -57,8 +57,8 @@ void log_message(enum log_level level, const char *fmt, ...)
 
 	if (level > log_threshold)
 		return;
-	used = (size_t)snprintf(line, sizeof(line),
-				"%sqcow2-ublkd: ", stderr_is_journal() ? priority[level] : "");
+	used = (size_t)snprintf(line, sizeof(line), "%s",
+				stderr_is_journal() ? priority[level] : "qcow2-ublkd: ");
 	errno = saved_errno; /* for %m */
 	va_start(args, fmt);
 	vsnprintf(line + used, sizeof(line) - used - 1, fmt, args);

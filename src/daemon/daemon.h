@@ -15,6 +15,7 @@
 #include "pool.h"
 #include "run.h"
 #include "service.h"
+#include "watchdog.h"
 
 #include <sys/signalfd.h>
 
@@ -28,6 +29,7 @@ struct daemon {
 	char view[32]; /* how it is shown: see identity_mark() */
 	struct handover_file handover;
 	struct ownership owner;
+	uint64_t added_us; /* udev_now() before there was a device; 0: it was there */
 	pid_t holder; /* of a device that we wanted to claim */
 	struct backing backing;
 	struct device *device; /* NULL until it is prepared */
@@ -38,6 +40,7 @@ struct daemon {
 	bool pool_is_made;
 	struct image *image; /* NULL until it is open */
 	struct admin admin;
+	struct watchdog watchdog;
 	int signal_fd;
 	bool stop_by_signal; /* we have been told to stop, and do when the device is free */
 	bool lost_data; /* something dirty could not be written back before the stop */
@@ -52,6 +55,9 @@ bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info);
 
 /* During the start: has a signal told us to stop? */
 bool signals_cancelled(void *daemon);
+
+/* The same, and it is kept for signals_next(). */
+bool signals_pending(void *daemon);
 
 /* --- host.c: what the device wants of us --------------------------------------------------------- */
 

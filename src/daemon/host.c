@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The device's questions: whose is it, what does the disk hold, and who does I/O on the image? */
 #include "daemon.h"
+#include "udev.h"
 
 #include <errno.h>
 
@@ -18,12 +19,19 @@ static int claim(void *arg, int32_t id)
 static int added(void *arg, int32_t id, struct why *why)
 {
 	struct daemon *daemon = arg;
+	bool changed;
 	int err;
 
 	if (!daemon->remembers)
 		return 0;
+	daemon->added_us = udev_now();
 	err = ownership_make(&daemon->owner, id, &daemon->identity, daemon->view);
-	return err ? why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err)) : 0;
+	if (err)
+		return why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err));
+	err = udev_tell(id, admin_name(&daemon->admin), &changed);
+	if (err)
+		log_warn("%s: udev cannot be told: %s", admin_name(&daemon->admin), strerror(-err));
+	return 0;
 }
 
 /* Queues have it anyway. */

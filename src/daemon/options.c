@@ -2,13 +2,17 @@
 /* One table is the parser and the text of --help; the manual page is held against it. */
 #include "options.h"
 #include "commands.h"
+#include "config.h"
 #include "device.h"
+#include "instance.h"
 #include "key.h"
 #include "name.h"
 #include "rows.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define QUEUES_DEFAULT 4
@@ -18,8 +22,16 @@
 
 #define AT(field) offsetof(struct options, field)
 
+const char *options_folder = "/etc/qcow2-ublkd";
+
 static const struct option_row rows[] = {
 	{ "image", "PATH", "the qcow2 image: a file or a block device", TEXT, AT(image), 0, 0, 0 },
+	{ "config", "FILE", "take options from FILE, one \"option = value\" per line", TEXT_OF_LINE,
+	  AT(config), 0, 0, 0 },
+	{ "instance", "NAME",
+	  "what a unit NAME serves: as /etc/qcow2-ublkd/NAME.conf says, or else the image\n"
+	  "whose path NAME is the escaped form of",
+	  TEXT_OF_LINE, AT(instance), 0, 0, 0 },
 	{ "queues", "N", "hardware queues, a thread each (default: one per CPU, at most 4)", NUMBER,
 	  AT(queues), 1, DEVICE_QUEUES_MAX, 0 },
 	{ "depth", "N", "requests per queue (default: 128)", NUMBER, AT(depth), 1, DEVICE_DEPTH_MAX,
@@ -53,8 +65,8 @@ static const struct option_row rows[] = {
 	  "memory for mapping tables (default: as much as the image needs,\n"
 	  "at most 32M)",
 	  SIZE, AT(l2_cache), L2_CACHE_LEAST, L2_CACHE_MOST, 0 },
-	{ "run", "COMMAND", "run COMMAND in a shell, with $device set, and stop when it ends", TEXT,
-	  AT(run), 0, 0, 0 },
+	{ "run", "COMMAND", "run COMMAND in a shell, with $device set, and stop when it ends",
+	  TEXT_OF_LINE, AT(run), 0, 0, 0 },
 	{ "no-recovery", NULL,
 	  "make a device that ends when this process is killed, instead of one that the\n"
 	  "same command takes over",
@@ -65,10 +77,10 @@ static const struct option_row rows[] = {
 	{ "abandon", NULL,
 	  "give up what a killed process has left for this image: writes that are only in\n"
 	  "memory, which are LOST, and its device",
-	  FLAG, AT(abandon), 0, 0, 0 },
+	  FLAG_OF_LINE, AT(abandon), 0, 0, 0 },
 	{ "verbose", NULL, "say more", FLAG, AT(verbose), 0, 0, 0 },
-	{ "help", NULL, "print this text", FLAG, AT(help), 0, 0, 0 },
-	{ "version", NULL, "print the version", FLAG, AT(version), 0, 0, 0 },
+	{ "help", NULL, "print this text", FLAG_OF_LINE, AT(help), 0, 0, 0 },
+	{ "version", NULL, "print the version", FLAG_OF_LINE, AT(version), 0, 0, 0 },
 };
 
 static const struct option_rows table = { rows, ARRAY_SIZE(rows) };
@@ -88,9 +100,8 @@ static void set_defaults(struct options *options)
 	};
 }
 
-int options_parse(struct options *options, char **argv, struct why *why)
+static int take_line(struct options *options, char **argv, struct why *why)
 {
-	set_defaults(options);
 	for (argv++; *argv;) {
 		int words;
 
@@ -104,6 +115,11 @@ int options_parse(struct options *options, char **argv, struct why *why)
 			return words;
 		argv += words;
 	}
+	return 0;
+}
+
+static int check(struct options *options, struct why *why)
+{
 	if (!options->image && !options->help && !options->version)
 		return why_set(why, -EINVAL, "--image is missing");
 	if (options->name && !name_valid(options->name))
@@ -117,9 +133,56 @@ int options_parse(struct options *options, char **argv, struct why *why)
 	return 0;
 }
 
+/* --- the unit's instance -------------------------------------------------------------------------- */
+
+/* A file of that name comes before an image. */
+static int find_instance(struct options *options, const char *instance, struct why *why)
+{
+	char image[PATH_MAX];
+
+	if (name_valid(instance) &&
+	    asprintf(&options->path, "%s/%s.conf", options_folder, instance) < 0)
+		return why_set(why, -ENOMEM, "out of memory");
+	if (options->path && access(options->path, F_OK) == 0) {
+		options->config = options->path;
+		options->name = instance;
+		return 0;
+	}
+	free(options->path);
+	options->path = NULL;
+	if (!instance_path(image, instance))
+		return why_set(why, -EINVAL, "--instance %s: stands for no path", instance);
+	if (access(image, F_OK))
+		return why_set(why, -errno, "--instance %s: there is neither %s/%s.conf nor %s",
+			       instance, options_folder, instance, image);
+	options->path = strdup(image);
+	options->image = options->path;
+	return options->path ? 0 : why_set(why, -ENOMEM, "out of memory");
+}
+
+int options_parse(struct options *options, char **argv, struct why *why)
+{
+	struct options line;
+	int err;
+
+	set_defaults(&line);
+	err = take_line(&line, argv, why);
+	set_defaults(options);
+	if (!err && line.instance)
+		err = find_instance(options, line.instance, why);
+	if (!err && line.config)
+		options->config = line.config;
+	if (!err && options->config)
+		err = config_read(&options->text, options->config, &table, options, why);
+	/* Once more, as the line has the last word. */
+	if (!err)
+		err = take_line(options, argv, why);
+	return err ? err : check(options, why);
+}
+
 void options_help(void)
 {
-	printf("Usage: qcow2-ublkd --image PATH [OPTION...]\n"
+	printf("Usage: qcow2-ublkd --image PATH|--config FILE [OPTION...]\n"
 	       "       qcow2-ublkd COMMAND [OPTION...] [IMAGE|NAME|DEVICE]\n"
 	       "Serve a qcow2 image as the block device /dev/ublkbN until SIGTERM or SIGINT.\n\n");
 	rows_help(&table);

@@ -9,6 +9,10 @@
 enum cache { CACHE_NONE, CACHE_WRITEBACK };
 
 struct options {
+	const char *config; /* a configuration file; NULL: none */
+	const char *instance; /* what a unit is for: see options_parse(); NULL: no unit */
+	char *text; /* of the configuration file, which the options point into */
+	char *path; /* of the image or file that the instance stands for */
 	const char *image;
 	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
 	struct allow_paths allow;
@@ -32,10 +36,15 @@ struct options {
 };
 
 /*
- * Defaults, then the command line, @argv as main() got it.  -EINVAL with the sentence in @why; --help and --version
- * make everything else optional.
+ * Defaults, then the configuration file, then the command line, @argv as main() got it.  An
+ * instance stands for the file of its name below options_folder, or else for the image at the
+ * path that it is the escaped form of (systemd-escape --path).  -EINVAL or -errno with the
+ * sentence in @why; --help and --version make everything else optional.
  */
 int options_parse(struct options *options, char **argv, struct why *why);
+
+/* Where configuration files are looked for by name; "/etc/qcow2-ublkd", but for tests. */
+extern const char *options_folder;
 
 /* The text of --help, on standard output. */
 void options_help(void);

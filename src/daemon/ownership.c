@@ -173,10 +173,21 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 	return owner->fd < 0 ? owner->fd : write_content(owner->fd, identity, view);
 }
 
+/* What udev was told of the device, beside it. */
+static void drop_name(const struct ownership *owner)
+{
+	char path[PATH_MAX];
+	int len = (int)(strlen(owner->path) - strlen(OWNER_ENDING));
+
+	snprintf(path, sizeof(path), "%.*s.udev", len, owner->path);
+	unlink(path);
+}
+
 void ownership_drop(struct ownership *owner)
 {
 	if (owner->fd < 0)
 		return;
+	drop_name(owner);
 	unlink(owner->path);
 	close(owner->fd);
 	owner->fd = -1;

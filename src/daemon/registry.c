@@ -18,6 +18,7 @@
 #define ALTERNATIVES_MAX 10000u
 
 const char *registry_folder = REGISTRY_FOLDER;
+const char *registry_devices = "/sys/class/ublk-char";
 
 static void path_of(char *path, const char *name, const char *ending)
 {
@@ -142,12 +143,12 @@ int registry_list(struct registry_entry **entries, size_t *count, struct why *wh
 
 static bool device_exists(const char *device)
 {
-	char path[64];
+	char path[PATH_MAX];
 	int id;
 
 	if (sscanf(device, "/dev/ublkb%d", &id) != 1)
 		return false;
-	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%d", id);
+	snprintf(path, sizeof(path), "%s/ublkc%d", registry_devices, id);
 	return access(path, F_OK) == 0;
 }
 
@@ -224,43 +225,109 @@ static int refuse(const char *name, struct why *why)
 
 	if (registry_look(name, &entry) || !entry.pid)
 		return why_set(why, -EBUSY, "the name %s is in use; choose another --name", name);
+	if (!entry.alive)
+		return why_set(why, -EBUSY,
+			       "the name %s is that of %s, which waits for a process that serves "
+			       "%s; choose another --name",
+			       name, entry.device, entry.image);
 	return why_set(why, -EBUSY,
 		       "the name %s is in use by process %d%s%s; choose another --name", name,
 		       (int)entry.pid, entry.image[0] ? ", which serves " : "", entry.image);
 }
 
-/* The locked file of @name or of an alternative to it, whose name is in own->name. */
-static int take_name(struct registration *own, const char *name, bool alternatives)
+/* @unknown: what to say when a file is not there any more. */
+static bool same_file(const char *a, const char *b, bool unknown)
 {
+	struct stat one, other;
+
+	if (stat(a, &one) || stat(b, &other))
+		return unknown;
+	return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* Locked, it is ours, unless a device of that name waits for who serves another image. */
+static int take(const struct registration *own, const char *image)
+{
+	struct registry_entry left = { 0 };
 	char path[PATH_MAX];
-	int fd = -EAGAIN;
+	int fd;
+
+	path_of(path, own->name, LOCK_ENDING);
+	fd = lockfile_open(path, O_CREAT);
+	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) ||
+	    same_file(left.image, image, true))
+		return fd;
+	close(fd);
+	return -EAGAIN;
+}
+
+/*
+ * Clear away what nobody needs.  True when a device waits for a process that serves @image, whose
+ * name is in own->name then.
+ */
+static bool look_around(struct registration *own, const char *image)
+{
+	struct registry_entry *entries;
+	struct why ignored;
+	size_t count;
+	bool found = false;
+
+	if (registry_list(&entries, &count, &ignored))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		clear_away(&entries[i]);
+		if (found || entries[i].alive || !device_exists(entries[i].device) ||
+		    !same_file(entries[i].image, image, false))
+			continue;
+		found = true;
+		snprintf(own->name, sizeof(own->name), "%s", entries[i].name);
+	}
+	free(entries);
+	return found;
+}
+
+/* The locked file of @name or of an alternative to it, whose name is in own->name. */
+static int take_name(struct registration *own, const char *name, const char *image,
+		     bool alternatives)
+{
+	bool waits = look_around(own, image);
+	int fd = waits && alternatives ? take(own, image) : -EAGAIN;
 
 	for (unsigned nth = 1; fd == -EAGAIN && nth < ALTERNATIVES_MAX; nth++) {
 		if (nth == 1)
 			snprintf(own->name, sizeof(own->name), "%s", name);
 		else
 			name_alternative(own->name, name, nth);
-		path_of(path, own->name, LOCK_ENDING);
-		fd = lockfile_open(path, O_CREAT);
+		fd = take(own, image);
 		if (!alternatives)
 			break;
 	}
 	return fd;
 }
 
-int registry_enter(struct registration *own, const char *name, bool alternatives, struct why *why)
+/* What is known of a device that waits stays, until there is something new. */
+static int begin_record(int fd)
+{
+	struct registry_entry left = { 0 };
+
+	if (read_record(fd, &left) == 0 && device_exists(left.device))
+		return write_record(fd, left.device, left.image);
+	return write_record(fd, NULL, NULL);
+}
+
+int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
+		   struct why *why)
 {
 	int folder = lock_folder(why), err = 0;
 
 	*own = (struct registration){ .fd = -1 };
 	if (folder < 0)
 		return folder;
-	registry_clear_away();
-	own->fd = take_name(own, name, alternatives);
+	own->fd = take_name(own, name, image, alternatives);
 	if (own->fd < 0)
 		err = own->fd;
 	else
-		err = write_record(own->fd, NULL, NULL);
+		err = begin_record(own->fd);
 	close(folder);
 	if (!err)
 		return 0;

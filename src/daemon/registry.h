@@ -19,6 +19,9 @@
 /* REGISTRY_FOLDER, but for tests. */
 extern const char *registry_folder;
 
+/* Where the kernel lists devices; "/sys/class/ublk-char", but for tests. */
+extern const char *registry_devices;
+
 /* Make the folder if need be.  -errno with the sentence in @why when there can be none. */
 int registry_folder_make(struct why *why);
 
@@ -29,12 +32,15 @@ struct registration {
 };
 
 /*
- * Make the folder if need be, and take @name.  If another daemon has it, -EBUSY with the sentence
- * in @why, or, @alternatives, take NAME-2 or the like instead.  Places of daemons that were killed
- * and whose device is gone are cleared away.  -errno with the sentence in @why.  After the last
- * fork: the lock belongs to everybody who has the file.
+ * Make the folder if need be, and take @name.  If another daemon has it, or had it and its device
+ * waits for a successor that serves another image than @image, -EBUSY with the sentence in @why,
+ * or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
+ * name, so that nobody finds another disk by it.  Places of daemons that were killed and whose
+ * device is gone are cleared away.  -errno with the sentence in @why.  After the last fork: the
+ * lock belongs to everybody who has the file.
  */
-int registry_enter(struct registration *own, const char *name, bool alternatives, struct why *why);
+int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
+		   struct why *why);
 
 /* Write down what is served: @device (/dev/ublkbN) and the image's path. */
 int registry_record(const struct registration *own, const char *device, const char *image);

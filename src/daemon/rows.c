@@ -100,9 +100,11 @@ static int parse_row(void *options, const struct option_row *row, const char *te
 
 	switch (row->kind) {
 	case FLAG:
+	case FLAG_OF_LINE:
 		*(bool *)field = true;
 		return 0;
 	case TEXT:
+	case TEXT_OF_LINE:
 		*(const char **)field = text;
 		return 0;
 	case NUMBER:
@@ -146,6 +148,28 @@ int rows_parse(const struct option_rows *rows, void *options, char **argv, struc
 	if (err)
 		return err;
 	return row->argument && !equals ? 2 : 1;
+}
+
+static int set_flag(bool *flag, const char *name, const char *value, struct why *why)
+{
+	*flag = strcmp(value, "yes") == 0;
+	if (*flag || strcmp(value, "no") == 0)
+		return 0;
+	return why_set(why, -EINVAL, "%s = %s: must be yes or no", name, value);
+}
+
+int rows_set(const struct option_rows *rows, void *options, const char *name, const char *value,
+	     struct why *why)
+{
+	const struct option_row *row = find_row(rows, name, strlen(name));
+
+	if (!row)
+		return why_set(why, -EINVAL, "%s: no such option", name);
+	if (row->kind == FLAG_OF_LINE || row->kind == TEXT_OF_LINE)
+		return why_set(why, -EINVAL, "%s: is for the command line only", name);
+	if (row->kind == FLAG)
+		return set_flag((bool *)((char *)options + row->at), name, value, why);
+	return parse_row(options, row, value, why);
 }
 
 void rows_help(const struct option_rows *rows)

@@ -8,7 +8,9 @@
 
 enum kind {
 	FLAG, /* bool */
+	FLAG_OF_LINE, /* the same, on the command line only */
 	TEXT, /* const char * */
+	TEXT_OF_LINE,
 	NUMBER, /* uint64_t or int64_t */
 	SIZE, /* the same, with a suffix */
 	CHOICE, /* unsigned or an enum: position among the words of the argument */
@@ -36,6 +38,13 @@ struct option_rows {
  * the number of words, or -EINVAL with the sentence.
  */
 int rows_parse(const struct option_rows *rows, void *options, char **argv, struct why *why);
+
+/*
+ * Set option @name, as a configuration file has it, to @value, which is yes or no for a flag, in
+ * the structure @options.  Rows of the command line are no options here.  -EINVAL with the sentence.
+ */
+int rows_set(const struct option_rows *rows, void *options, const char *name, const char *value,
+	     struct why *why);
 
 /* The rows' part of --help, on standard output. */
 void rows_help(const struct option_rows *rows);

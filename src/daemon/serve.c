@@ -23,11 +23,15 @@ static const char *device(const struct daemon *daemon)
 
 static void announce(struct daemon *daemon)
 {
+	char ready[64];
+
 	log_debug("%s: served as %s", daemon->options.image, device(daemon));
 	admin_serve(&daemon->admin, daemon->device, daemon->image);
 	if (printf("%s\n", device(daemon)) < 0 || fflush(stdout))
 		log_warn("standard output: %m");
-	notify("READY=1");
+	snprintf(ready, sizeof(ready), "READY=1\nSTATUS=Serving as %s", device(daemon));
+	notify(ready);
+	watchdog_begin(&daemon->watchdog, daemon->device, &daemon->service);
 	run_start(&daemon->run, device(daemon));
 }
 
@@ -149,6 +153,7 @@ void serve(struct daemon *daemon)
 		int timeout_ms = -1;
 		unsigned n = FDS + admin_watch(&daemon->admin, fds + FDS, &timeout_ms);
 
+		watchdog_watch(&daemon->watchdog, &timeout_ms);
 		fds[FD_HOLD] = (struct pollfd){
 			.fd = device_hold_fd(daemon->device),
 			.events = POLLIN,
@@ -157,6 +162,7 @@ void serve(struct daemon *daemon)
 			log_error("poll: %m");
 			return;
 		}
+		watchdog_turn(&daemon->watchdog);
 		if (fds[FD_DRAINED].revents) {
 			log_info("%s: stopped by somebody else", device(daemon));
 			return;

@@ -15,7 +15,7 @@ static void while_stopping(void *arg)
 	struct signalfd_siginfo info;
 
 	admin_turn(&daemon->admin);
-
+	watchdog_turn(&daemon->watchdog);
 	while (signals_next(daemon, &info)) {
 		if (info.ssi_signo == SIGCHLD)
 			run_ended(&daemon->run);
@@ -87,6 +87,7 @@ int shutdown_stop(struct daemon *daemon)
 		err = device_runs(device) ? close_image(daemon) : close_unused_image(daemon);
 	else
 		handover_file_done(&daemon->handover);
+	watchdog_end(&daemon->watchdog);
 	/* It holds the device's other end, without which the device cannot go. */
 	if (!stuck && daemon->service_is_made)
 		service_stop(&daemon->service);

@@ -3,6 +3,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -31,6 +32,14 @@ int signals_take(struct daemon *daemon, struct why *why)
 bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info)
 {
 	return read(daemon->signal_fd, info, sizeof(*info)) == sizeof(*info);
+}
+
+bool signals_pending(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct pollfd fd = { .fd = daemon->signal_fd, .events = POLLIN };
+
+	return poll(&fd, 1, 0) > 0;
 }
 
 bool signals_cancelled(void *arg)

@@ -13,6 +13,7 @@
 #include "notify.h"
 #include "privileges.h"
 #include "repair.h"
+#include "udev.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -255,6 +256,27 @@ static int start_pool(struct daemon *daemon, struct why *why)
 	return err ? why_set(why, err, "threads of the pool: %s", strerror(-err)) : 0;
 }
 
+/* Who waits for us is to find the device by its name. */
+static void name_device(struct daemon *daemon)
+{
+	const char *name = admin_name(&daemon->admin), *device = device_name(daemon->device);
+	bool changed;
+	int32_t id;
+	int err;
+
+	if (!daemon->remembers || sscanf(device, "/dev/ublkb%" SCNd32, &id) != 1)
+		return;
+	/* A dead process may have called it something else. */
+	err = udev_tell(id, name, &changed);
+	if (!err && changed)
+		err = udev_trigger(id);
+	if (err)
+		log_warn("%s: udev cannot be told that it is called %s: %s", device, name,
+			 strerror(-err));
+	else if (!udev_wait(id, name, daemon->added_us, signals_pending, daemon))
+		log_debug("%s: /dev/disk/by-id/qcow2-%s is not known to be there", device, name);
+}
+
 static int start_device(struct daemon *daemon, struct why *why)
 {
 	unsigned files;
@@ -267,6 +289,7 @@ static int start_device(struct daemon *daemon, struct why *why)
 		err = device_start(daemon->device, daemon->image, fd, files, why);
 	if (err)
 		return err;
+	name_device(daemon);
 	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
 	device_on_each_thread(daemon->device, drop_on_thread, NULL);
 	service_on_thread(&daemon->service, drop_on_thread, NULL);

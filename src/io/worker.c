@@ -15,6 +15,8 @@ int worker_prepare(struct worker *worker, unsigned id)
 		return err;
 	lane_init(&worker->lane, id, &worker->uring.ring);
 	atomic_init(&worker->call, NULL);
+	atomic_init(&worker->pulse_asked, 0);
+	atomic_init(&worker->pulse, 0);
 	sem_init(&worker->started, 0, 0);
 	worker->stopping = false;
 	worker->running = false;
@@ -31,12 +33,21 @@ static void worker_answer(struct worker *worker)
 	sem_post(&call->done);
 }
 
+static void worker_show_pulse(struct worker *worker)
+{
+	unsigned asked = atomic_load_explicit(&worker->pulse_asked, memory_order_relaxed);
+
+	if (asked != atomic_load_explicit(&worker->pulse, memory_order_relaxed))
+		atomic_store_explicit(&worker->pulse, asked, memory_order_relaxed);
+}
+
 /* The only way out of the loop is worker_stop(): a queue whose thread has left would hang. */
 static void worker_loop(struct worker *worker)
 {
 	while (!worker->stopping) {
 		uring_turn(&worker->uring, &worker->lane, WORKER_BUDGET);
 		worker_answer(worker);
+		worker_show_pulse(worker);
 	}
 }
 
@@ -90,6 +101,18 @@ void worker_call(struct worker *worker, void (*run)(void *arg), void *arg)
 	worker->uring.ring.kick(&worker->uring.ring);
 	wait_for(&call.done);
 	sem_destroy(&call.done);
+}
+
+void worker_ask_pulse(struct worker *worker)
+{
+	atomic_fetch_add_explicit(&worker->pulse_asked, 1, memory_order_relaxed);
+	worker->uring.ring.kick(&worker->uring.ring);
+}
+
+bool worker_has_pulse(const struct worker *worker)
+{
+	return atomic_load_explicit(&worker->pulse, memory_order_relaxed) ==
+	       atomic_load_explicit(&worker->pulse_asked, memory_order_relaxed);
 }
 
 static void call_stop(void *arg)

@@ -39,6 +39,8 @@ struct worker {
 	struct lane lane;
 	struct uring uring;
 	_Atomic(struct worker_call *) call;
+	_Atomic unsigned pulse_asked; /* by worker_ask_pulse() */
+	_Atomic unsigned pulse; /* what was asked for when it turned last */
 	bool stopping; /* own thread */
 	bool running; /* the thread that starts and stops: there is a thread to stop */
 	pthread_t thread;
@@ -62,6 +64,13 @@ int worker_start(struct worker *worker, const struct worker_options *options);
  * a time, which is no worker's; while the worker is running.
  */
 void worker_call(struct worker *worker, void (*run)(void *arg), void *arg);
+
+/*
+ * Ask the thread for a turn, without waiting; worker_has_pulse() says whether it has made one
+ * since.  An idle thread makes one at once.  As worker_call(): by one thread, while it is running.
+ */
+void worker_ask_pulse(struct worker *worker);
+bool worker_has_pulse(const struct worker *worker);
 
 /*
  * End the thread, whatever its lane is doing, and release its io_uring; a no-op when it does not

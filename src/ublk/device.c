@@ -173,6 +173,20 @@ void device_on_each_thread(struct device *device, void (*run)(void *arg), void *
 		worker_call(&device->queue[i].worker, run, arg);
 }
 
+void device_ask_pulse(struct device *device)
+{
+	for (unsigned i = 0; i < device->lanes; i++)
+		worker_ask_pulse(&device->queue[i].worker);
+}
+
+int device_still_queue(const struct device *device)
+{
+	for (unsigned i = 0; i < device->lanes; i++)
+		if (!worker_has_pulse(&device->queue[i].worker))
+			return (int)i;
+	return -1;
+}
+
 /* --- hold ----------------------------------------------------------------------------------------- */
 
 int device_hold(struct device *device, bool force, struct why *why)

@@ -137,6 +137,13 @@ bool device_is_left(const struct device *device);
 /* Run @run(@arg) once on each queue's thread. */
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg);
 
+/*
+ * Ask each queue's thread for a turn, without waiting.  device_still_queue() says which has made
+ * none since: the lowest such number, or -1.
+ */
+void device_ask_pulse(struct device *device);
+int device_still_queue(const struct device *device);
+
 /* True, once, when the controlling process has ended: the device cannot be stopped in order. */
 bool device_lost_control(struct device *device);
 

@@ -11,7 +11,7 @@ import tree
 LICENCE = 'SPDX-License-Identifier: GPL-2.0-or-later'
 TOP_LEVEL = {'src', 'include', 'man', 'tests', 'meson.build', 'meson_options.txt', 'README.md',
              'COPYING'}
-SOURCE_ENDS = ('.c', '.h', '.py', '.sh', '.build', '.8', '.service', '.socket', '.conf', '.rules')
+SOURCE_ENDS = ('.c', '.h', '.py', '.sh', '.build', '.5', '.8', '.service', '.in', '.target', '.conf', '.rules')
 
 # Put together here, so that this file does not contain what it looks for.
 PLACES = re.compile(r'(?<![\w.-])/(?:' + '|'.join(['work', 'home']) + r')/')

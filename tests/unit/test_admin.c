@@ -131,7 +131,7 @@ static void test_reports(void)
 /* --- the register -------------------------------------------------------------------------------- */
 
 /* Another daemon that takes @name and lives until it is killed. */
-static pid_t other_daemon(const char *name, const char *device)
+static pid_t other_daemon(const char *name, const char *image, const char *device)
 {
 	int fd[2];
 	pid_t pid;
@@ -145,8 +145,8 @@ static pid_t other_daemon(const char *name, const char *device)
 		struct why why;
 
 		close(fd[0]);
-		if (registry_enter(&own, name, true, &why) == 0 &&
-		    registry_record(&own, device, "/srv/image") == 0)
+		if (registry_enter(&own, name, image, true, &why) == 0 &&
+		    registry_record(&own, device, image) == 0)
 			c = (char)write(fd[1], "x", 1);
 		pause();
 		_exit(0);
@@ -178,14 +178,14 @@ static void test_register(void)
 	CHECK_EQ(registry_look("vm", &entry), -ENOENT);
 
 	check_case("a name is one daemon's");
-	pid = other_daemon("vm", "/dev/ublkb900000");
-	CHECK_EQ(registry_enter(&own, "vm", false, &why), -EBUSY);
+	pid = other_daemon("vm", "/srv/image", "/dev/ublkb900000");
+	CHECK_EQ(registry_enter(&own, "vm", "/", false, &why), -EBUSY);
 	CHECK_CONTAINS(why.text, "the name vm is in use by process");
 	CHECK_CONTAINS(why.text, "which serves /srv/image");
 	CHECK(own.name[0] == '\0');
-	CHECK_EQ(registry_enter(&own, "vm", true, &why), 0);
+	CHECK_EQ(registry_enter(&own, "vm", "/", true, &why), 0);
 	CHECK(strcmp(own.name, "vm-2") == 0);
-	CHECK_EQ(registry_enter(&second, "vm", true, &why), 0);
+	CHECK_EQ(registry_enter(&second, "vm", "/", true, &why), 0);
 	CHECK(strcmp(second.name, "vm-3") == 0);
 	registry_leave(&second);
 	registry_leave(&second);
@@ -201,7 +201,7 @@ static void test_register(void)
 	end_daemon(pid);
 	CHECK_EQ(registry_look("vm", &entry), 0);
 	CHECK(!entry.alive && strcmp(entry.image, "/srv/image") == 0);
-	CHECK_EQ(registry_enter(&second, "other", false, &why), 0);
+	CHECK_EQ(registry_enter(&second, "other", "/", false, &why), 0);
 	CHECK_EQ(registry_look("vm", &entry), -ENOENT);
 	registry_leave(&second);
 	registry_leave(&own);
@@ -211,8 +211,65 @@ static void test_register(void)
 
 	check_case("a folder that others can write to is none");
 	CHECK_EQ(chmod(folder, 0770), 0);
-	CHECK_EQ(registry_enter(&own, "vm", false, &why), -EPERM);
+	CHECK_EQ(registry_enter(&own, "vm", "/", false, &why), -EPERM);
 	CHECK_EQ(chmod(folder, 0700), 0);
+}
+
+static void make_file(const char *path)
+{
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+/* What waits for a new process is found by its old name, and by nobody else's image. */
+static void test_waiting(void)
+{
+	static char devices[] = "/tmp/test-admin.devices.XXXXXX";
+	char first[64], second[64], device[2][64];
+	struct registry_entry *entries;
+	struct registration own;
+	struct why why;
+	size_t count;
+
+	CHECK(mkdtemp(devices) != NULL);
+	registry_devices = devices;
+	snprintf(first, sizeof(first), "%s/first", devices);
+	snprintf(second, sizeof(second), "%s/second", devices);
+	make_file(first);
+	make_file(second);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(device[i], sizeof(device[i]), "%s/ublkc%u", devices, i);
+		make_file(device[i]);
+	}
+
+	check_case("a device that waits keeps its name");
+	end_daemon(other_daemon("disk", first, "/dev/ublkb0"));
+	end_daemon(other_daemon("disk", second, "/dev/ublkb1"));
+	CHECK_EQ(registry_enter(&own, "disk", second, true, &why), 0);
+	CHECK(strcmp(own.name, "disk-2") == 0);
+	/* Killed before it serves: nothing is forgotten. */
+	close(own.fd);
+	CHECK_EQ(registry_enter(&own, "disk", second, true, &why), 0);
+	CHECK(strcmp(own.name, "disk-2") == 0);
+	close(own.fd);
+	CHECK_EQ(registry_enter(&own, "disk", second, false, &why), -EBUSY);
+	CHECK_CONTAINS(why.text, "the name disk is that of /dev/ublkb0, which waits");
+	CHECK_EQ(registry_enter(&own, "disk", first, false, &why), 0);
+	CHECK(strcmp(own.name, "disk") == 0);
+	registry_leave(&own);
+
+	check_case("when it is gone, its name is free");
+	unlink(device[1]);
+	end_daemon(other_daemon("disk", first, "/dev/ublkb0"));
+	unlink(device[0]);
+	CHECK_EQ(registry_enter(&own, "disk", second, true, &why), 0);
+	CHECK(strcmp(own.name, "disk") == 0);
+	registry_leave(&own);
+	CHECK_EQ(registry_list(&entries, &count, &why), 0);
+	CHECK_EQ(count, 0);
+	free(entries);
+	unlink(first);
+	unlink(second);
+	rmdir(devices);
 }
 
 /* Many that want the same name at once all get one, and all different ones. */
@@ -235,7 +292,7 @@ static void test_crowd(void)
 			continue;
 		close(go[1]);
 		c = (char)read(go[0], &c, 1);
-		if (registry_enter(&own, "crowd", true, &why))
+		if (registry_enter(&own, "crowd", "/", true, &why))
 			_exit(1);
 		/* Live until all of them have one. */
 		for (int tries = 0; tries < 2000; tries++) {
@@ -444,6 +501,7 @@ int main(void)
 	test_names();
 	test_reports();
 	test_register();
+	test_waiting();
 	test_crowd();
 	test_control();
 	return check_end();

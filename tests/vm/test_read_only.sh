@@ -5,6 +5,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
+requires mkfs.ext4 debugfs
 fast_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 64M
@@ -51,3 +52,35 @@ refused qemu-io -f qcow2 -c 'write 0 64k' "$image"
 unserve
 qemu-io -f qcow2 -c 'write -q 0 64k' "$image" || fail "still locked after the daemon's end"
 check_image "$image"
+
+note "evidence: no byte changes, and no time but that of the last access"
+mkdir "$work/disk/evidence"
+base=$work/disk/evidence/base
+image=$work/disk/evidence/image
+image_create "$base" 64M
+serve "$base"
+mkfs.ext4 -q "$device"
+mount_on "$device" "$work/mnt"
+cp "$0" "$work/mnt/file"
+umount "$work/mnt"
+# As if it had not been unmounted.
+debugfs -w -R 'feature needs_recovery' "$device" >"$work/debugfs" 2>&1
+unserve
+image_create -b "$base" -F qcow2 "$image"
+facts()
+{
+	sha256sum "$base" "$image"
+	stat -c '%n %i %h %s %b %a %u %g %y %z %w' "$work/disk/evidence" "$base" "$image"
+	ls -a "$work/disk/evidence"
+}
+before=$(facts)
+# Times have to differ if anything touches the files.
+sleep 0.02
+serve "$image" --read-only
+refused mount -o ro "$device" "$work/mnt"
+mount -o ro,noload "$device" "$work/mnt"
+cmp "$0" "$work/mnt/file"
+"$QCOW2_UBLKD" status "$device" >/dev/null
+umount "$work/mnt"
+unserve
+[ "$(facts)" = "$before" ] || fail "something has changed: $(diff <(echo "$before") <(facts))"

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The service manager's watchdog: protocol of sd_watchdog_enabled(3). */
+#include "watchdog.h"
+#include "notify.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Looks in the time that the manager gives us: one to ask, one to hear, and two to spare. */
+#define LOOKS 4
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t period_of_environment(void)
+{
+	const char *pid = getenv("WATCHDOG_PID"), *usec = getenv("WATCHDOG_USEC");
+
+	if (!usec || (pid && strtol(pid, NULL, 10) != (long)getpid()))
+		return 0;
+	return strtoll(usec, NULL, 10) / 1000 / LOOKS;
+}
+
+static void ask(struct watchdog *watchdog)
+{
+	device_ask_pulse(watchdog->device);
+	worker_ask_pulse(&watchdog->service->worker);
+	watchdog->due_ms = now_ms() + watchdog->period_ms;
+}
+
+void watchdog_begin(struct watchdog *watchdog, struct device *device, struct service *service)
+{
+	*watchdog = (struct watchdog){
+		.period_ms = period_of_environment(),
+		.device = device,
+		.service = service,
+	};
+	if (watchdog->period_ms > 0)
+		ask(watchdog);
+}
+
+void watchdog_watch(const struct watchdog *watchdog, int *timeout_ms)
+{
+	int64_t left = watchdog->due_ms - now_ms();
+
+	if (watchdog->period_ms <= 0)
+		return;
+	if (left < 0)
+		left = 0;
+	if (*timeout_ms < 0 || left < *timeout_ms)
+		*timeout_ms = (int)left;
+}
+
+/* Does a thread stand still?  Said once. */
+static bool is_still(struct watchdog *watchdog)
+{
+	int queue = device_still_queue(watchdog->device);
+	bool service = !worker_has_pulse(&watchdog->service->worker);
+
+	if (queue < 0 && !service) {
+		watchdog->still = false;
+		return false;
+	}
+	if (!watchdog->still && queue >= 0)
+		log_error("%s: the thread of queue %d stands still; the watchdog is not told",
+			  device_name(watchdog->device), queue);
+	else if (!watchdog->still)
+		log_error("%s: the service thread stands still; the watchdog is not told",
+			  device_name(watchdog->device));
+	watchdog->still = true;
+	return true;
+}
+
+void watchdog_turn(struct watchdog *watchdog)
+{
+	if (watchdog->period_ms <= 0 || now_ms() < watchdog->due_ms)
+		return;
+	if (is_still(watchdog)) {
+		watchdog->due_ms = now_ms() + watchdog->period_ms;
+		return;
+	}
+	notify("WATCHDOG=1");
+	ask(watchdog);
+}
+
+void watchdog_end(struct watchdog *watchdog)
+{
+	watchdog->period_ms = 0;
+}
