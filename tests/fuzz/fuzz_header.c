@@ -53,8 +53,14 @@ static void check_header(const struct qcow2_header *h, const struct geometry *g,
 static void check_place(struct host host, const struct geometry *g)
 {
 	must(is_aligned(host.byte, g->cluster_bytes));
-	must(host.byte >= g->cluster_bytes);
 	must(host.byte < LIMIT_HOST_OFFSET);
+}
+
+/* The header is where there are tables, and not in an external data file. */
+static void check_table_place(struct host host, const struct geometry *g)
+{
+	check_place(host, g);
+	must(host.byte >= g->cluster_bytes);
 }
 
 static void check_entry(const struct geometry *g, uint64_t entry)
@@ -64,11 +70,13 @@ static void check_entry(const struct geometry *g, uint64_t entry)
 	struct host block = { 0 };
 
 	if (l1.kind == L1_TABLE)
-		check_place(l1.host, g);
-	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED)
+		check_table_place(l1.host, g);
+	if (l2.kind == L2_DATA || l2.kind == L2_ZERO_ALLOCATED) {
 		check_place(l2.host, g);
-	else
+		must(l2.host.byte >= g->cluster_bytes || g->data_apart);
+	} else {
 		must(!l2.copied);
+	}
 	if (l2.kind == L2_COMPRESSED) {
 		struct compressed_range range = l2_compressed_range(g, entry);
 
@@ -77,7 +85,7 @@ static void check_entry(const struct geometry *g, uint64_t entry)
 		must(range.len > 0 && range.len <= 2 * g->cluster_bytes);
 	}
 	if (refcount_table_decode(g, entry, &block) == 0 && block.byte)
-		check_place(block, g);
+		check_table_place(block, g);
 }
 
 /* Any bytes are refcounts. */
