@@ -26,18 +26,27 @@ expect_no_start()
 }
 
 # In a process of its own. Number $1 of those that run at the same time has its own image, and its own
-# device number, so that nobody else can have it just after.
+# device number, so that nobody else can have it just after. Without other programs, which take
+# longer than the daemon where the machine is emulated.
 attach_and_detach()
 {
-	local cycle number=$1 work=$work/$1
+	local cycle line number=$1 pid ready work=$work/$1
 
 	mkdir "$work"
+	mkfifo "$work/ready"
+	exec {ready}<>"$work/ready"
 	image_create "$work/image" 16M
 	for ((cycle = number; cycle < cycles; cycle += parallel)); do
-		serve "$work/image" --queues 2 --depth 16 --device-id $((100 + number))
-		unserve
-		expect_unlocked "$work/image"
+		"$QCOW2_UBLKD" --image "$work/image" --queues 2 --depth 16 \
+			--device-id $((100 + number)) >"$work/ready" 2>"$work/stderr" &
+		pid=$!
+		read -r -t 60 line <&"$ready" || fail "no start: $(cat "$work/stderr")"
+		[ "$line" = "/dev/ublkb$((100 + number))" ] && [ -b "$line" ] || fail "'$line'"
+		kill -TERM "$pid"
+		wait "$pid" || fail "status $?: $(cat "$work/stderr")"
+		expect_no_device $((100 + number))
 	done
+	expect_unlocked "$work/image"
 	check_image "$work/image"
 }
 
