@@ -107,6 +107,39 @@ static int register_files(struct uring *uring, const int *file, unsigned files)
 	return io_uring_register_files(&uring->raw, table, files + 3);
 }
 
+/*
+ * A ring is a way around what a thread may not do (seccomp(2)).  So it is made able to do what it is
+ * for, to its own files, and nothing else.
+ */
+static int restrict_ring(struct uring *uring)
+{
+	struct io_uring_restriction only[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_ASYNC },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ_FIXED },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE_FIXED },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_TIMEOUT },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_URING_CMD },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = OP_FTRUNCATE },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_BUFFERS },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_FILES_UPDATE },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_REGISTER_RING_FDS },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_UNREGISTER_RING_FDS },
+	};
+	unsigned fd = (unsigned)uring->raw.ring_fd;
+	int err = io_uring_register(fd, IORING_REGISTER_RESTRICTIONS, only, ARRAY_SIZE(only));
+
+	return err ? err : io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
 		unsigned files)
 {
@@ -117,7 +150,7 @@ int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int 
 		 */
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
-			 IORING_SETUP_CQSIZE,
+			 IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
 		.cq_entries = sizes->cq_entries,
 	};
 	int err = io_uring_queue_init_params(sizes->sq_entries, &uring->raw, &params);
@@ -128,6 +161,8 @@ int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int 
 	err = register_files(uring, file, files);
 	if (err >= 0 && sizes->buffers)
 		err = io_uring_register_buffers_sparse(&uring->raw, sizes->buffers);
+	if (err >= 0)
+		err = restrict_ring(uring);
 	if (err < 0)
 		return err;
 	err = io_uring_register_ring_fd(&uring->raw);
@@ -287,7 +322,6 @@ static void fill_timer(struct io_uring_sqe *sqe, struct uring *uring, const stru
 	timer->tv_sec = (long long)(io->len / NSEC_PER_SEC);
 	timer->tv_nsec = (long long)(io->len % NSEC_PER_SEC);
 	sqe->opcode = IORING_OP_TIMEOUT;
-	sqe->flags = 0;
 	sqe->fd = -1;
 	sqe->addr = (uintptr_t)timer;
 	sqe->len = 1;

@@ -14,7 +14,7 @@ int worker_prepare(struct worker *worker, unsigned id)
 	if (err)
 		return err;
 	lane_init(&worker->lane, id, &worker->uring.ring);
-	atomic_init(&worker->call, NULL);
+	atomic_init(&worker->calls, NULL);
 	atomic_init(&worker->pulse_asked, 0);
 	atomic_init(&worker->pulse, 0);
 	sem_init(&worker->started, 0, 0);
@@ -25,12 +25,23 @@ int worker_prepare(struct worker *worker, unsigned id)
 
 static void worker_answer(struct worker *worker)
 {
-	struct worker_call *call = atomic_exchange(&worker->call, NULL);
+	struct worker_call *call, *oldest = NULL;
 
-	if (!call)
+	if (!atomic_load_explicit(&worker->calls, memory_order_relaxed))
 		return;
-	call->run(call->arg);
-	sem_post(&call->done);
+	call = atomic_exchange(&worker->calls, NULL);
+	while (call) {
+		struct worker_call *next = call->next;
+
+		call->next = oldest;
+		oldest = call;
+		call = next;
+	}
+	while (oldest) {
+		call = oldest;
+		oldest = call->next; /* it may be gone, or posted again, as soon as it is run */
+		call->run(call->arg);
+	}
 }
 
 static void worker_show_pulse(struct worker *worker)
@@ -92,15 +103,37 @@ int worker_start(struct worker *worker, const struct worker_options *options)
 	return worker->err;
 }
 
+void worker_post(struct worker *worker, struct worker_call *call)
+{
+	call->next = atomic_load(&worker->calls);
+	while (!atomic_compare_exchange_weak(&worker->calls, &call->next, call))
+		;
+	worker->uring.ring.kick(&worker->uring.ring);
+}
+
+struct waited {
+	void (*run)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void run_waited(void *arg)
+{
+	struct waited *waited = arg;
+
+	waited->run(waited->arg);
+	sem_post(&waited->done);
+}
+
 void worker_call(struct worker *worker, void (*run)(void *arg), void *arg)
 {
-	struct worker_call call = { .run = run, .arg = arg };
+	struct waited waited = { .run = run, .arg = arg };
+	struct worker_call call = { .run = run_waited, .arg = &waited };
 
-	sem_init(&call.done, 0, 0);
-	atomic_store(&worker->call, &call);
-	worker->uring.ring.kick(&worker->uring.ring);
-	wait_for(&call.done);
-	sem_destroy(&call.done);
+	sem_init(&waited.done, 0, 0);
+	worker_post(worker, &call);
+	wait_for(&waited.done);
+	sem_destroy(&waited.done);
 }
 
 void worker_ask_pulse(struct worker *worker)

@@ -32,13 +32,13 @@ struct worker_options {
 struct worker_call {
 	void (*run)(void *arg);
 	void *arg;
-	sem_t done;
+	struct worker_call *next; /* posted before it */
 };
 
 struct worker {
 	struct lane lane;
 	struct uring uring;
-	_Atomic(struct worker_call *) call;
+	_Atomic(struct worker_call *) calls; /* that were posted, newest first */
 	_Atomic unsigned pulse_asked; /* by worker_ask_pulse() */
 	_Atomic unsigned pulse; /* what was asked for when it turned last */
 	bool stopping; /* own thread */
@@ -60,8 +60,8 @@ int worker_prepare(struct worker *worker, unsigned id);
 int worker_start(struct worker *worker, const struct worker_options *options);
 
 /*
- * Run @run(@arg) on the worker's thread, between two turns, and wait for it.  From one thread at
- * a time, which is no worker's; while the worker is running.
+ * Run @run(@arg) on the worker's thread, between two turns, and wait for it.  From any thread that
+ * is no worker's; while the worker is running.
  */
 void worker_call(struct worker *worker, void (*run)(void *arg), void *arg);
 
@@ -71,6 +71,12 @@ void worker_call(struct worker *worker, void (*run)(void *arg), void *arg);
  */
 void worker_ask_pulse(struct worker *worker);
 bool worker_has_pulse(const struct worker *worker);
+
+/*
+ * As worker_call() without waiting, for a thread that may hang: @call is the worker's until it is run,
+ * which is never, should the worker end before.  Calls are run in the order of their posting.
+ */
+void worker_post(struct worker *worker, struct worker_call *call);
 
 /*
  * End the thread, whatever its lane is doing, and release its io_uring; a no-op when it does not
