@@ -183,6 +183,43 @@ struct image_dirt image_dirt(struct image *image);
 /* Add those of a lane to @sum, by number.  Any thread; each counter is exact. */
 void image_traffic(const struct image *image, unsigned lane, struct image_traffic *sum);
 
+/* --- a look at what is under way ------------------------------------------------------------- */
+
+/* A part of a request, or a task of the engine's own: begun, and not ended. */
+struct live {
+	/* Whose part it is.  NULL: nobody's, and what follows up to longer means nothing. */
+	const struct req *req;
+	enum req_op op;
+	struct guest guest; /* what is left of the part */
+	uint64_t len;
+	uint64_t began; /* the request, monotonic nanoseconds; 0: not known */
+	int32_t tag; /* for who numbers requests; -1 */
+	bool longer; /* for the same: it may have begun earlier */
+	const char *machine;
+	const char *state; /* where it goes on */
+	const char *waits_for; /* the object that it is parked at; NULL: it is not */
+	const char *io; /* the oldest host I/O that it waits for; NULL: none */
+	const char *file;
+	struct host io_off;
+	uint64_t io_len;
+	uint64_t since; /* of the I/O or the parking, monotonic nanoseconds; 0: not known */
+};
+
+struct live_list {
+	struct live *live;
+	unsigned room;
+	unsigned count;
+	unsigned missed; /* for want of room */
+};
+
+/*
+ * Add what is under way on @lane to @look, but for the first part of each request, which comes from
+ * image_look_at() with the requests that are not done.  On the lane's thread, between two turns,
+ * after lane_settle().  Takes short locks; costs nothing when it is not called.
+ */
+void image_look(struct image *image, struct lane *lane, struct live_list *look);
+void image_look_at(struct image *image, const struct req *req, struct live_list *look);
+
 /*
  * For tests: called in the middle of a look at an extended entry without a lock.  NULL: not.
  */

@@ -109,6 +109,9 @@ bool lane_doze(struct lane *lane);
 /* Print the flight recorder on standard error, newest last. */
 void lane_dump(const struct lane *lane);
 
+/* Between two turns, before task_parked() is asked about the lane's tasks.  Own thread only. */
+void lane_settle(struct lane *lane);
+
 /* --- verbs: how a step ends ------------------------------------------------------------------ */
 
 /* Nothing resumes it: run on, in a later turn. */
@@ -148,6 +151,9 @@ void task_start(struct task *task);
 
 /* A child of @parent has ended with @err: on the parent's lane. */
 void task_child_done(struct task *parent, int err);
+
+/* What a task that has started and not ended is parked at, or NULL; see lane_settle(). */
+const struct waitq *task_parked(const struct task *task);
 
 /* The name of the state a task is in. */
 const char *task_state(const struct task *task);

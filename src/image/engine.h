@@ -531,6 +531,7 @@ struct image {
 	struct arena arena;
 
 	unsigned lanes;
+	unsigned reqs_per_lane;
 	struct image_lane *lane; /* by id */
 	unsigned workers;
 	struct inflater **inflater; /* of each worker */

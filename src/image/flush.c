@@ -31,6 +31,7 @@
 #include "cache.h"
 #include "epoch.h"
 #include "part.h"
+#include "probe.h"
 #include "sync.h"
 #include "writeback.h"
 
@@ -445,6 +446,7 @@ static enum step flush_step(struct task *t)
 		if (flush->running)
 			return park(t, &flush->waiters, F_JOIN);
 		freeze(image, part);
+		probe2(flush_start, flush->started, flush->frozen_count);
 		return go(t, F_COPY);
 	}
 	case F_COPY: {
@@ -528,6 +530,7 @@ static enum step flush_step(struct task *t)
 	}
 	case F_OUT: {
 		CRITICAL(&flush->lock);
+		probe2(flush_end, flush->started, t->err);
 		finish_run(image, t->err);
 		return go(t, F_DONE);
 	}

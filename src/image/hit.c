@@ -10,6 +10,7 @@
 #include "cache.h"
 #include "epoch.h"
 #include "overlap.h"
+#include "probe.h"
 
 #include <stdlib.h>
 
@@ -69,13 +70,14 @@ static enum step hit_step(struct task *t)
 	case H_ENDED:
 		epoch_leave(part->image, &image_lane(part->image, t->lane)->epoch, part->epoch);
 		req->result = t->err;
+		probe4(request_end, req, req->op, CAUSE_HIT, req->result);
 		req->done(req);
 		return STEP_DONE;
 	}
 	abort();
 }
 
-static const struct machine hit_machine = { "hit", hit_step, hit_states };
+const struct machine hit_machine = { "hit", hit_step, hit_states };
 
 static void start(struct image *image, struct lane *lane, struct req *req, struct host host,
 		  uint8_t epoch)
@@ -89,6 +91,7 @@ static void start(struct image *image, struct lane *lane, struct req *req, struc
 	part->guest = req->guest;
 	part->len = req->len;
 	part->epoch = epoch;
+	req->started = 0;
 	part->io[0].flying = IO_LANDED;
 	io_start_flags(&part->task, &part->io[0], write ? IO_WRITE : IO_READ,
 		       image->top.data->index, req->span, host, req->len,

@@ -5,6 +5,8 @@
 
 #include "engine.h"
 
+extern const struct machine hit_machine;
+
 /*
  * Serve @req if it lies in one mapped cluster of the top layer whose L2 slice is in memory: a read,
  * or a write in place that needs not be durable; and return 0.  Else nothing is done, and the request

@@ -3,6 +3,7 @@
 #include "part.h"
 
 #include "epoch.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -152,6 +153,7 @@ void part_end(struct part *part)
 	if (--req->parts > 0)
 		return;
 	count_request(lane, req);
+	probe4(request_end, req, req->op, req->cause, req->result);
 	req->done(req);
 }
 
@@ -165,6 +167,7 @@ enum step part_become(struct part *part, const struct machine *machine)
 
 int parts_open(struct image *image, unsigned reqs_per_lane)
 {
+	image->reqs_per_lane = reqs_per_lane;
 	for (unsigned i = 0; i < image->lanes; i++) {
 		struct image_lane *lane = &image->lane[i];
 

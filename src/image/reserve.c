@@ -13,6 +13,7 @@
 #include "reserve.h"
 
 #include "arena.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -130,6 +131,7 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 		reserve->runs--;
 		memmove(first, first + 1, reserve->runs * sizeof(*first));
 	}
+	probe2(allocate, taken.cluster, taken.count);
 	count(&image->counters.clusters_taken, taken.count);
 	refill_in_time(image, reserve);
 	return taken;

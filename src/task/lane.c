@@ -116,6 +116,17 @@ bool lane_run(struct lane *lane, unsigned budget)
 	return !list_empty(&lane->ready);
 }
 
+/*
+ * A task at rest is ready, or has something in flight, or is parked.  Who is parked may be woken
+ * by other threads at any time, so it is not to be asked itself.
+ */
+void lane_settle(struct lane *lane)
+{
+	lane_collect(lane);
+	list_for_each(node, &lane->ready)
+		container_of(node, struct task, link)->parked = NULL;
+}
+
 void lane_dump(const struct lane *lane)
 {
 	unsigned first = lane->traced > LANE_TRACE ? lane->traced - LANE_TRACE : 0;

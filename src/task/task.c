@@ -41,6 +41,11 @@ enum step park(struct task *task, struct waitq *queue, int next)
 	return STEP_WAIT;
 }
 
+const struct waitq *task_parked(const struct task *task)
+{
+	return task->inflight ? NULL : task->parked;
+}
+
 const char *task_state(const struct task *task)
 {
 	return task->machine->states[task->state];

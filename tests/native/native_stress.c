@@ -12,6 +12,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MAX_DEPTH 64u
 #define MAX_SECTORS (UINT64_C(4) * 1024 * 1024)
@@ -48,6 +49,7 @@ struct stress {
 	uint64_t sectors;
 	uint64_t cluster_sectors;
 	uint32_t *version; /* by sector; its owner's.  0: zeros */
+	uint64_t seen; /* by looks at what is under way */
 	uint8_t *taken; /* by sector: a request of the owner is under way */
 	struct driver driver[RIG_LANES];
 };
@@ -289,6 +291,72 @@ static void start_driver(void *arg)
 	pump(arg);
 }
 
+/* --- a look at what is under way, again and again ---------------------------------------------------- */
+
+#define LOOK_EVERY_NS 3000000
+#define LOOK_ROOM 1024u
+
+struct glance {
+	struct stress *stress;
+	unsigned lane;
+};
+
+static void check_live(const struct lane *lane, const struct live *live)
+{
+	uint64_t now = lane_now(lane);
+	bool right = live->state && strlen(live->state) > 2 && live->since <= now &&
+		     live->began <= now && (!live->waits_for || strlen(live->waits_for) > 1) &&
+		     (!live->io || (strlen(live->io) > 1 && strlen(live->file) > 1));
+
+	if (right)
+		return;
+	fprintf(stderr, "lane %u: %s in %s: a look shows nonsense\n", lane->id, live->machine,
+		live->state);
+	abort();
+}
+
+static void glance(void *arg)
+{
+	const struct glance *glance = arg;
+	struct stress *stress = glance->stress;
+	struct lane *lane = stress->rig.lane[glance->lane];
+	static struct live live[RIG_LANES][LOOK_ROOM];
+	struct live_list look = { .live = live[glance->lane], .room = LOOK_ROOM };
+
+	lane_settle(lane);
+	for (unsigned k = 0; glance->lane < stress->options.queues && k < stress->options.depth;
+	     k++)
+		if (stress->driver[glance->lane].slot[k].busy)
+			image_look_at(stress->rig.image, &stress->driver[glance->lane].slot[k].req,
+				      &look);
+	image_look(stress->rig.image, lane, &look);
+	for (unsigned i = 0; i < look.count; i++)
+		check_live(lane, &look.live[i]);
+	stress->seen += look.count;
+}
+
+static void look_around(struct stress *stress)
+{
+	for (unsigned i = 0; i < stress->rig.lanes; i++) {
+		struct glance lane = { .stress = stress, .lane = i };
+
+		rig_call(&stress->rig, i, glance, &lane);
+	}
+}
+
+static bool is_idle_soon(struct driver *driver)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_EVERY_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	return sem_timedwait(&driver->idle, &until) == 0;
+}
+
 /* --- the whole --------------------------------------------------------------------------------------- */
 
 static void run_all(struct stress *stress, bool reading_back)
@@ -302,8 +370,8 @@ static void run_all(struct stress *stress, bool reading_back)
 		rig_call(&stress->rig, i, start_driver, driver);
 	}
 	for (unsigned i = 0; i < stress->options.queues; i++)
-		while (sem_wait(&stress->driver[i].idle) && errno == EINTR)
-			;
+		while (!is_idle_soon(&stress->driver[i]))
+			look_around(stress);
 }
 
 static void open_rig(struct stress *stress)
@@ -443,6 +511,10 @@ int main(int argc, char **argv)
 	run_all(&stress, true);
 	close_rig(&stress);
 	free_drivers(&stress);
+	if (!stress.seen) {
+		fprintf(stderr, "no look has seen anything\n");
+		return 1;
+	}
 	printf("%llu requests on %u lanes, all verified\n", (unsigned long long)stress.ops,
 	       stress.options.queues);
 	return 0;
