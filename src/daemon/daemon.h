@@ -15,12 +15,15 @@
 #include "pool.h"
 #include "run.h"
 #include "service.h"
+#include "user.h"
+#include "watch.h"
 #include "watchdog.h"
 
 #include <sys/signalfd.h>
 
 struct daemon {
 	struct options options;
+	struct user user; /* with --user */
 	struct run run;
 	struct file file;
 	bool file_is_open;
@@ -40,9 +43,12 @@ struct daemon {
 	bool pool_is_made;
 	struct image *image; /* NULL until it is open */
 	struct admin admin;
+	struct watch watch;
 	struct watchdog watchdog;
 	int signal_fd;
+	int64_t forced_s; /* since when a stop by force is wanted, monotonic; 0: it is not */
 	bool stop_by_signal; /* we have been told to stop, and do when the device is free */
+	bool failed; /* it could not be served after all */
 	bool lost_data; /* something dirty could not be written back before the stop */
 };
 
@@ -76,6 +82,12 @@ void serve(struct daemon *daemon);
 
 /* Stop the device, close the image.  0 when all went well and nothing is lost. */
 int shutdown_stop(struct daemon *daemon);
+
+/*
+ * When a stop by force was asked for some seconds ago and the storage below hangs: end the process
+ * as if it were killed, with its device removed.  Else a no-op.
+ */
+void shutdown_if_hung(struct daemon *daemon);
 
 /* Release the rest. */
 void shutdown_release(struct daemon *daemon);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* struct handover on files: one that was inherited, and one that takes its place. */
 #include "handover_file.h"
+#include "janitor.h"
 #include "registry.h"
 
 #include <errno.h>
@@ -120,7 +121,7 @@ void handover_file_done(struct handover_file *file)
 {
 	if (!file->kept)
 		unlink(file->fresh);
-	if (file->kept && unlink(file->path))
+	if (file->kept && janitor_unlink(file->path))
 		log_warn("%s: %m", file->path);
 	file->kept = false;
 }

@@ -17,6 +17,8 @@
 
 #define QUEUES_DEFAULT 4
 #define DEPTH_DEFAULT 128
+#define IO_TIMEOUT_DEFAULT 30
+#define IO_TIMEOUT_MOST 86400
 #define L2_CACHE_LEAST (64 * KIB)
 #define L2_CACHE_MOST (64 * GIB)
 
@@ -65,12 +67,21 @@ static const struct option_row rows[] = {
 	  "memory for mapping tables (default: as much as the image needs,\n"
 	  "at most 32M)",
 	  SIZE, AT(l2_cache), L2_CACHE_LEAST, L2_CACHE_MOST, 0 },
+	{ "io-timeout", "SECONDS",
+	  "report requests that wait for the storage for so long (default: 30; 0: none);\n"
+	  "when some do, a stop by force does not wait for them",
+	  NUMBER, AT(io_timeout), 0, IO_TIMEOUT_MOST, 0 },
 	{ "run", "COMMAND", "run COMMAND in a shell, with $device set, and stop when it ends",
 	  TEXT_OF_LINE, AT(run), 0, 0, 0 },
 	{ "no-recovery", NULL,
 	  "make a device that ends when this process is killed, instead of one that the\n"
 	  "same command takes over",
 	  FLAG, AT(no_recovery), 0, 0, 0 },
+	{ "user", "NAME", "serve as user NAME, when the start as root is done", TEXT, AT(user), 0,
+	  0, 0 },
+	{ "lock-memory", NULL,
+	  "keep all memory of this process in RAM: for a device that carries swap", FLAG,
+	  AT(lock_memory), 0, 0, 0 },
 	{ "force-stop", NULL,
 	  "stop although the device is mounted or held; what is dirty is written first", FLAG,
 	  AT(force_stop), 0, 0, 0 },
@@ -96,6 +107,7 @@ static void set_defaults(struct options *options)
 		.depth = DEPTH_DEFAULT,
 		.device_id = -1,
 		.max_io = MIB,
+		.io_timeout = IO_TIMEOUT_DEFAULT,
 		.cache = CACHE_NONE,
 	};
 }

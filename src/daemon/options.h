@@ -20,14 +20,17 @@ struct options {
 	const char *snapshot; /* of the image, to be served read-only; NULL: none */
 	const char *run; /* NULL: none */
 	const char *name; /* of the device; NULL: after the image's file */
+	const char *user; /* to serve as; NULL: the caller */
 	uint64_t queues;
 	uint64_t depth;
 	int64_t device_id; /* -1: any */
 	uint64_t max_io; /* bytes */
+	uint64_t io_timeout; /* seconds; 0: none */
 	uint64_t l2_cache; /* bytes; 0: as much as the image needs, within limits */
 	enum cache cache;
 	bool read_only;
 	bool no_recovery; /* the device ends with its daemon */
+	bool lock_memory;
 	bool force_stop; /* stop although the device is in use */
 	bool abandon; /* what a killed daemon has left */
 	bool verbose;

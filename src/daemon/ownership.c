@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Claims: locked files ublkbN.owner, which are reports (see report.h). */
 #include "ownership.h"
+#include "janitor.h"
 #include "lockfile.h"
 #include "registry.h"
 #include "report.h"
@@ -174,13 +175,31 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 }
 
 /* What udev was told of the device, beside it. */
+static void name_path(const struct ownership *owner, char path[PATH_MAX])
+{
+	int len = (int)(strlen(owner->path) - strlen(OWNER_ENDING));
+
+	snprintf(path, PATH_MAX, "%.*s.udev", len, owner->path);
+}
+
 static void drop_name(const struct ownership *owner)
 {
 	char path[PATH_MAX];
-	int len = (int)(strlen(owner->path) - strlen(OWNER_ENDING));
 
-	snprintf(path, sizeof(path), "%.*s.udev", len, owner->path);
-	unlink(path);
+	name_path(owner, path);
+	janitor_unlink(path);
+}
+
+int ownership_entrust(const struct ownership *owner)
+{
+	char path[PATH_MAX];
+	int err;
+
+	if (owner->fd < 0)
+		return 0;
+	name_path(owner, path);
+	err = janitor_entrust(path);
+	return err ? err : janitor_entrust(owner->path);
 }
 
 void ownership_drop(struct ownership *owner)
@@ -188,7 +207,7 @@ void ownership_drop(struct ownership *owner)
 	if (owner->fd < 0)
 		return;
 	drop_name(owner);
-	unlink(owner->path);
+	janitor_unlink(owner->path);
 	close(owner->fd);
 	owner->fd = -1;
 }

@@ -28,6 +28,9 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
 		   const char *view);
 
+/* Tell the janitor, if there is one, of the files that are removed then.  0 or -errno. */
+int ownership_entrust(const struct ownership *owner);
+
 /* The device is gone: so is what was known of it.  A no-op without a claim. */
 void ownership_drop(struct ownership *owner);
 

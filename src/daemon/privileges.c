@@ -2,14 +2,18 @@
 /* Namespaces, flags and capabilities. */
 #include "privileges.h"
 #include "base.h"
+#include "landlock.h"
+#include "syscalls.h"
 
 #include <cap-ng.h>
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -106,6 +110,32 @@ void process_leave_mounts(const char *folder)
 			 strerror(-err));
 }
 
+/* --- locked memory ------------------------------------------------------------------------------- */
+
+/* What locks all memory must not be in the way of what is mapped later, without privileges. */
+static void lift_limit(void)
+{
+	struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+
+	setrlimit(RLIMIT_MEMLOCK, &none);
+}
+
+int process_lock_memory(struct why *why)
+{
+	struct rlimit limit = { 0 };
+	int err;
+
+	lift_limit();
+	if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
+		return 0;
+	err = -errno;
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	return why_set(why, err,
+		       "--lock-memory: %s; it takes CAP_IPC_LOCK, or a higher limit than %llu KiB "
+		       "(ulimit -l, LimitMEMLOCK=), or a smaller --depth or --max-io",
+		       strerror(-err), (unsigned long long)limit.rlim_cur / 1024);
+}
+
 /* --- capabilities -------------------------------------------------------------------------------- */
 
 static void apply_capabilities(void)
@@ -113,8 +143,18 @@ static void apply_capabilities(void)
 	/* Without these, not even a program that we might be made to run could regain any. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		log_warn("PR_SET_NO_NEW_PRIVS: %m");
-	if (capng_apply(CAPNG_SELECT_ALL))
+	/* Whoever has become another user has none, and so cannot, and need not, bound them. */
+	if (capng_apply(geteuid() == 0 ? CAPNG_SELECT_ALL : CAPNG_SELECT_CAPS))
 		log_warn("cannot drop capabilities");
+}
+
+void privileges_bound(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0)) {
+			log_warn("PR_CAPBSET_DROP: %m");
+			return;
+		}
 }
 
 void privileges_drop(void)
@@ -123,10 +163,55 @@ void privileges_drop(void)
 	apply_capabilities();
 }
 
+/* Each further fence is worth having alone. */
+static void fence(enum syscalls which, const char *folder)
+{
+	int err = landlock_confine(folder);
+
+	if (err && err != -EOPNOTSUPP)
+		log_warn("Landlock: %s", strerror(-err));
+	err = syscalls_confine(which);
+	if (err && err != -EOPNOTSUPP)
+		log_warn("seccomp: %s", strerror(-err));
+}
+
+void lane_confine(void)
+{
+	privileges_drop();
+	fence(SYSCALLS_LANE, NULL);
+}
+
+void main_confine(const char *folder)
+{
+	privileges_drop();
+	fence(SYSCALLS_MAIN, folder);
+}
+
 void controller_confine(void)
 {
 	never_wait_for_ourselves();
 	privileges_drop();
+	fence(SYSCALLS_CONTROLLER, NULL);
+}
+
+/* What takes no privileges is read with none that could do harm. */
+void privileges_rest(bool rest)
+{
+	static const unsigned needed[] = { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_IPC_LOCK };
+
+	capng_clear(CAPNG_SELECT_ALL);
+	if (capng_get_caps_process())
+		return;
+	for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		bool keeps = !rest;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(needed); i++)
+			keeps |= cap == needed[i];
+		if (capng_have_capability(CAPNG_PERMITTED, cap))
+			capng_update(keeps ? CAPNG_ADD : CAPNG_DROP, CAPNG_EFFECTIVE, cap);
+	}
+	if (capng_apply(CAPNG_SELECT_CAPS))
+		log_warn("cannot change the effective capabilities");
 }
 
 void helper_confine(void)
@@ -135,4 +220,5 @@ void helper_confine(void)
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_ADMIN, CAP_SYS_PTRACE,
 		      CAP_DAC_READ_SEARCH, -1);
 	apply_capabilities();
+	syscalls_confine(SYSCALLS_HELPER);
 }

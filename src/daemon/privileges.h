@@ -3,6 +3,8 @@
 #ifndef PRIVILEGES_H
 #define PRIVILEGES_H
 
+#include "base.h"
+
 /*
  * Before any thread exists: a mount namespace of our own, which follows the caller's; and never
  * wait for our own device when memory is short (PR_SET_IO_FLUSHER).  Failures are warned of: the
@@ -17,18 +19,44 @@ void process_isolate(void);
  */
 void process_leave_mounts(const char *folder);
 
+/* Of the calling thread: no program, whoever runs it, ever gains any.  Takes CAP_SETPCAP. */
+void privileges_bound(void);
+
 /*
  * Drop all capabilities of the calling thread, for good.  What is open keeps working.  By each
  * thread.
  */
 void privileges_drop(void);
 
+/*
+ * Lock all memory that the process has and will have, so that it needs none when there is none:
+ * for a device that carries swap.  Before memory is mapped and threads are made.  -errno with the
+ * sentence in @why.
+ */
+int process_lock_memory(struct why *why);
+
+/*
+ * Let the effective capabilities of this thread rest, but for those that open the image's files, or
+ * have them again.  Protects from mistakes only: what is permitted stays so.
+ */
+void privileges_rest(bool rest);
+
+/*
+ * Of a lane's thread, by itself: no capability, no file that is not open, no system call that serving
+ * does not take (see landlock.h and syscalls.h, and that a thread has none of these for others).
+ */
+void lane_confine(void);
+
+/* Of the main thread: the same, but it has sockets, and may remove files of @folder (NULL: none). */
+void main_confine(const char *folder);
+
 /* The same for the process that controls the device, which must not wait for it either. */
 void controller_confine(void);
 
 /*
  * For the process that may wait for the device: leave it what it takes to see and to sync its
- * users, CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+ * users, CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; and take from it what would change the
+ * machine.
  */
 void helper_confine(void);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The register: lock files in a folder. */
 #include "registry.h"
+#include "janitor.h"
 #include "lockfile.h"
 #include "report.h"
 
@@ -157,9 +158,9 @@ static void remove_files(const char *name)
 	char path[PATH_MAX];
 
 	registry_socket(path, name);
-	unlink(path);
+	janitor_unlink(path);
 	path_of(path, name, LOCK_ENDING);
-	unlink(path);
+	janitor_unlink(path);
 }
 
 /* A device that is still there may be waiting for a new server: what is known of it stays. */
@@ -341,6 +342,19 @@ int registry_enter(struct registration *own, const char *name, const char *image
 int registry_record(const struct registration *own, const char *device, const char *image)
 {
 	return write_record(own->fd, device, image);
+}
+
+int registry_entrust(const struct registration *own)
+{
+	char path[PATH_MAX];
+	int err;
+
+	if (!own->name[0])
+		return 0;
+	registry_socket(path, own->name);
+	err = janitor_entrust(path);
+	path_of(path, own->name, LOCK_ENDING);
+	return err ? err : janitor_entrust(path);
 }
 
 void registry_leave(struct registration *own)

@@ -48,6 +48,9 @@ int registry_record(const struct registration *own, const char *device, const ch
 /* Clear away the places of daemons that were killed and whose device is gone. */
 void registry_clear_away(void);
 
+/* Tell the janitor, if there is one, of the files that are removed with it.  0 or -errno. */
+int registry_entrust(const struct registration *own);
+
 /* Give the name back; a no-op when not registered. */
 void registry_leave(struct registration *own);
 

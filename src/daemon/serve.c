@@ -7,32 +7,101 @@
  * yet.  Who asks by a signal gets the stop when that is over; who asks by the socket is told.
  */
 #include "daemon.h"
+#include "janitor.h"
 #include "notify.h"
+#include "privileges.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
-enum { FD_SIGNALS, FD_DRAINED, FD_HOLD, FDS };
+enum { FD_SIGNALS, FD_DRAINED, FD_HOLD, FD_WATCH, FDS };
+
+static int64_t now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
 
 static const char *device(const struct daemon *daemon)
 {
 	return device_name(daemon->device);
 }
 
-static void announce(struct daemon *daemon)
+static void bound_on_thread(void *arg)
 {
+	(void)arg;
+	privileges_bound();
+}
+
+/* While some threads are still root, none of the others may be so far confined that it cannot follow. */
+static int become_user(struct daemon *daemon, struct why *why)
+{
+	int err;
+
+	if (!daemon->options.user)
+		return 0;
+	err = registry_entrust(&daemon->admin.registration);
+	if (!err)
+		err = ownership_entrust(&daemon->owner);
+	if (!err && daemon->remembers)
+		err = janitor_entrust(daemon->handover.path);
+	if (!err)
+		err = janitor_entrust(NULL);
+	if (err)
+		return why_set(why, err, "--user: janitor process: %s", strerror(-err));
+	device_on_each_thread(daemon->device, bound_on_thread, NULL);
+	service_on_thread(&daemon->service, bound_on_thread, NULL);
+	privileges_bound();
+	return user_become(&daemon->user, why);
+}
+
+static void confine_on_thread(void *arg)
+{
+	(void)arg;
+	lane_confine();
+}
+
+/* Whatever is still to be opened or made has been, as the control socket. */
+static int confine(struct daemon *daemon, struct why *why)
+{
+	int err = become_user(daemon, why);
+
+	if (err)
+		return err;
+	device_on_each_thread(daemon->device, confine_on_thread, NULL);
+	service_on_thread(&daemon->service, confine_on_thread, NULL);
+	/* Another user could not even look into the folder. */
+	main_confine(daemon->remembers && !daemon->options.user ? registry_folder : NULL);
+	return 0;
+}
+
+/* False when the device must not be served. */
+static bool announce(struct daemon *daemon)
+{
+	struct why why;
 	char ready[64];
 
 	log_debug("%s: served as %s", daemon->options.image, device(daemon));
+	watch_begin(&daemon->watch, daemon->device, daemon->image, &daemon->service,
+		    daemon->options.io_timeout);
 	admin_serve(&daemon->admin, daemon->device, daemon->image);
+	if (confine(daemon, &why)) {
+		log_error("%s", why.text);
+		daemon->failed = true;
+		return false;
+	}
 	if (printf("%s\n", device(daemon)) < 0 || fflush(stdout))
 		log_warn("standard output: %m");
 	snprintf(ready, sizeof(ready), "READY=1\nSTATUS=Serving as %s", device(daemon));
 	notify(ready);
 	watchdog_begin(&daemon->watchdog, daemon->device, &daemon->service);
 	run_start(&daemon->run, device(daemon));
+	return true;
 }
 
 /* --- stops ------------------------------------------------------------------------------------------ */
@@ -41,6 +110,7 @@ static void announce(struct daemon *daemon)
 static void refuse(struct daemon *daemon, const char *reason)
 {
 	admin_refuse(&daemon->admin, reason);
+	daemon->forced_s = 0;
 	if (!daemon->stop_by_signal)
 		device_hold_end(daemon->device);
 }
@@ -49,7 +119,10 @@ static void ask_for_stop(struct daemon *daemon, bool force)
 {
 	struct why why;
 
-	if (device_hold(daemon->device, force || daemon->options.force_stop, &why) == 0)
+	force |= daemon->options.force_stop;
+	if (force && !daemon->forced_s)
+		daemon->forced_s = now_s();
+	if (device_hold(daemon->device, force, &why) == 0)
 		return;
 	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);
 	refuse(daemon, why.text);
@@ -120,6 +193,10 @@ static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *
 				device(daemon));
 		return run_ended(&daemon->run);
 	}
+	if (info->ssi_signo == SIGUSR1) {
+		watch_show(&daemon->watch);
+		return false;
+	}
 	/* A terminal's signals the command has got from the terminal. */
 	if (pass_to_command(daemon, info->ssi_code != SI_KERNEL ? (int)info->ssi_signo : 0))
 		return false;
@@ -148,7 +225,8 @@ void serve(struct daemon *daemon)
 	};
 	struct signalfd_siginfo info;
 
-	announce(daemon);
+	if (!announce(daemon))
+		return;
 	for (;;) {
 		int timeout_ms = -1;
 		unsigned n = FDS + admin_watch(&daemon->admin, fds + FDS, &timeout_ms);
@@ -156,6 +234,10 @@ void serve(struct daemon *daemon)
 		watchdog_watch(&daemon->watchdog, &timeout_ms);
 		fds[FD_HOLD] = (struct pollfd){
 			.fd = device_hold_fd(daemon->device),
+			.events = POLLIN,
+		};
+		fds[FD_WATCH] = (struct pollfd){
+			.fd = watch_fd(&daemon->watch, &timeout_ms),
 			.events = POLLIN,
 		};
 		if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) {
@@ -173,5 +255,7 @@ void serve(struct daemon *daemon)
 			if (handle_signal(daemon, &info))
 				return;
 		obey_admin(daemon);
+		watch_turn(&daemon->watch);
+		shutdown_if_hung(daemon);
 	}
 }

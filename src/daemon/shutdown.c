@@ -6,9 +6,44 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-/* There is nothing that a signal could add; but we can be asked how it goes. */
+/* A stop by force is not given up for whom it would hurt within this time. */
+#define FORCE_PATIENCE_S 3
+
+static int64_t now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/*
+ * What was acknowledged stands in the memory that outlives us, as after a kill, and no sooner than
+ * all host I/O has ended can anybody else serve the image.
+ */
+_Noreturn static void give_up(struct daemon *daemon)
+{
+	log_error("%s: stopped by force after its storage has not answered for %llu s: its users "
+		  "get errors; what was acknowledged is kept for the next process%s",
+		  device_name(daemon->device), (unsigned long long)watch_hung_s(&daemon->watch),
+		  daemon->remembers ? "" : " as far as it was flushed");
+	device_give_up(daemon->device);
+	admin_end(&daemon->admin, "stopped by force, with the storage below the image hanging; "
+				  "the process ends when that answers");
+	_exit(EXIT_FAILURE);
+}
+
+void shutdown_if_hung(struct daemon *daemon)
+{
+	if (daemon->forced_s && now_s() - daemon->forced_s >= FORCE_PATIENCE_S &&
+	    watch_hung_s(&daemon->watch))
+		give_up(daemon);
+}
+
+/* There is nothing that a signal could add but force; and we can be asked how it goes. */
 static void while_stopping(void *arg)
 {
 	struct daemon *daemon = arg;
@@ -16,12 +51,19 @@ static void while_stopping(void *arg)
 
 	admin_turn(&daemon->admin);
 	watchdog_turn(&daemon->watchdog);
+	if (daemon->admin.stop_asked && daemon->admin.stop_force && !daemon->forced_s)
+		daemon->forced_s = now_s();
+	daemon->admin.stop_asked = false;
 	while (signals_next(daemon, &info)) {
 		if (info.ssi_signo == SIGCHLD)
 			run_ended(&daemon->run);
+		else if (info.ssi_signo == SIGUSR1)
+			watch_show(&daemon->watch);
 		else
 			log_info("already stopping");
 	}
+	watch_turn(&daemon->watch);
+	shutdown_if_hung(daemon);
 }
 
 static void log_stats(const struct daemon *daemon)
@@ -99,7 +141,7 @@ int shutdown_stop(struct daemon *daemon)
 	/* Host I/O may still be under way, into memory that therefore must not be freed. */
 	if (stuck)
 		_exit(EXIT_FAILURE);
-	return err ? err : deleted ? deleted : daemon->lost_data ? -EIO : 0;
+	return err ? err : deleted ? deleted : daemon->lost_data || daemon->failed ? -EIO : 0;
 }
 
 void shutdown_release(struct daemon *daemon)
@@ -116,6 +158,7 @@ void shutdown_release(struct daemon *daemon)
 		service_release(&daemon->service);
 	if (daemon->pool_is_made)
 		pool_release(&daemon->pool);
+	watch_end(&daemon->watch);
 	backing_close(&daemon->backing);
 	if (daemon->file_is_open) {
 		unlock_image(daemon->file.fd);

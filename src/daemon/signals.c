@@ -18,6 +18,7 @@ int signals_take(struct daemon *daemon, struct why *why)
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGCHLD);
+	sigaddset(&mask, SIGUSR1);
 	/* nohup(1) has it ignored, and then it is to have no effect. */
 	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
 		sigaddset(&mask, SIGHUP);
@@ -49,6 +50,6 @@ bool signals_cancelled(void *arg)
 	bool cancelled = false;
 
 	while (signals_next(daemon, &info))
-		cancelled |= info.ssi_signo != SIGCHLD;
+		cancelled |= info.ssi_signo != SIGCHLD && info.ssi_signo != SIGUSR1;
 	return cancelled;
 }

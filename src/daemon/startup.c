@@ -5,9 +5,10 @@
  * Its order is not free.  Other processes are forked before anything is open.  What a dead process
  * has left is looked for, and all of its I/O ended, before the image is locked; it is locked before
  * it is read; and it is known to be good, with the dead process's writes in it, before there is a
- * device.  Privileges go when the device is there.
+ * device.  Privileges go when the device is there: see serve.c.
  */
 #include "daemon.h"
+#include "janitor.h"
 #include "key.h"
 #include "lock.h"
 #include "notify.h"
@@ -42,6 +43,13 @@ static void look_for_folder(struct daemon *daemon)
 	log_warn("%s; should this process be killed, its device ends, and what was not flushed is "
 		 "lost",
 		 why.text);
+}
+
+static int prepare_user(struct daemon *daemon, struct why *why)
+{
+	int err = user_find(&daemon->user, daemon->options.user, why);
+
+	return err ? err : janitor_spawn(main_confine, why);
 }
 
 static int prepare_device(struct daemon *daemon, struct why *why)
@@ -233,7 +241,9 @@ static int open_with_key(struct daemon *daemon, struct why *why)
 
 	if (err)
 		return err;
+	privileges_rest(true);
 	err = open_image(daemon, &key, why);
+	privileges_rest(false);
 	encrypted = !err && image_info(daemon->image).encrypted;
 	key_forget(&key, encrypted);
 	if (!err && key_file && !encrypted)
@@ -243,15 +253,10 @@ static int open_with_key(struct daemon *daemon, struct why *why)
 
 /* --- the device -------------------------------------------------------------------------------------- */
 
-static void drop_on_thread(void *arg)
-{
-	(void)arg;
-	privileges_drop();
-}
-
+/* What is to become another user may not have given away the right to. */
 static int start_pool(struct daemon *daemon, struct why *why)
 {
-	int err = pool_start(&daemon->pool, privileges_drop);
+	int err = pool_start(&daemon->pool, daemon->options.user ? privileges_bound : lane_confine);
 
 	return err ? why_set(why, err, "threads of the pool: %s", strerror(-err)) : 0;
 }
@@ -291,9 +296,6 @@ static int start_device(struct daemon *daemon, struct why *why)
 		return err;
 	name_device(daemon);
 	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
-	device_on_each_thread(daemon->device, drop_on_thread, NULL);
-	service_on_thread(&daemon->service, drop_on_thread, NULL);
-	privileges_drop();
 	return 0;
 }
 
@@ -302,7 +304,9 @@ int startup(struct daemon *daemon, struct why *why)
 	int err;
 
 	look_for_folder(daemon);
-	err = prepare_device(daemon, why);
+	err = daemon->options.user ? prepare_user(daemon, why) : 0;
+	if (!err)
+		err = prepare_device(daemon, why);
 	if (!err)
 		err = admin_begin(&daemon->admin, daemon->options.name, daemon->options.image, why);
 	if (!err)
@@ -313,6 +317,8 @@ int startup(struct daemon *daemon, struct why *why)
 		err = find_device(daemon, why);
 	if (!err)
 		err = lock_file(daemon, why);
+	if (!err && daemon->options.lock_memory)
+		err = process_lock_memory(why);
 	if (!err)
 		err = make_lanes(daemon, why);
 	if (!err)

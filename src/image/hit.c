@@ -10,7 +10,6 @@
 #include "cache.h"
 #include "epoch.h"
 #include "overlap.h"
-#include "probe.h"
 
 #include <stdlib.h>
 
@@ -70,7 +69,6 @@ static enum step hit_step(struct task *t)
 	case H_ENDED:
 		epoch_leave(part->image, &image_lane(part->image, t->lane)->epoch, part->epoch);
 		req->result = t->err;
-		probe4(request_end, req, req->op, CAUSE_HIT, req->result);
 		req->done(req);
 		return STEP_DONE;
 	}

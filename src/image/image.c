@@ -8,7 +8,6 @@
 #include "chain.h"
 #include "hit.h"
 #include "part.h"
-#include "probe.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -24,7 +23,6 @@ void (*image_peek_seam)(void);
 static void refuse(struct req *req, int err)
 {
 	req->result = err;
-	probe4(request_end, req, req->op, CAUSE_HIT, err);
 	req->done(req);
 }
 
@@ -52,7 +50,6 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 	must(req->len <= size - req->guest.byte);
 	must(lane->id < image->lanes);
 
-	probe4(request_start, req, req->op, req->guest.byte, req->len);
 	uint32_t weight = hit_start(image, lane, req);
 
 	if (weight)

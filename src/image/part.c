@@ -70,6 +70,7 @@ void part_start(struct image *image, struct lane *lane, struct req *req, uint32_
 	req->started = lane_now(lane);
 	req->weight = weight;
 	task->weight = weight;
+	probe4(request_start, req, req->op, req->guest.byte, req->len);
 	task_start(task);
 }
 

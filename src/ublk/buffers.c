@@ -43,6 +43,12 @@ void buffers_free(struct buffers *buffers)
 	buffers->arena = NULL;
 }
 
+int buffers_renew(struct buffers *buffers)
+{
+	return buffers_make(buffers, (unsigned)(buffers->bytes / buffers->tag_bytes),
+			    buffers->tag_bytes);
+}
+
 static uint8_t *tag_buffer(const struct buffers *buffers, unsigned tag)
 {
 	return buffers->arena + (size_t)tag * buffers->tag_bytes;

@@ -41,6 +41,12 @@ int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes);
 void buffers_free(struct buffers *buffers);
 
 /*
+ * New memory for all tags; what there was stays as it is, for those who may still use it, until the
+ * process ends.  0 or -errno, also in errno.
+ */
+int buffers_renew(struct buffers *buffers);
+
+/*
  * Before a request goes to the engine: *@span are the @len bytes of the read or write that @tag
  * carries.  @registered: the kernel says that they are in the table.  0, or -EIO when the bytes
  * of a write cannot be had.

@@ -20,6 +20,8 @@
 #define STOP_PATIENCE_S 600u
 #define STOP_REPORT_S 10u
 
+#define GIVE_UP_MS 5000
+
 /* --- prepare ------------------------------------------------------------------------------------ */
 
 int device_prepare(struct device **out, const struct device_options *options, struct why *why)
@@ -187,6 +189,16 @@ int device_still_queue(const struct device *device)
 	return -1;
 }
 
+void device_post(struct device *device, unsigned id, struct worker_call *call)
+{
+	worker_post(&device->queue[id].worker, call);
+}
+
+void device_look(struct device *device, unsigned id, struct live_list *look)
+{
+	queue_look(&device->queue[id], look);
+}
+
 /* --- hold ----------------------------------------------------------------------------------------- */
 
 int device_hold(struct device *device, bool force, struct why *why)
@@ -319,6 +331,24 @@ int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struc
 	if (!err)
 		err = wait_stopped(device, tick, arg, why);
 	return err ? err : wait_drained(device, why);
+}
+
+void device_give_up(struct device *device)
+{
+	struct why why;
+	int err;
+
+	if (!device->added)
+		return;
+	err = ctrl_own(&device->ctrl, device->info.dev_id, &why);
+	if (err)
+		log_error("%s", why.text);
+	for (unsigned i = 0; i < device->info.nr_hw_queues; i++)
+		queue_abort(&device->queue[i]);
+	if (!err && !ctrl_stop_begin(&device->ctrl, device->info.dev_id, &why) &&
+	    ctrl_stop_wait(&device->ctrl, GIVE_UP_MS))
+		log_warn("%s: requests to it go on hanging until the storage answers",
+			 device->name);
 }
 
 int device_delete(struct device *device, struct why *why)

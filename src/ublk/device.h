@@ -17,6 +17,7 @@
 #include "base.h"
 #include "hold.h"
 #include "image.h"
+#include "worker.h"
 
 struct device;
 
@@ -170,6 +171,20 @@ void device_hold_end(struct device *device);
  * no request has been answered for a long time: then requests are still in the engine.
  */
 int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struct why *why);
+
+/*
+ * The storage below the image does not answer, and the device is to go all the same: answer all
+ * requests with errors, stop the device if that can be done within seconds, and have the controller
+ * delete it when this process has ended, which it must do at once, by _exit(): host I/O is under way.
+ * What can be done is done; nothing is waited for that may hang.
+ */
+void device_give_up(struct device *device);
+
+/*
+ * Post @call to lane @id, see worker_post(), to call device_look() there.  Any thread.
+ */
+void device_post(struct device *device, unsigned id, struct worker_call *call);
+void device_look(struct device *device, unsigned id, struct live_list *look);
 
 /*
  * End the threads, close and delete the device.  When device_stop() has failed, requests that

@@ -37,6 +37,7 @@ static void tag_answer(struct tag *tag, int err)
 {
 	if (err)
 		stats_add(&tag->queue->counters.failed, 1);
+	tag->turn++;
 	tag_command(tag, UBLK_U_IO_COMMIT_AND_FETCH_REQ, request_result(&tag->req, err));
 }
 
@@ -71,6 +72,7 @@ static void tag_serve(struct tag *tag)
 	struct ublksrv_io_desc desc;
 	int err = 0;
 
+	tag->turn++;
 	memcpy(&desc, queue->desc + (size_t)tag->number * sizeof(desc), sizeof(desc));
 	if (!request_decode(&tag->req, &desc, &queue->disk->limits)) {
 		complain(queue, &desc);
@@ -113,6 +115,88 @@ static void command_done(struct uring_command *command, int32_t res)
 			  queue->number, strerror(-res));
 		abort();
 	}
+}
+
+/* --- a look -------------------------------------------------------------------------------------- */
+
+/*
+ * Requests that need nothing but one host I/O are not timed.  Who is seen in the same turn once
+ * more has been there since the last look at least.
+ */
+static void tag_look(struct tag *tag, struct live *live, uint64_t now)
+{
+	live->tag = tag->number;
+	if (live->began)
+		return;
+	if (tag->seen_turn != tag->turn)
+		tag->seen_at = now;
+	tag->seen_turn = tag->turn;
+	live->began = tag->seen_at;
+	live->longer = true;
+}
+
+void queue_look(struct queue *queue, struct live_list *look)
+{
+	struct lane *lane = &queue->worker.lane;
+	unsigned tags = queue->tag ? queue->disk->depth : 0;
+	uint64_t now = lane_now(lane);
+
+	lane_settle(lane);
+	for (unsigned i = 0; i < tags; i++)
+		if (queue->tag[i].turn & 1)
+			image_look_at(queue->disk->image, &queue->tag[i].req, look);
+	image_look(queue->disk->image, lane, look);
+	for (unsigned i = 0; tags && i < look->count; i++) {
+		struct live *live = &look->live[i];
+		uintptr_t distance = (uintptr_t)live->req - (uintptr_t)&queue->tag->req;
+
+		if (live->req && distance < tags * sizeof(struct tag))
+			tag_look(container_of(live->req, struct tag, req), live, now);
+	}
+}
+
+/* --- an end by force ------------------------------------------------------------------------------- */
+
+static void req_forgotten(struct req *req)
+{
+	(void)req;
+}
+
+static void command_refuse(struct uring_command *command, int32_t res)
+{
+	struct tag *tag = container_of(command, struct tag, command);
+
+	if (res == UBLK_IO_RES_OK)
+		tag_command(tag, UBLK_U_IO_COMMIT_AND_FETCH_REQ, -EIO);
+	else if (res == UBLK_IO_RES_ABORT || res == -ECANCELED)
+		tag_gone(tag->queue);
+}
+
+/* The memory of requests under way is the host's, for as long as it likes; others get their own. */
+static void abort_tags(void *arg)
+{
+	struct queue *queue = arg;
+
+	if (!queue->tag || buffers_renew(&queue->buffers)) {
+		log_error("%s: queue %u cannot be aborted: %m", queue->disk->name, queue->number);
+		return;
+	}
+	for (unsigned i = 0; i < queue->disk->depth; i++) {
+		struct tag *tag = &queue->tag[i];
+
+		tag->command.done = command_refuse;
+		tag->req.done = req_forgotten;
+		if (tag->turn & 1)
+			tag_answer(tag, -EIO);
+	}
+}
+
+void queue_abort(struct queue *queue)
+{
+	if (!queue->worker.running || queue->abort.run)
+		return;
+	queue->abort = (struct worker_call){ .run = abort_tags, .arg = queue };
+	worker_post(&queue->worker, &queue->abort);
 }
 
 /* --- start and end ------------------------------------------------------------------------------ */

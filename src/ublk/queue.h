@@ -27,6 +27,9 @@ struct tag {
 	struct uring_command command;
 	struct queue *queue;
 	uint16_t number;
+	uint32_t turn; /* odd: its request is in the engine */
+	uint32_t seen_turn; /* at the last look, and when this turn was seen first */
+	uint64_t seen_at; /* monotonic nanoseconds */
 };
 
 /* What all queues of a device share; constant while they run. */
@@ -68,6 +71,7 @@ struct queue {
 	bool fetched; /* the kernel has the tags, or had them */
 	struct why why; /* of a failed start */
 	struct queue_counters counters;
+	struct worker_call abort;
 } __attribute__((aligned(QUEUE_ALIGN)));
 
 /*
@@ -89,6 +93,15 @@ int queue_fetch(struct queue *queue, struct why *why);
  * not get a queue for.
  */
 int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why);
+
+/* Add what its lane has under way to @look: see image_look().  On its thread, between two turns. */
+void queue_look(struct queue *queue, struct live_list *look);
+
+/*
+ * Answer all requests, those under way and those to come, with an error, while their host I/O goes
+ * on.  There is no way back: the process must end.  Does not wait for the thread, which may hang.
+ */
+void queue_abort(struct queue *queue);
 
 /* End the thread.  Requests that it still owns fail when the device file is closed. */
 void queue_stop(struct queue *queue);

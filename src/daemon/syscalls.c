@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lists of system calls, by libseccomp.  A call that is missing fails, and its caller says so; it
+ * does not end the process, as a disk depends on it.
+ *
+ * A ring could do what its thread may not, so rings are restricted as well: see uring_start().
+ */
+#include "syscalls.h"
+#include "base.h"
+
+#include <errno.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#define END (-1)
+
+/* Memory, locks, time, messages, and the end. */
+static const int everybody[] = {
+	SCMP_SYS(brk),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(close),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+	SCMP_SYS(fstat),
+	SCMP_SYS(futex),
+	SCMP_SYS(getpid),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(gettid),
+	SCMP_SYS(io_uring_enter),
+	SCMP_SYS(madvise),
+	SCMP_SYS(mremap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(newfstatat), /* fstat(3) of newer C libraries */
+	SCMP_SYS(pause),
+	SCMP_SYS(read),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(rseq),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(write),
+	END,
+};
+
+static const int lanes[] = {
+	SCMP_SYS(io_uring_register),
+	SCMP_SYS(pread64), /* bytes of requests, where the ring cannot move them */
+	SCMP_SYS(pwrite64),
+	END,
+};
+
+static const int sockets[] = {
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(sendto),
+	END,
+};
+
+/* The control socket, the command of --run, jobs for the helper, and what is removed at the end. */
+static const int main_thread[] = {
+	SCMP_SYS(accept4),  SCMP_SYS(access),	  SCMP_SYS(faccessat),	SCMP_SYS(faccessat2),
+	SCMP_SYS(fcntl),    SCMP_SYS(getsockopt), SCMP_SYS(getuid),	SCMP_SYS(geteuid),
+	SCMP_SYS(kill),	    SCMP_SYS(lseek),	  SCMP_SYS(socketpair), SCMP_SYS(unlink),
+	SCMP_SYS(unlinkat), SCMP_SYS(wait4),	  SCMP_SYS(waitid),	END,
+};
+
+/* What would change the machine, or run something else. */
+static const int not_for_helpers[] = {
+	SCMP_SYS(acct),
+	SCMP_SYS(add_key),
+	SCMP_SYS(adjtimex),
+	SCMP_SYS(bpf),
+	SCMP_SYS(chroot),
+	SCMP_SYS(clock_settime),
+	SCMP_SYS(connect),
+	SCMP_SYS(delete_module),
+	SCMP_SYS(execve),
+	SCMP_SYS(execveat),
+	SCMP_SYS(finit_module),
+	SCMP_SYS(fsconfig),
+	SCMP_SYS(fsmount),
+	SCMP_SYS(fsopen),
+	SCMP_SYS(init_module),
+	SCMP_SYS(ioperm),
+	SCMP_SYS(iopl),
+	SCMP_SYS(kexec_file_load),
+	SCMP_SYS(kexec_load),
+	SCMP_SYS(keyctl),
+	SCMP_SYS(mknod),
+	SCMP_SYS(mknodat),
+	SCMP_SYS(mount),
+	SCMP_SYS(mount_setattr),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(open_by_handle_at),
+	SCMP_SYS(open_tree),
+	SCMP_SYS(perf_event_open),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(ptrace),
+	SCMP_SYS(quotactl),
+	SCMP_SYS(reboot),
+	SCMP_SYS(rename),
+	SCMP_SYS(renameat2),
+	SCMP_SYS(request_key),
+	SCMP_SYS(setdomainname),
+	SCMP_SYS(sethostname),
+	SCMP_SYS(setns),
+	SCMP_SYS(settimeofday),
+	SCMP_SYS(socket),
+	SCMP_SYS(swapoff),
+	SCMP_SYS(swapon),
+	SCMP_SYS(umount2),
+	SCMP_SYS(unlink),
+	SCMP_SYS(unlinkat),
+	SCMP_SYS(unshare),
+	SCMP_SYS(userfaultfd),
+	END,
+};
+
+/* A call that this architecture does not have is none to be told about. */
+static int add_all(scmp_filter_ctx filter, uint32_t action, const int *list)
+{
+	int err = 0;
+
+	for (; *list != END && !err; list++)
+		if (*list >= 0)
+			err = seccomp_rule_add(filter, action, *list, 0);
+	return err;
+}
+
+/* No memory becomes code. */
+static int add_memory(scmp_filter_ctx filter)
+{
+	struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+	int err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, no_code);
+
+	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code);
+}
+
+/* abort(3) */
+static int add_abort(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				SCMP_A2(SCMP_CMP_EQ, SIGABRT));
+}
+
+static int fill(scmp_filter_ctx filter, enum syscalls which)
+{
+	int err;
+
+	if (which == SYSCALLS_HELPER)
+		return add_all(filter, SCMP_ACT_ERRNO(EPERM), not_for_helpers);
+	err = add_all(filter, SCMP_ACT_ALLOW, everybody);
+	if (!err)
+		err = add_memory(filter);
+	if (!err)
+		err = add_abort(filter);
+	if (!err && which != SYSCALLS_CONTROLLER)
+		err = add_all(filter, SCMP_ACT_ALLOW, lanes);
+	if (!err && which != SYSCALLS_LANE)
+		err = add_all(filter, SCMP_ACT_ALLOW, sockets);
+	if (!err && which == SYSCALLS_MAIN)
+		err = add_all(filter, SCMP_ACT_ALLOW, main_thread);
+	return err;
+}
+
+int syscalls_confine(enum syscalls which)
+{
+	uint32_t others = which == SYSCALLS_HELPER ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
+	scmp_filter_ctx filter = seccomp_init(others);
+	int err;
+
+	if (!filter)
+		return -ENOMEM;
+	err = fill(filter, which);
+	if (!err)
+		err = seccomp_load(filter);
+	seccomp_release(filter);
+	return err == -EINVAL || err == -ENOSYS ? -EOPNOTSUPP : err;
+}

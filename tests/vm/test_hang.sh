@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The storage below the image hangs: that is reported, and shown on demand; the device can be stopped
+# by force; a killed daemon's successor waits for it; and nothing acknowledged is lost, nor does
+# anything of the dead reach the image afterwards.
+# vm: timeout 300
+
+. "$(dirname "$0")/lib.sh"
+
+requires dmsetup mkfs.xfs
+null_disk_make 1024
+dmsetup create below --noudevsync \
+	--table "0 $(blockdev --getsz "/dev/$null_disk") linear /dev/$null_disk 0"
+cleanup_add "dmsetup remove --retry below"
+storage=/dev/$(dmsetup info -c --noheadings -o blkdevname below)
+mkfs.xfs -q -K "$storage"
+mount_on "$storage" "$work/disk"
+cleanup_add resume_storage
+image=$work/disk/image
+image_create "$image" 128M
+head -c 4M /dev/urandom >"$work/a"
+head -c 4M /dev/urandom >"$work/b"
+head -c 4M /dev/urandom >"$work/c"
+
+suspend_storage()
+{
+	dmsetup suspend --noflush --nolockfs below
+}
+
+resume_storage()
+{
+	dmsetup resume below
+}
+
+# The daemon says something like $1.
+says()
+{
+	within 20 grep -qE -e "$1" "$stderr_file" || fail "no word of '$1': $(cat "$stderr_file")"
+}
+
+# File $1 to the disk at MiB $2.
+write_at()
+{
+	dd if="$1" of="$device" bs=256k seek=$(($2 * 4)) oflag=direct conv=notrunc status=none
+}
+
+expect_at()
+{
+	dd if="$device" of="$work/back" bs=256k skip=$(($2 * 4)) count=16 iflag=direct status=none
+	same "$1" "$work/back"
+}
+
+ended()
+{
+	! kill -0 "$1" 2>/dev/null
+}
+
+note "what is under way is shown, and what hangs is reported"
+serve "$image" --queues 2 --io-timeout 1
+write_at "$work/a" 0
+kill -USR1 "$daemon_pid"
+says ': 0 under way'
+suspend_storage
+write_at "$work/b" 0 &
+writer=$!
+says 'the storage below the image does not answer: [1-9][0-9]* requests'
+says "queue [01] tag [0-9]+ write of .* waits for the host: write of .* of $image"
+kill -USR1 "$daemon_pid"
+says ': [1-9][0-9]* under way'
+"$QCOW2_UBLKD" status "$device" >/dev/null || fail "no status while the storage hangs"
+resume_storage
+wait "$writer" || fail "the write fails"
+says 'what hung has been answered'
+expect_at "$work/b" 0
+
+note "stopped by force"
+write_at "$work/a" 8
+suspend_storage
+write_at "$work/c" 16 2>/dev/null &
+writer=$!
+says 'does not answer.*'
+pid=$daemon_pid
+refused timeout 30 "$QCOW2_UBLKD" stop --force "$device"
+grep -q 'stopped by force, with the storage' "$work/refused" || fail "$(cat "$work/refused")"
+says 'what was acknowledged is kept'
+resume_storage
+wait "$writer" && fail "a write to a device that was stopped by force succeeds"
+within 30 ended "$pid" || fail "process $pid goes on"
+expect_gone()
+{
+	[ ! -e "/sys/class/ublk-char/ublkc${device#/dev/ublkb}" ]
+}
+within 30 expect_gone || fail "$device is left"
+wait "$pid" && fail "no error"
+forget_daemon "$pid"
+serve "$image" --queues 2 --io-timeout 1
+expect_at "$work/a" 8
+expect_at "$work/b" 0
+
+note "killed while it hangs: the next one waits, and nothing of the dead comes after"
+write_at "$work/c" 8
+suspend_storage
+write_at "$work/a" 0 &
+writer=$!
+says 'does not answer.*'
+pid=$daemon_pid before=$device
+kill -KILL "$pid"
+# It ends when the storage lets it.
+"$QCOW2_UBLKD" --image "$image" --io-timeout 1 >"$work/waiting.out" 2>"$work/waiting" &
+next=$!
+cleanup_add "kill -KILL $next 2>/dev/null && remove_device '$device'"
+waits()
+{
+	grep -q 'waiting for the' "$work/waiting"
+}
+within 20 waits || fail "the next one does not wait: $(cat "$work/waiting" "$work/waiting.out")"
+[ ! -s "$work/waiting.out" ] || fail "the next one serves before the storage is back"
+resume_storage
+wait "$pid" 2>/dev/null || :
+forget_daemon "$pid"
+wait "$writer" || fail "a write fails over the kill"
+serves()
+{
+	[ -s "$work/waiting.out" ]
+}
+within 60 serves || fail "not taken over: $(cat "$work/waiting")"
+device=$(head -n 1 "$work/waiting.out")
+[ "$device" = "$before" ] || fail "$device instead of $before"
+expect_at "$work/a" 0
+write_at "$work/b" 0
+expect_at "$work/b" 0
+expect_at "$work/c" 8
+"$QCOW2_UBLKD" stop "$device"
+wait "$next" || fail "the next one fails: $(cat "$work/waiting")"
+check_image "$image"
+serve "$image" --read-only
+expect_at "$work/b" 0
+expect_at "$work/c" 8
+unserve
