@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Hostile images for the whole checker: it looks, repairs, and looks again.  The input is the file,
- * with magic and version put right.  What a repair says is left must be what the next look finds,
+ * with magic and version put right, and made small: see limit().  What a repair says is left must be what the next look finds,
  * and unless something is beyond repair, it leaves no leaks and a second repair finds nothing to do.
  */
 #include "checker.h"
@@ -31,6 +31,39 @@ static int run(struct check_file *file, enum check_repair repair, struct check_r
 	return err;
 }
 
+/* In a header, be32; and how large an input may make them. */
+#define CLUSTER_BITS_AT 20u
+#define CLUSTER_BITS_MOST 17u
+#define SNAPSHOTS_MOST 1023u
+
+static uint32_t word_at(const uint8_t *data, size_t at)
+{
+	struct be32 word;
+
+	memcpy(&word, data + at, sizeof(word));
+	return be32_get(word);
+}
+
+static void put_word(int fd, size_t at, uint32_t value)
+{
+	struct be32 word = be32_make(value);
+
+	must(pwrite(fd, &word, sizeof(word), (off_t)at) == sizeof(word));
+}
+
+/*
+ * Repairs write new tables, a cluster each, and each snapshot is looked at and has its findings: what
+ * only takes long, and no longer than it must, is no hang.
+ */
+static void limit(int fd, const uint8_t *data)
+{
+	uint32_t bits = word_at(data, CLUSTER_BITS_AT);
+
+	put_word(fd, QCOW2_AT_SNAPSHOTS, word_at(data, QCOW2_AT_SNAPSHOTS) & SNAPSHOTS_MOST);
+	if (bits > CLUSTER_BITS_MOST && bits <= LIMIT_CLUSTER_BITS_MAX)
+		put_word(fd, CLUSTER_BITS_AT, bits - 9);
+}
+
 static void fill(int fd, const uint8_t *data, size_t size)
 {
 	struct be32 magic = be32_make(QCOW2_MAGIC), version = be32_make(data[7] & 1 ? 3 : 2);
@@ -39,6 +72,8 @@ static void fill(int fd, const uint8_t *data, size_t size)
 	must(pwrite(fd, data, size, 0) == (ssize_t)size);
 	must(pwrite(fd, &magic, sizeof(magic), 0) == sizeof(magic));
 	must(pwrite(fd, &version, sizeof(version), 4) == sizeof(version));
+	if (size >= QCOW2_AT_SNAPSHOTS + sizeof(struct be32))
+		limit(fd, data);
 }
 
 /* Not to be called clean by the one, and damaged by the other. */

@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write what to start fuzzing from: headers, tables, or whole small images.
+"""Write what to start fuzzing from: headers, tables, or whole small images; what campaigns have
+collected (corpus/TARGET.xz); and what has once found a bug (regressions/TARGET-WHAT).
 
 usage: seeds.py FOLDER header|snapshots|bitmaps|luks|check|image|inflate
 """
 
+import glob
 import os
 import random
+import shutil
 import struct
 import sys
 import zlib
+
+sys.dont_write_bytecode = True
+import corpus  # noqa: E402
 
 
 def extension(kind, data):
@@ -188,7 +194,20 @@ def served():
 KINDS = {'header': headers, 'snapshots': snapshots, 'bitmaps': bitmaps, 'luks': luks_headers,
          'check': images, 'image': served, 'inflate': streams}
 
-os.makedirs(sys.argv[1], exist_ok=True)
-for i, seed in enumerate(KINDS[sys.argv[2]]()):
-    with open(os.path.join(sys.argv[1], f'{sys.argv[2]}-{i:02}'), 'wb') as out:
-        out.write(seed)
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def main():
+    folder, kind = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    for i, seed in enumerate(KINDS[kind]()):
+        with open(os.path.join(folder, f'{kind}-{i:02}'), 'wb') as out:
+            out.write(seed)
+    for path in glob.glob(os.path.join(HERE, 'regressions', f'{kind}-*')):
+        shutil.copy(path, folder)
+    path = os.path.join(HERE, 'corpus', f'{kind}.xz')
+    if os.path.exists(path):
+        corpus.unpack_to(path, folder)
+
+
+main()
