@@ -151,7 +151,7 @@ static int add_memory(scmp_filter_ctx filter)
 static int add_abort(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				SCMP_A2(SCMP_CMP_EQ, SIGABRT));
+				SCMP_A2(SCMP_CMP_EQ, SIGABRT, 0));
 }
 
 static int fill(scmp_filter_ctx filter, enum syscalls which)
