@@ -117,6 +117,7 @@ static void draw_churn(struct config *config, struct rng *rng)
 static void draw_reuse(struct config *config, struct rng *rng)
 {
 	static const unsigned mix[TRAFFIC_OPS] = { 15, 35, 25, 25, 0 };
+	static const enum io_op held[] = { IO_READ, IO_WRITE, IO_WRITE, IO_PUNCH };
 
 	set_mix(config, mix);
 	config->shape.prefill = PREFILL_ALL;
@@ -130,7 +131,7 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	config->submit_weight = rng_range(rng, 10, 50);
 	config->small_percent = rng_below(rng, 50);
 	config->hot_percent = 95;
-	config->held = rng_one_in(rng, 2) ? 1u << IO_READ : 1u << IO_WRITE;
+	config->held = 1u << held[rng_below(rng, ARRAY_SIZE(held))];
 	config->early_percent = 0;
 	if (rng_one_in(rng, 2))
 		config->shape.packed_percent = 100;
@@ -141,6 +142,30 @@ static void draw_reuse(struct config *config, struct rng *rng)
 		config->bounce_buffers = 1;
 		config->held = 1u << IO_WRITE;
 	}
+}
+
+/* The image breaks while many wait for room, and room for the few. */
+static void draw_break(struct config *config, struct rng *rng)
+{
+	static const unsigned mixes[][TRAFFIC_OPS] = { { 10, 50, 20, 15, 5 },
+						       { 10, 30, 10, 45, 5 },
+						       { 20, 60, 5, 5, 10 } };
+
+	set_mix(config, mixes[rng_below(rng, ARRAY_SIZE(mixes))]);
+	config->faults.sync = rng_range(rng, 20, 300);
+	config->faults.error = rng_one_in(rng, 3) ? rng_range(rng, 1, 20) : 0;
+	config->turns = rng_one_in(rng, 2) ? 100 : 400;
+	config->shape.many_tables = false;
+	config->shape.prefill = rng_one_in(rng, 2) ? PREFILL_ALL : config->shape.prefill;
+	config->l2_cache_bytes = SECTOR_SIZE;
+	config->reserve_bytes = UINT64_C(1) << config->shape.cluster_bits;
+	config->depth = rng_range(rng, 4, 16);
+	config->lanes = rng_range(rng, 2, MAX_LANES);
+	config->small_percent = rng_below(rng, 100);
+	config->hot_percent = rng_one_in(rng, 2) ? 30 : 95;
+	config->fua_percent = rng_one_in(rng, 2) ? 30 : 0;
+	config->held |= rng_one_in(rng, 2) ? 1u << IO_SYNC : 0;
+	config->submit_weight = 60;
 }
 
 /* Enough new clusters to outgrow the refcount table, and trouble on the way. */
@@ -244,6 +269,9 @@ struct config config_draw(struct rng *rng)
 		break;
 	case 6 ... 7:
 		draw_copies(&config, rng);
+		break;
+	case 8 ... 12:
+		draw_break(&config, rng);
 		break;
 	}
 	shape_limit(&config.shape);

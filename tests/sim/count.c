@@ -44,11 +44,13 @@ uint64_t judge_refcount_of(const struct judge *j, uint64_t cluster)
 void judge_refer_to_blocks(struct judge *j)
 {
 	uint64_t bytes = (uint64_t)j->header.refcount_table_clusters * j->geo.cluster_bytes;
+	uint64_t table = j->header.refcount_table.byte;
 
 	if (!judge_refer(j, j->header.refcount_table.byte, bytes, USE_REFCOUNT_TABLE))
 		return;
-	for (uint64_t i = 0; i < bytes / 8; i++) {
-		uint64_t entry = judge_word_at(j, j->header.refcount_table.byte + i * 8);
+	for (uint64_t at = table; (at = judge_next_word(j, at, table + bytes)) < table + bytes;
+	     at += 8) {
+		uint64_t entry = judge_word_at(j, at), i = (at - table) / 8;
 		struct host block;
 
 		if (entry & ~REFCOUNT_TABLE_HOST_MASK ||
@@ -109,10 +111,19 @@ void judge_compare_all(struct judge *j)
 	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
 	uint64_t blocks = (uint64_t)j->header.refcount_table_clusters * j->geo.cluster_bytes / 8;
 	uint64_t needed = div_round_up(j->clusters, per_block);
+	uint64_t table = j->header.refcount_table.byte;
 
 	for (uint64_t k = 0; k < max_u64(blocks, needed); k++) {
-		uint64_t first = k * per_block;
-		uint64_t block = block_of(j, first);
+		uint64_t first = k * per_block, block;
+
+		/* Nothing is there, and nothing has to be. */
+		if (k >= needed) {
+			k = (judge_next_word(j, table + k * 8, table + blocks * 8) - table) / 8;
+			if (k >= blocks)
+				break;
+			first = k * per_block;
+		}
+		block = block_of(j, first);
 
 		if (block)
 			compare_block(j, first, block);

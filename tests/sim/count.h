@@ -46,6 +46,9 @@ void judge_corrupt(struct judge *j, const char *fmt, ...) __attribute__((format(
 /* An entry of a table; @off is a multiple of 8. */
 uint64_t judge_word_at(const struct judge *j, uint64_t off);
 
+/* The offset of the first word in [off, end) that is not 0, or @end. */
+uint64_t judge_next_word(const struct judge *j, uint64_t off, uint64_t end);
+
 const char *judge_use_name(enum use use);
 
 /* Bytes [off, off + len) are used @use; false when that cannot be. */

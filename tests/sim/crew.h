@@ -13,6 +13,9 @@ struct crew_options {
 	uint64_t seconds; /* budget; 0: none */
 	unsigned jobs; /* 0: one for each processor */
 	unsigned qemu_check_every;
+	bool named; /* of the mutants, only those with a name */
+	const char *hints; /* file of seeds that find mutants, tried first; or NULL */
+	const char *save_hints; /* file for those that did; or NULL */
 	bool keep_going;
 	bool quiet; /* no last words on standard error */
 };

@@ -37,7 +37,7 @@ void disk_reset(struct disk *disk)
 	forget_touched(disk);
 	sparse_reset(&disk->visible);
 	sparse_reset(&disk->durable);
-	disk->clock = 0;
+	disk->clock = disk->syncs = 0;
 	disk->limit = SPARSE_MAX;
 }
 
@@ -154,6 +154,7 @@ void disk_sync_end(struct disk *disk, uint64_t begun, bool failed, struct rng *r
 	uint32_t left = 0;
 	const bool *covered = find_covered(disk, begun);
 
+	disk->syncs++;
 	for (uint32_t i = 0; i < disk->ops; i++) {
 		struct hostop *op = disk->op[i];
 
@@ -219,22 +220,76 @@ void disk_peek_begin(struct disk *disk, struct cut cut, struct rng *rng)
 	survive(disk, cut, rng);
 }
 
-void disk_peek_subset(struct disk *disk, uint64_t survivors)
-{
-	must(disk->ops <= 64);
-	sparse_undo_begin(&disk->durable);
-	for (uint32_t i = 0; i < disk->ops; i++) {
-		const struct hostop *op = disk->op[i];
-
-		if (op->spent || !(op->forced || survivors >> i & 1))
-			continue;
-		touch_op(disk, &disk->durable, op);
-		hostop_apply(&disk->durable, op);
-	}
-}
-
 void disk_peek_end(struct disk *disk, uint32_t keep_ops)
 {
 	sparse_undo(&disk->durable);
 	forget_ops(disk, keep_ops);
+}
+
+/* --- piece by piece ------------------------------------------------------------------------------ */
+
+uint32_t disk_pieces(const struct disk *disk, struct piece *piece, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < disk->ops; i++) {
+		const struct hostop *op = disk->op[i];
+		uint64_t unit = op->kind == HOSTOP_WRITE ? SECTOR_SIZE : PAGE_BYTES;
+		uint64_t at = op->off, end = op->off + op->len;
+
+		if (op->spent)
+			continue;
+		if (op->kind == HOSTOP_TRUNCATE || op->forced)
+			unit = UINT64_MAX;
+		do {
+			uint64_t len = min_u64(end - at, unit - at % unit);
+
+			if (n < max)
+				piece[n] = (struct piece){ op, at, len };
+			n++;
+			at += len;
+		} while (at < end);
+	}
+	return n;
+}
+
+static void piece_apply(struct sparse *bytes, const struct piece *piece)
+{
+	const struct hostop *op = piece->op;
+
+	switch (op->kind) {
+	case HOSTOP_WRITE:
+		sparse_write(bytes, piece->off, op->data + (piece->off - op->off), piece->len);
+		break;
+	case HOSTOP_PUNCH:
+		sparse_punch(bytes, piece->off, piece->len);
+		break;
+	case HOSTOP_TRUNCATE:
+		sparse_resize(bytes, op->off);
+		break;
+	}
+}
+
+void disk_peek_pieces(struct disk *disk, const struct piece *piece, uint32_t pieces,
+		      const bool *survives)
+{
+	sparse_undo_begin(&disk->durable);
+	for (uint32_t i = 0; i < pieces; i++) {
+		if (!survives[i] && !piece[i].op->forced)
+			continue;
+		touch_op(disk, &disk->durable, piece[i].op);
+		piece_apply(&disk->durable, &piece[i]);
+	}
+}
+
+void disk_drop(struct disk *disk, uint32_t keep_ops)
+{
+	forget_ops(disk, keep_ops);
+}
+
+void disk_peek_stays(struct disk *disk)
+{
+	sparse_undo_forget(&disk->durable);
+	forget_ops(disk, 0);
+	equalise(disk, &disk->visible, &disk->durable);
 }

@@ -33,6 +33,7 @@ struct disk {
 	uint32_t ops;
 	uint32_t room;
 	uint64_t clock; /* counts completions and syncs begun */
+	uint64_t syncs; /* that have ended */
 	uint64_t limit; /* no byte at or beyond it: the host file system is full */
 	/* Pages that may differ between visible and durable. */
 	uint64_t *touched;
@@ -82,8 +83,26 @@ void disk_power_cut(struct disk *disk, struct cut cut, struct rng *rng);
 
 /* What would be left is in durable until disk_peek_end(); operations from @keep_ops on go. */
 void disk_peek_begin(struct disk *disk, struct cut cut, struct rng *rng);
-/* The same, with a bit for each operation that survives, the oldest being bit 0. */
-void disk_peek_subset(struct disk *disk, uint64_t survivors);
 void disk_peek_end(struct disk *disk, uint32_t keep_ops);
+
+/* What of an operation survives as a whole or not at all: a sector, a page of a hole, a size. */
+struct piece {
+	const struct hostop *op;
+	uint64_t off;
+	uint64_t len;
+};
+
+/* All pieces, oldest operation first; @max at most, the number of all of them is returned. */
+uint32_t disk_pieces(const struct disk *disk, struct piece *piece, uint32_t max);
+
+/* As disk_peek_begin(), with the pieces that survive. */
+void disk_peek_pieces(struct disk *disk, const struct piece *piece, uint32_t pieces,
+		      const bool *survives);
+
+/* Operations from @keep_ops on go. */
+void disk_drop(struct disk *disk, uint32_t keep_ops);
+
+/* Instead of disk_peek_end(): the power has failed. */
+void disk_peek_stays(struct disk *disk);
 
 #endif

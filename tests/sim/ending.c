@@ -162,8 +162,81 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 	return 0;
 }
 
+/* --- one failure, at a chosen place -------------------------------------------------------------- */
+
+static bool can_strike(enum strike_kind kind, const struct io *io)
+{
+	switch (kind) {
+	case STRIKE_NONE:
+	case STRIKE_KINDS:
+		return false;
+	case STRIKE_ENOSPC:
+		return io->op == IO_WRITE || io->op == IO_SYNC || io->op == IO_PUNCH ||
+		       io->op == IO_TRUNCATE;
+	case STRIKE_SHORT:
+		return (io->op == IO_READ || io->op == IO_WRITE) && io_len(io) > SECTOR_SIZE;
+	case STRIKE_EIO:
+	case STRIKE_EAGAIN:
+	case STRIKE_EINTR:
+		return io->op <= IO_TRUNCATE;
+	}
+	abort();
+}
+
+static bool is_time(struct strike *strike, const struct io *io)
+{
+	if (!can_strike(strike->kind, io))
+		return false;
+	return ++strike->passed == strike->nth;
+}
+
+/* A failed sync is final; so is a durable write that may not be, and a header that may be either. */
+static bool does_latch(const struct sim_host *host, const struct io *io)
+{
+	if (host->strike.kind != STRIKE_EIO && host->strike.kind != STRIKE_ENOSPC)
+		return false;
+	if (io->op == IO_SYNC)
+		return true;
+	if (io->op != IO_WRITE)
+		return false;
+	return (io->flags & IO_DSYNC && host->strike.kind == STRIKE_EIO) ||
+	       (io->file == host->file_index && io->off.byte == 0);
+}
+
+static int64_t strike(struct sim_host *host, struct flight *flight)
+{
+	struct faults faults = host->faults;
+	enum strike_kind kind = host->strike.kind;
+	enum io_op op = flight->io->op;
+	int64_t res = 0;
+
+	host->strike.struck = true;
+	host->strike.name = flight_name(flight);
+	host->strike.off = io_off(flight->io);
+	host->strike.latches = does_latch(host, flight->io);
+	trace("    what follows goes wrong");
+	if (kind == STRIKE_EAGAIN || kind == STRIKE_EINTR)
+		return kind == STRIKE_EAGAIN ? -EAGAIN : -EINTR;
+	if (kind == STRIKE_SHORT)
+		host->faults.shortened = 1000;
+	else if (op == IO_SYNC)
+		host->faults.sync = 1000;
+	else if (kind == STRIKE_EIO)
+		host->faults.error = 1000;
+	else if (op == IO_PUNCH)
+		res = mishap(host, ENOSPC);
+	else
+		host->faults.no_space = 1000;
+	if (!res)
+		res = flight_end_now(host, flight);
+	host->faults = faults;
+	return kind == STRIKE_ENOSPC && res < 0 ? -ENOSPC : res;
+}
+
 int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 {
+	if (is_time(&host->strike, flight->io))
+		return strike(host, flight);
 	if (!flight->op && !flight->read && flight->io->op < IO_HOST_OPS &&
 	    flight->io->op != IO_SYNC && happens(host, host->faults.again))
 		return rng_one_in(host->rng, 2) ? -EAGAIN : -EINTR;

@@ -1,382 +1,199 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All short histories: every sequence of a few small requests, on images of several kinds, with a
- * look after every host I/O at every subset of the writes that no sync covers.
+ * All short histories: every sequence of a few small requests, on images of many kinds, with a look
+ * at every state that a power cut after each host I/O may leave.
  */
-#include "report.h"
-#include "stage.h"
+#include "play.h"
 
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define MAX_LENGTH 4u
-#define LANES 3u /* two for requests */
-
-/* One request; in clusters and sectors of the first clusters of the disk. */
-struct letter {
-	const char *name;
-	enum req_op op;
-	unsigned flags;
-	unsigned first_cluster;
-	unsigned first_sector; /* within it */
-	unsigned sectors; /* 0: two clusters */
-};
-
-static const struct letter alphabet[] = {
-	{ "write", REQ_WRITE, 0, 0, 0, 1 },
-	{ "write-next", REQ_WRITE, 0, 1, 0, 1 },
-	{ "write-both", REQ_WRITE, 0, 0, 0, 0 },
-	{ "write-fua", REQ_WRITE, REQ_FUA, 0, 0, 1 },
-	{ "zero-both", REQ_WRITE_ZEROES, 0, 0, 0, 0 },
-	{ "zero-fua", REQ_WRITE_ZEROES, REQ_FUA | REQ_NOUNMAP, 0, 0, 1 },
-	{ "discard", REQ_DISCARD, 0, 0, 0, 0 },
-	{ "write-across", REQ_WRITE, 0, 0, 1, 2 }, /* the border of subclusters */
-	{ "zero-first", REQ_WRITE_ZEROES, 0, 0, 0, 2 }, /* one of them */
-	{ "flush", REQ_FLUSH, 0, 0, 0, 0 },
-};
-
-/* Which io completes first. */
-enum order { OLDEST_FIRST, NEWEST_FIRST, SYNCS_LAST, ORDERS };
-
-static const struct shape shapes[] = {
-	{ .cluster_bits = 9, .version = 3, .refcount_order = 4, .prefill = PREFILL_EMPTY },
-	{ .cluster_bits = 9,
-	  .version = 3,
-	  .refcount_order = 6,
-	  .prefill = PREFILL_EMPTY,
-	  .stuffed = true },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 100,
-	  .gap_percent = 50 },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 1,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 100,
-	  .snapshot = true,
-	  .gap_percent = 50 },
-	{ .cluster_bits = 9,
-	  .version = 3,
-	  .refcount_order = 0,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 0,
-	  .gap_percent = 50 },
-	{ .cluster_bits = 10,
-	  .version = 2,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 50,
-	  .early_refcounts = true },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_RANDOM,
-	  .data_percent = 20,
-	  .layers = 1,
-	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 100,
-	  .packed_percent = 100,
-	  .layers = 1,
-	  .layer = { { .cluster_bits = 9,
-		       .version = 2,
-		       .size_bytes = 3072,
-		       .packed_percent = 50 } } },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_RANDOM,
-	  .data_percent = 40,
-	  .data_apart = true,
-	  .layers = 1,
-	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 50,
-	  .data_apart = true,
-	  .data_raw = true },
-	{ .cluster_bits = 10,
-	  .version = 3,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_RANDOM,
-	  .data_percent = 40,
-	  .encrypted = true,
-	  .layers = 1,
-	  .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 2700 } } },
-	{ .cluster_bits = 15,
-	  .version = 3,
-	  .extended = true,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 0,
-	  .layers = 1,
-	  .layer = { { .raw = true, .cluster_bits = 15, .size_bytes = 90000 } } },
-	{ .cluster_bits = 15,
-	  .version = 3,
-	  .extended = true,
-	  .refcount_order = 4,
-	  .prefill = PREFILL_ALL,
-	  .data_percent = 80,
-	  .snapshot = true },
-};
-
-struct history {
-	unsigned shape;
-	enum order order;
-	unsigned length;
-	unsigned letter[MAX_LENGTH];
-	bool waits[MAX_LENGTH]; /* for all before it */
-};
+#define MAX_JOBS 64u
 
 static struct stage stage;
-static struct history history;
-static unsigned max_subsets_log = 7;
-static uint64_t looks;
+static struct play play;
+static struct cuts cuts = { .limit = 12, .reopen_every = 5000 };
 
-static void describe(void)
-{
-	static const char *const orders[] = { "oldest first", "newest first", "syncs last" };
-
-	fprintf(stderr, "history: shape %u, %s:", history.shape, orders[history.order]);
-	for (unsigned i = 0; i < history.length; i++)
-		fprintf(stderr, "%s%s",
-			i == 0		 ? " " :
-			history.waits[i] ? ", then " :
-					   " with ",
-			alphabet[history.letter[i]].name);
-	fputc('\n', stderr);
-}
-
-/* --- looking ------------------------------------------------------------------------------------ */
-
-/* With many writes: none, all, only the Nth, all but the Nth. */
-static uint64_t some_subset(uint32_t ops, uint64_t i)
-{
-	uint64_t all = ops < 64 ? (UINT64_C(1) << ops) - 1 : UINT64_MAX;
-	uint64_t one = UINT64_C(1) << (i / 2 % ops);
-
-	return i & 1 ? all & ~one : one;
-}
-
-static void look_at_all(void)
-{
-	struct disk *disk = &stage.host.disk, *data = &stage.host.data;
-	uint32_t before = disk->ops, data_before = data->ops, ops;
-	uint64_t subsets;
-
-	host_append_flying(&stage.host);
-	/* The image's operations are the lower bits. */
-	ops = disk->ops + data->ops;
-	subsets = ops <= max_subsets_log ? UINT64_C(1) << ops : 2 * (uint64_t)ops;
-	for (uint64_t i = 0; i < subsets; i++) {
-		uint64_t subset = ops <= max_subsets_log ? i : some_subset(ops, i);
-
-		disk_peek_subset(disk, subset);
-		disk_peek_subset(data, disk->ops < 64 ? subset >> disk->ops : 0);
-		stage_look(&stage, BYTES_DURABLE, LOOK_ONLY, "if the power failed now");
-		disk_peek_end(data, data->ops);
-		disk_peek_end(disk, disk->ops);
-		looks++;
-	}
-	/* What was appended goes. */
-	disk_peek_subset(disk, 0);
-	disk_peek_end(disk, before);
-	disk_peek_subset(data, 0);
-	disk_peek_end(data, data_before);
-}
-
-/* --- playing ------------------------------------------------------------------------------------- */
-
-static bool is_late(const struct flight *flight)
-{
-	return flight->io->op == IO_TIMER ||
-	       (history.order == SYNCS_LAST && flight->io->op == IO_SYNC);
-}
-
-static unsigned choose(void)
-{
-	const struct sim_host *host = &stage.host;
-	unsigned choice = history.order == NEWEST_FIRST ? host->flights - 1 : 0;
-
-	for (unsigned i = 0; i < host->flights && is_late(&host->flight[choice]); i++)
-		choice = (choice + 1) % host->flights;
-	return choice;
-}
-
-/* Every lane runs until it sleeps; then one io completes.  False when there is none. */
-static bool move(void)
-{
-	bool moved = true;
-
-	while (moved) {
-		moved = false;
-		for (unsigned i = 0; i < LANES; i++)
-			moved |= stage_turn(&stage, i);
-	}
-	if (stage.host.flights == stage.host.timers)
-		return false;
-	look_at_all();
-	host_complete(&stage.host, choose());
-	return true;
-}
-
-static void play_letter(const struct letter *letter, unsigned lane)
-{
-	uint64_t cluster = UINT64_C(1) << stage.config.shape.cluster_bits;
-	uint64_t guest = letter->first_cluster * cluster + letter->first_sector * SECTOR_SIZE;
-	uint64_t len = letter->sectors ? letter->sectors * SECTOR_SIZE : 2 * cluster;
-
-	if (letter->op == REQ_FLUSH)
-		guest = len = 0;
-	must(traffic_request(&stage.traffic, lane, letter->op, letter->flags, guest, len));
-}
-
-static void play(uint64_t seed)
-{
-	stage.rng.state = seed;
-	stage_make(&stage);
-	stage_look(&stage, BYTES_VISIBLE, LOOK_DURABLE, "as made");
-	stage_open(&stage, false);
-	for (unsigned i = 0; i < history.length; i++) {
-		while (history.waits[i] && move())
-			;
-		play_letter(&alphabet[history.letter[i]], i % (LANES - 1));
-	}
-	while (move())
-		;
-	stage_drain(&stage);
-	look_at_all();
-	stage_close(&stage);
-	model_closed(&stage.model);
-	look_at_all();
-	model_life_over(&stage.model);
-	stage_free(&stage);
-}
+/* What the command line asks for, and what is done of it. */
+struct campaign {
+	unsigned length;
+	unsigned jobs;
+	uint64_t first; /* history, in the order of playing */
+	uint64_t step; /* every so many-th */
+	uint64_t seconds; /* budget; 0: none */
+	uint64_t seed; /* of images */
+	struct {
+		_Atomic uint64_t played;
+		_Atomic uint64_t states;
+		_Atomic uint64_t reopened;
+	} * tally;
+};
 
 /* --- all of them ------------------------------------------------------------------------------------ */
 
-static void set_config(unsigned shape)
+static uint64_t now_ms(void)
 {
-	stage.config = (struct config){
-		.shape = shapes[shape],
-		.lanes = LANES,
-		.depth = MAX_LENGTH,
-		.l2_cache_bytes = SECTOR_SIZE,
-		.reserve_bytes = UINT64_C(2) << shapes[shape].cluster_bits,
-		.align = 1,
-	};
-	stage.config.shape.clusters = 4;
-	stage.config.shape.size_bytes = UINT64_C(4) << shapes[shape].cluster_bits;
-	stage.config.shape.hots = 1;
-	stage.config.shape.hot[0] = (struct region){ 0, 4 };
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* The history with this number; false behind the last. */
-static bool decode(uint64_t number, unsigned length)
+/* Scattered, so that the first few are a fair sample of all: the count has no such prime factor. */
+static uint64_t scatter(uint64_t nth, uint64_t count)
 {
-	history.length = length;
-	history.shape = (unsigned)(number % ARRAY_SIZE(shapes));
-	number /= ARRAY_SIZE(shapes);
-	history.order = (enum order)(number % ORDERS);
-	number /= ORDERS;
-	for (unsigned i = 0; i < length; i++) {
-		history.letter[i] = (unsigned)(number % ARRAY_SIZE(alphabet));
-		number /= ARRAY_SIZE(alphabet);
-		history.waits[i] = i && number % 2;
-		number /= i ? 2 : 1;
-	}
-	return number == 0;
+	return (uint64_t)((unsigned __int128)nth * 1000003 % count);
 }
 
-/* Every @jobs-th of all histories of @length. */
-static uint64_t play_share(unsigned length, unsigned share, unsigned jobs)
+static void play_share(const struct campaign *campaign, unsigned share, uint64_t until)
 {
-	uint64_t played = 0;
+	uint64_t count = histories(campaign->length);
 
 	stage_init(&stage);
-	for (uint64_t number = share; decode(number, length); number += jobs) {
-		set_config(history.shape);
-		play(1);
-		played++;
+	for (uint64_t nth = campaign->first + share * campaign->step; nth < count;
+	     nth += campaign->jobs * campaign->step) {
+		if (until && now_ms() >= until)
+			break;
+		play = (struct play){ .seed = campaign->seed };
+		play.history = history_decode(scatter(nth, count), campaign->length);
+		play_history(&stage, &play, &cuts);
+		campaign->tally[share].played++;
+		campaign->tally[share].states = cuts.states;
+		campaign->tally[share].reopened = cuts.reopened;
 	}
-	return played;
 }
 
-static int run(unsigned length, unsigned jobs)
+static void sum_up(const struct campaign *campaign, uint64_t milliseconds)
 {
+	uint64_t played = 0, states = 0, reopened = 0;
+	double seconds = (double)milliseconds / 1000 + 0.001;
+
+	for (unsigned i = 0; i < campaign->jobs; i++) {
+		played += campaign->tally[i].played;
+		states += campaign->tally[i].states;
+		reopened += campaign->tally[i].reopened;
+	}
+	printf("%" PRIu64 " of %" PRIu64 " histories of %u requests, %" PRIu64
+	       " states of the disk (%.0f/s), %" PRIu64 " of them opened and used, %.1f s\n",
+	       played, histories(campaign->length), campaign->length, states,
+	       (double)states / seconds, reopened, seconds);
+}
+
+static int run(struct campaign *campaign)
+{
+	uint64_t started = now_ms();
+	uint64_t until = campaign->seconds ? started + campaign->seconds * 1000 : 0;
 	int failed = 0, status;
 
-	for (unsigned i = 0; i < jobs; i++) {
+	campaign->tally = mmap(NULL, MAX_JOBS * sizeof(*campaign->tally), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must(campaign->tally != MAP_FAILED);
+	for (unsigned i = 0; i < campaign->jobs; i++) {
 		fflush(stdout);
 		if (fork() == 0) {
-			uint64_t played = play_share(length, i, jobs);
-
-			printf("%" PRIu64 " histories of %u requests, %" PRIu64
-			       " states of the disk: nothing found\n",
-			       played, length, looks);
-			fflush(stdout);
+			play_share(campaign, i, until);
 			_exit(0);
 		}
 	}
 	while (wait(&status) > 0)
 		failed |= status;
+	sum_up(campaign, now_ms() - started);
 	return failed ? 1 : 0;
 }
 
-static void usage(void)
+static _Noreturn void usage(void)
 {
 	fprintf(stderr,
-		"usage: exhaustive [--length N] [--subsets N] [--jobs N]\n"
+		"usage: exhaustive [OPTION...]\n"
 		"  --length N   requests of a history, 1 to %u (2)\n"
-		"  --subsets N  all subsets of up to so many writes (7)\n"
+		"  --pieces N   all subsets of up to so many unsynced sectors, of more a sample (12)\n"
+		"  --every N    every Nth history only (1)\n"
+		"  --first N    begin with the Nth (0)\n"
+		"  --seconds N  end after so long\n"
+		"  --reopen N   open every Nth state of the disk, use it, close it (5000; 0: none)\n"
+		"  --seed N     of the images' contents (1)\n"
 		"  --jobs N     processes (as many as there are processors)\n",
-		MAX_LENGTH);
+		HISTORY_LENGTH);
 	exit(2);
+}
+
+static void parse_one(struct campaign *campaign, int option, uint64_t number)
+{
+	switch (option) {
+	case 'l':
+		campaign->length = (unsigned)number;
+		break;
+	case 'p':
+		cuts.limit = (unsigned)number;
+		break;
+	case 'e':
+		campaign->step = number;
+		break;
+	case 'f':
+		campaign->first = number;
+		break;
+	case 's':
+		campaign->seconds = number;
+		break;
+	case 'r':
+		cuts.reopen_every = number;
+		break;
+	case 'S':
+		campaign->seed = number;
+		break;
+	case 'j':
+		campaign->jobs = (unsigned)number;
+		break;
+	default:
+		usage();
+	}
+}
+
+static void parse(struct campaign *campaign, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "length", required_argument, NULL, 'l' },
+		{ "pieces", required_argument, NULL, 'p' },
+		{ "every", required_argument, NULL, 'e' },
+		{ "first", required_argument, NULL, 'f' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "reopen", required_argument, NULL, 'r' },
+		{ "seed", required_argument, NULL, 'S' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		parse_one(campaign, option, optarg ? strtoull(optarg, NULL, 0) : 0);
+	if (optind < argc || campaign->length < 1 || campaign->length > HISTORY_LENGTH ||
+	    campaign->jobs < 1 || campaign->jobs > MAX_JOBS || !campaign->step ||
+	    cuts.limit > CUTS_LIMIT_MOST)
+		usage();
 }
 
 static void report(void)
 {
-	describe();
+	history_print(&play.history);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "length", required_argument, NULL, 'l' },
-		{ "subsets", required_argument, NULL, 's' },
-		{ "jobs", required_argument, NULL, 'j' },
-		{ 0 },
-	};
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned length = 2, jobs = processors > 0 ? (unsigned)processors : 1;
-	int option;
+	struct campaign campaign = {
+		.length = 2,
+		.jobs = processors > 0 ? (unsigned)processors : 1,
+		.step = 1,
+		.seed = 1,
+	};
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		unsigned number = optarg ? (unsigned)strtoul(optarg, NULL, 0) : 0;
-
-		if (option == 'l')
-			length = number;
-		else if (option == 's')
-			max_subsets_log = number;
-		else if (option == 'j')
-			jobs = number;
-		else
-			usage();
-	}
-	if (optind < argc || length < 1 || length > MAX_LENGTH || jobs < 1 || max_subsets_log > 20)
-		usage();
 	stage_report = report;
-	return run(length, jobs);
+	parse(&campaign, argc, argv);
+	return run(&campaign);
 }

@@ -42,6 +42,9 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight);
 
 uint64_t flight_hash(const struct sim_host *host, const struct flight *flight);
 
+/* The end of an io whose task has not waited for it, and cannot be told of a mishap. */
+void ghost_end(struct sim_host *host, struct flight *flight);
+
 /* May it be queued next to what flies already? */
 void flight_check(struct sim_host *host, struct flight *flight);
 

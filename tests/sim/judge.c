@@ -30,6 +30,21 @@ uint64_t judge_word_at(const struct judge *j, uint64_t off)
 	return be64_get(*(const struct be64 *)sparse_at(j->file, off));
 }
 
+uint64_t judge_next_word(const struct judge *j, uint64_t off, uint64_t end)
+{
+	while (off < end) {
+		const uint8_t *at = sparse_at(j->file, off);
+		uint64_t page_end = min_u64(end, round_down(off, PAGE_BYTES) + PAGE_BYTES), word;
+
+		for (; off < page_end; off += sizeof(word), at += sizeof(word)) {
+			memcpy(&word, at, sizeof(word));
+			if (word)
+				return off;
+		}
+	}
+	return end;
+}
+
 const char *judge_use_name(enum use use)
 {
 	static const char *const names[] = { "nothing",
@@ -292,21 +307,26 @@ static void judge_l2(struct judge *j, const struct walk *walk)
 {
 	uint64_t entries = UINT64_C(1) << j->geo.l2_bits;
 	uint64_t first = walk->l1_index << j->geo.l2_bits;
+	uint64_t entry_bytes = j->geo.l2_entry_bytes;
+	uint64_t end = walk->table + j->geo.cluster_bytes;
 	struct run run = { .saying = SAYS_DATA };
 
-	sparse_read(j->file, walk->table, j->cluster, j->geo.cluster_bytes);
-	for (uint64_t i = 0; i < entries; i++) {
-		const struct be64 *raw =
-			(const struct be64 *)(j->cluster + i * j->geo.l2_entry_bytes);
-		struct l2_word word = { .entry = be64_get(raw[0]) };
+	for (uint64_t i = 0; i < entries;) {
+		uint64_t at = walk->table + i * entry_bytes;
+		struct l2_word word = { .entry = judge_word_at(j, at) };
 		uint64_t guest = (first + i) << j->geo.cluster_bits;
+		uint64_t next = i + 1;
 
 		if (j->geo.extended)
-			word.bitmap = be64_get(raw[1]);
-		if (word.entry || word.bitmap)
+			word.bitmap = judge_word_at(j, at + 8);
+		if (word.entry || word.bitmap) {
 			judge_entry(j, walk, &run, word, guest);
-		else
-			run_add(j, walk, &run, SAYS_ABSENT, guest, j->geo.cluster_bytes);
+		} else {
+			next = (judge_next_word(j, at, end) - walk->table) / entry_bytes;
+			run_add(j, walk, &run, SAYS_ABSENT, guest,
+				(next - i) << j->geo.cluster_bits);
+		}
+		i = next;
 	}
 	run_end(j, walk, &run, (first + entries) << j->geo.cluster_bits);
 }

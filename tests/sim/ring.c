@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static struct sim_host *host_of(struct ring *ring)
+struct sim_host *host_of(struct ring *ring)
 {
 	struct sim_ring *sim = container_of(ring, struct sim_ring, ring);
 
@@ -43,6 +43,8 @@ static void ring_queue(struct ring *ring, struct io *io)
 	trace("    lane %u queues %s %#llx+%#llx", flight.lane, flight_name(&flight),
 	      (unsigned long long)io_off(io), (unsigned long long)io_len(io));
 	flight_check(host, &flight);
+	host->queued[io->op]++;
+	host->data_syncs += io->op == IO_SYNC && io->file != host->file_index;
 	flight.guest = flight_is_guest(host, &flight);
 	if (io->op == IO_WRITE)
 		flight.hash = flight_hash(host, &flight);
@@ -75,6 +77,9 @@ void host_start(struct sim_host *host, unsigned lanes)
 	host->lanes = lanes;
 	host->flights = 0;
 	host->timers = 0;
+	host->strike = (struct strike){ .kind = STRIKE_NONE };
+	memset(host->queued, 0, sizeof(host->queued));
+	host->data_syncs = 0;
 	for (unsigned i = 0; i < lanes; i++) {
 		host->ring[i] = (struct sim_ring){
 			.ring = { .queue = ring_queue, .kick = ring_kick, .now = ring_now },
@@ -98,6 +103,10 @@ void host_complete(struct sim_host *host, unsigned i)
 	int64_t res;
 
 	host->flight[i] = host->flight[--host->flights];
+	if (flight.ghost) {
+		ghost_end(host, &flight);
+		return;
+	}
 	res = flight_end_now(host, &flight);
 	if (flight.op)
 		disk_completed(host_disk(host, flight.io->file), flight.op);
@@ -249,6 +258,16 @@ const struct sparse *host_bytes(struct sim_host *host, uint16_t file)
 	return &host->below.data[nth];
 }
 
+static bool call_fails(const char *name)
+{
+	struct open_strike *strike = &hosting->open_strike;
+
+	if (++strike->calls != strike->nth)
+		return false;
+	strike->name = name;
+	return true;
+}
+
 static int64_t file_read(struct host_file *file, void *buf, size_t len, uint64_t off)
 {
 	const struct sparse *bytes = host_bytes(hosting, file->index);
@@ -257,18 +276,23 @@ static int64_t file_read(struct host_file *file, void *buf, size_t len, uint64_t
 	if (off % file->align || len % file->align)
 		sim_fail("a blocking read of %#zx bytes at %#llx is not aligned", len,
 			 (unsigned long long)off);
+	if (call_fails("read"))
+		return -EIO;
 	sparse_read(bytes, off, buf, there);
 	return (int64_t)there;
 }
 
 static int file_write(struct host_file *file, const void *buf, size_t len, uint64_t off)
 {
-	struct hostop *op = hostop_make(HOSTOP_WRITE, off, len, buf);
 	struct disk *disk = host_disk(hosting, file->index);
+	struct hostop *op;
 
 	if (off % file->align || len % file->align)
 		sim_fail("a blocking write of %#zx bytes at %#llx is not aligned", len,
 			 (unsigned long long)off);
+	if (call_fails("write"))
+		return -EIO;
+	op = hostop_make(HOSTOP_WRITE, off, len, buf);
 	disk_do(disk, op);
 	disk_completed(disk, op);
 	return 0;
@@ -277,9 +301,10 @@ static int file_write(struct host_file *file, const void *buf, size_t len, uint6
 static int file_sync(struct host_file *file)
 {
 	struct disk *disk = host_disk(hosting, file->index);
+	bool fails = call_fails("sync");
 
-	disk_sync_end(disk, disk_sync_begin(disk), false, hosting->rng);
-	return 0;
+	disk_sync_end(disk, disk_sync_begin(disk), fails, hosting->rng);
+	return fails ? -EIO : 0;
 }
 
 struct host_file *host_file(struct sim_host *host)

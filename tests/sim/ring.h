@@ -25,6 +25,35 @@ struct faults {
 	bool no_punch; /* the host cannot punch holes at all */
 };
 
+/* What goes wrong once. */
+enum strike_kind {
+	STRIKE_NONE,
+	STRIKE_EIO,
+	STRIKE_ENOSPC,
+	STRIKE_EAGAIN,
+	STRIKE_EINTR,
+	STRIKE_SHORT, /* a transfer that ends early */
+	STRIKE_KINDS,
+};
+
+/* One io fails: the nth that can fail in this way, counted by completion from 1 on. */
+struct strike {
+	enum strike_kind kind;
+	uint64_t nth; /* 0: never */
+	uint64_t passed; /* that could have been it */
+	bool struck;
+	const char *name; /* the io that it struck, for reports */
+	uint64_t off;
+	bool latches; /* ... and with it the image breaks (law 7) */
+};
+
+/* One blocking call, of those before lanes run, fails with EIO. */
+struct open_strike {
+	uint64_t nth; /* 0: none */
+	uint64_t calls; /* set it to 0 to count from there */
+	const char *name; /* of the call that it struck; NULL: none so far */
+};
+
 /* An io that the engine has queued and not got back. */
 struct flight {
 	struct io *io;
@@ -39,6 +68,7 @@ struct flight {
 	bool worked; /* WORK: done already */
 	int work_err; /* ... with that result */
 	bool guest; /* its memory belongs to a request */
+	bool ghost; /* its task has not waited for it (ghost.c) */
 };
 
 struct sim_ring {
@@ -55,6 +85,10 @@ struct sim_host {
 	struct disk disk;
 	struct disk data; /* the image's external data file */
 	struct faults faults;
+	struct strike strike;
+	struct open_strike open_strike;
+	uint64_t queued[IO_TIMER + 1]; /* ios of each kind, since the lanes began */
+	uint64_t data_syncs; /* IO_SYNC of the data file; also among those */
 	uint32_t early_percent; /* of the ios are done long before they complete */
 	uint32_t held; /* bits of enum io_op: these complete late, and so do timers */
 	uint32_t align;
@@ -81,6 +115,9 @@ struct sim_host {
 	bool sync_failed; /* what is visible is not what is on the medium, and nothing tells */
 	bool mishap; /* something but EAGAIN, EINTR or a short transfer has gone wrong */
 };
+
+/* Who a lane's ring belongs to. */
+struct sim_host *host_of(struct ring *ring);
 
 /* Lanes, with nothing in flight.  The disk stays. */
 void host_start(struct sim_host *host, unsigned lanes);

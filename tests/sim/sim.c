@@ -2,105 +2,13 @@
 /* The simulator: lives by seed, in several processes, until one of them finds something. */
 #include "crew.h"
 #include "life.h"
+#include "mutants.h"
 #include "report.h"
-
-#include "image.h"
 
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#ifdef MUTANTS
-#define HAS_MUTANTS true
-#define MUTANT_NAME(name) [MUTANT_##name] = #name,
-static const char *const mutant_names[] = { MUTANT_LIST(MUTANT_NAME) };
-
-static bool plant(const char *name)
-{
-	for (unsigned i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
-		if (strcmp(name, mutant_names[i]) == 0)
-			mutant_planted = (enum mutant)i;
-	/* No bug: for the kill points, which only these builds have. */
-	return mutant_planted != MUTANT_NONE || strcmp(name, "NONE") == 0;
-}
-
-/* Does a seed find something that is no mutant's doing? */
-static bool fails_anyway(const struct crew_options *crew, uint64_t seed)
-{
-	struct crew_options one = *crew;
-	struct finding finding;
-	enum mutant planted = mutant_planted;
-
-	one.first = seed;
-	one.seeds = one.jobs = 1;
-	one.quiet = true;
-	mutant_planted = MUTANT_NONE;
-	crew_run(&one, &finding);
-	mutant_planted = planted;
-	return finding.found;
-}
-
-/* The first seed that only the planted bug makes fail; false when the budget is used up before. */
-static bool find_mutant(const struct crew_options *crew, struct finding *finding)
-{
-	struct crew_options left = *crew;
-	uint64_t spent = 0;
-
-	left.quiet = true;
-	for (;;) {
-		crew_run(&left, finding);
-		spent += finding->milliseconds;
-		finding->milliseconds = spent;
-		if (!finding->found)
-			return false;
-		if (!fails_anyway(crew, finding->seed))
-			return true;
-		left.first = finding->seed + 1;
-		if (left.seconds && spent >= left.seconds * 1000)
-			return false;
-	}
-}
-
-/* Plant one bug after the other; the number of those that were not found. */
-static unsigned mutants(const struct crew_options *crew)
-{
-	unsigned survivors = 0;
-
-	printf("%-22s %10s %8s  %s\n", "mutant", "seed", "ms", "found by");
-	for (unsigned i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++) {
-		struct finding finding;
-		bool found;
-
-		mutant_planted = (enum mutant)i;
-		found = find_mutant(crew, &finding);
-		survivors += !found;
-		if (found)
-			printf("%-22s %10" PRIu64 " %8" PRIu64 "  %s\n", mutant_names[i],
-			       finding.seed, finding.milliseconds, finding.message);
-		else
-			printf("%-22s %10s %8" PRIu64 "\n", mutant_names[i], "NOT FOUND",
-			       finding.milliseconds);
-		fflush(stdout);
-	}
-	return survivors;
-}
-#else
-#define HAS_MUTANTS false
-
-static bool plant(const char *name)
-{
-	(void)name;
-	fprintf(stderr, "this build has no mutants; use the program of that name\n");
-	return false;
-}
-
-static unsigned mutants(const struct crew_options *crew)
-{
-	(void)crew;
-	return 1;
-}
-#endif
 
 static const char usage[] =
 	"usage: sim [OPTION...]\n"
@@ -110,11 +18,14 @@ static const char usage[] =
 	"  --seconds N     run for so long\n"
 	"  --jobs N        processes (as many as there are processors)\n"
 	"  --keep-going    report every failing seed, not just the first\n"
-	"  --mutant NAME   plant a bug (program `mutants`)\n"
+	"  --mutant NAME   plant a bug, by its name or number (program `mutants`)\n"
 	"  --qemu-check N  hold every Nth durable image against qemu-img check\n"
 	"  --trace         print every event (with --seed)\n"
 	"The program `mutants` is the same with planted bugs; without --seed and --mutant it plants\n"
-	"one after the other, budgets are for each (60 seconds), and fails when one is not found.\n";
+	"one after the other, budgets are for each (60 seconds), and fails when one is not found.\n"
+	"  --named            only those that have names, not each barrier\n"
+	"  --hints FILE       try these seeds first: those that have found a mutant before\n"
+	"  --save-hints FILE  write such a file\n";
 
 enum option_id {
 	OPTION_SEED = 1,
@@ -124,6 +35,9 @@ enum option_id {
 	OPTION_JOBS,
 	OPTION_KEEP_GOING,
 	OPTION_MUTANT,
+	OPTION_NAMED,
+	OPTION_HINTS,
+	OPTION_SAVE_HINTS,
 	OPTION_QEMU_CHECK,
 	OPTION_TRACE,
 };
@@ -136,6 +50,9 @@ static const struct option long_options[] = {
 	{ "jobs", required_argument, NULL, OPTION_JOBS },
 	{ "keep-going", no_argument, NULL, OPTION_KEEP_GOING },
 	{ "mutant", required_argument, NULL, OPTION_MUTANT },
+	{ "named", no_argument, NULL, OPTION_NAMED },
+	{ "hints", required_argument, NULL, OPTION_HINTS },
+	{ "save-hints", required_argument, NULL, OPTION_SAVE_HINTS },
 	{ "qemu-check", required_argument, NULL, OPTION_QEMU_CHECK },
 	{ "trace", no_argument, NULL, OPTION_TRACE },
 	{ 0 },
@@ -172,8 +89,17 @@ static void parse_one(struct command *command, int option)
 		break;
 	case OPTION_MUTANT:
 		command->crew.mutant = optarg;
-		if (!plant(optarg))
+		if (!mutants_plant(optarg))
 			exit(2);
+		break;
+	case OPTION_NAMED:
+		command->crew.named = true;
+		break;
+	case OPTION_HINTS:
+		command->crew.hints = optarg;
+		break;
+	case OPTION_SAVE_HINTS:
+		command->crew.save_hints = optarg;
 		break;
 	case OPTION_QEMU_CHECK:
 		command->crew.qemu_check_every = (unsigned)number;
@@ -197,7 +123,7 @@ static void parse(struct command *command, int argc, char **argv)
 		fputs(usage, stderr);
 		exit(2);
 	}
-	if (HAS_MUTANTS && !command->crew.seeds && !command->crew.seconds)
+	if (mutants_are_there && !command->crew.seeds && !command->crew.seconds)
 		command->crew.seconds = 60;
 	if (!command->crew.seeds)
 		command->crew.seeds = command->crew.seconds ? UINT64_MAX : 2000;
@@ -228,8 +154,8 @@ int main(int argc, char **argv)
 		run_one(&command);
 		return 0;
 	}
-	if (HAS_MUTANTS && !command.crew.mutant)
-		return mutants(&command.crew) ? 1 : 0;
+	if (mutants_are_there && !command.crew.mutant)
+		return mutants_find_all(&command.crew) ? 1 : 0;
 	crew_run(&command.crew, &finding);
 	seconds = (double)finding.milliseconds / 1000 + 0.001;
 	printf("%" PRIu64 " seeds, %" PRIu64 " lives (%.0f/s), %" PRIu64

@@ -208,3 +208,13 @@ void sparse_undo(struct sparse *s)
 	}
 	s->nundo = 0;
 }
+
+void sparse_undo_forget(struct sparse *s)
+{
+	s->undoing = false;
+	for (uint64_t i = 0; i < s->nundo; i++) {
+		page_put(s->undo[i].copy);
+		s->saved[s->undo[i].index] = 0;
+	}
+	s->nundo = 0;
+}

@@ -67,5 +67,7 @@ uint64_t sparse_hole(const struct sparse *s, uint64_t off, uint64_t len);
 /* Remember what changes do from here on, and make it undone. */
 void sparse_undo_begin(struct sparse *s);
 void sparse_undo(struct sparse *s);
+/* Keep what they did. */
+void sparse_undo_forget(struct sparse *s);
 
 #endif

@@ -7,9 +7,12 @@
 #include "memory.h"
 #include "report.h"
 
+#include <inttypes.h>
+
 /* Steps and completions that a drained engine may still need: far more than any has needed. */
 #define DRAIN_LIMIT 3000000u
 #define DRAIN_TIMERS 100u
+#define REST_TIMERS 8u /* far more than it takes to give back what was dropped */
 
 static struct stage *on_stage;
 void (*stage_report)(void);
@@ -224,7 +227,7 @@ bool stage_turn(struct stage *stage, unsigned lane)
 	return true;
 }
 
-/* Whatever can move, moves.  True when something did. */
+/* What can move, moves; ios complete now and then, and when nothing else does.  True when something did. */
 static bool settle_once(struct stage *stage)
 {
 	bool moved = false;
@@ -233,6 +236,8 @@ static bool settle_once(struct stage *stage)
 		stage_between(stage);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
 		moved |= stage_turn(stage, i);
+	if (moved && rng_one_in(&stage->rng, 2))
+		return true;
 	return host_complete_one(&stage->host, true) || moved;
 }
 
@@ -267,6 +272,25 @@ void stage_drain(struct stage *stage)
 			 stage->traffic.busy);
 }
 
+void stage_rest(struct stage *stage)
+{
+	unsigned timers = 0;
+	struct image_stats stats;
+
+	while (timers < REST_TIMERS) {
+		if (settle_once(stage))
+			continue;
+		if (!host_complete_timer(&stage->host))
+			break;
+		timers++;
+	}
+	stats = image_stats(stage->image);
+	if (!stage->host.mishap && stats.clusters_dropped != stats.clusters_released)
+		sim_fail("%" PRIu64 " references were dropped, %" PRIu64
+			 " released, and the engine rests: a lost wake-up",
+			 stats.clusters_dropped, stats.clusters_released);
+}
+
 static void on_closed(void *arg, int err)
 {
 	struct stage *stage = arg;
@@ -281,7 +305,7 @@ static bool is_closed(const struct stage *stage)
 	return stage->closed;
 }
 
-void stage_close(struct stage *stage)
+void stage_close_begin(struct stage *stage)
 {
 	unsigned id = rng_below(&stage->rng, stage->config.lanes);
 	struct sim_ring *ring = &stage->host.ring[id];
@@ -293,6 +317,16 @@ void stage_close(struct stage *stage)
 	engine_running = true;
 	image_close_start(stage->image, &ring->lane, on_closed, stage);
 	engine_running = false;
+}
+
+void stage_close(struct stage *stage)
+{
+	stage_close_begin(stage);
+	stage_close_end(stage);
+}
+
+void stage_close_end(struct stage *stage)
+{
 	if (!settle(stage, is_closed))
 		sim_fail("nothing flies, nothing is ready, the close does not end");
 	if (stage->host.flights > stage->host.timers)
@@ -302,5 +336,8 @@ void stage_close(struct stage *stage)
 		sim_fail("the close has failed: %d", stage->close_err);
 	if (stage->host.sync_failed && !stage->close_err && !stage->read_only)
 		sim_fail("a sync has failed and the close says that all is well");
+	if (stage->host.sync_failed && !stage->read_only &&
+	    (image_health(stage->image) == IMAGE_SOUND || !image_info(stage->image).broken))
+		sim_fail("a sync has failed and the image says that it is sound");
 	stage->host.flights = stage->host.timers = 0;
 }

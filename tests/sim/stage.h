@@ -63,8 +63,23 @@ bool stage_turn(struct stage *stage, unsigned lane);
 /* Nothing new is asked; what was asked must end. */
 void stage_drain(struct stage *stage);
 
+/* Nothing is asked and time passes: what was dropped is given back. */
+void stage_rest(struct stage *stage);
+
 /* Close the image, on some lane; stage->close_err says how that went. */
 void stage_close(struct stage *stage);
+/* The same in two: what the lanes have to do for it may be played by the caller in between. */
+void stage_close_begin(struct stage *stage);
+void stage_close_end(struct stage *stage);
+
+/* One request alone, to its end: its result. */
+int stage_ask(struct stage *stage, enum req_op op, unsigned flags, uint64_t guest, uint64_t len);
+
+/* Through the engine: every sector of the hot regions. */
+void stage_read_back(struct stage *stage);
+
+/* Open the image that is there after a crash, use it a little, and close it. */
+void stage_use(struct stage *stage);
 
 /* What is left of the file, when it is looked at. */
 enum look {
@@ -80,6 +95,6 @@ enum bytes { BYTES_VISIBLE, BYTES_DURABLE };
 struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look, const char *when);
 
 /* What if the power failed now? */
-void stage_peek(struct stage *stage);
+struct verdict stage_peek(struct stage *stage);
 
 #endif

@@ -74,6 +74,13 @@ static bool is_change(enum req_op op)
 /* May a request have ended like this? */
 static bool result_is_fair(const struct traffic *traffic, const struct req *req)
 {
+	const struct strike *strike = &traffic->host->strike;
+
+	if (req->result < 0 && strike->kind)
+		return strike->struck &&
+		       (strike->kind == STRIKE_EIO    ? req->result == -EIO :
+			strike->kind == STRIKE_ENOSPC ? req->result == -ENOSPC || strike->latches :
+							false);
 	if (req->result == 0)
 		return !(traffic->read_only && is_change(req->op));
 	if (traffic->read_only && req->result == -EROFS)
@@ -114,6 +121,7 @@ static void on_done(struct req *req)
 		sim_fail("%s %#llx+%#llx ended with %d", op_names[req->op],
 			 (unsigned long long)req->guest.byte, (unsigned long long)req->len,
 			 req->result);
+	traffic->result = req->result;
 	if (req->op == REQ_READ)
 		check_read(slot);
 	if (slot->version)

@@ -36,6 +36,7 @@ struct traffic {
 	unsigned lost;
 	bool read_only;
 	bool look; /* a flush or a FUA write has just been acknowledged */
+	int result; /* of the request that was done last */
 	uint64_t requests; /* ever */
 };
 

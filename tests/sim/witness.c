@@ -121,15 +121,17 @@ struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look,
 	return verdict;
 }
 
-void stage_peek(struct stage *stage)
+struct verdict stage_peek(struct stage *stage)
 {
+	struct verdict verdict;
 	struct disk *disk = &stage->host.disk, *data = &stage->host.data;
 	uint32_t ops = disk->ops, data_ops = data->ops;
 
 	host_append_flying(&stage->host);
 	disk_peek_begin(disk, cut_draw(disk, &stage->rng), &stage->rng);
 	disk_peek_begin(data, cut_draw(data, &stage->rng), &stage->rng);
-	stage_look(stage, BYTES_DURABLE, LOOK_ONLY, "if the power failed now");
+	verdict = stage_look(stage, BYTES_DURABLE, LOOK_ONLY, "if the power failed now");
 	disk_peek_end(data, data_ops);
 	disk_peek_end(disk, ops);
+	return verdict;
 }

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a flush costs: how often it syncs the image, by what has changed before; and flushes that come
+ * at once share that.
+ */
+#include "report.h"
+#include "stage.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LANES 3u /* two for requests */
+#define DEPTH 8u
+#define CLUSTER UINT64_C(4096)
+
+enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, MAKES };
+
+static const struct shape shapes[MAKES] = {
+	[EMPTY] = { .prefill = PREFILL_EMPTY },
+	[FULL] = { .prefill = PREFILL_ALL, .data_percent = 100 },
+	[BACKED] = { .prefill = PREFILL_EMPTY,
+		     .layers = 1,
+		     .layer = { { .raw = true, .cluster_bits = 9, .size_bytes = 8 * CLUSTER } } },
+	[PACKED] = { .prefill = PREFILL_ALL, .data_percent = 100, .packed_percent = 100 },
+	[DEVICE] = { .prefill = PREFILL_EMPTY, .device = true, .slack_clusters = 500 },
+	[DATA_FILE] = { .prefill = PREFILL_EMPTY, .data_apart = true },
+};
+
+/* A change, then a flush. */
+struct cost {
+	const char *what;
+	enum make image;
+	enum req_op op; /* REQ_FLUSH: nothing changes */
+	uint64_t cluster; /* of the guest, of which the first sector is written */
+	uint64_t image_syncs; /* that this flush does */
+	uint64_t data_syncs;
+};
+
+static const struct cost costs[] = {
+	{ "nothing", EMPTY, REQ_FLUSH, 0, 1, 0 },
+	{ "a write in place", FULL, REQ_WRITE, 0, 1, 0 },
+	{ "a cluster of zeros, now data where nothing was before", EMPTY, REQ_WRITE, 1, 1, 0 },
+	{ "the same, and its table is new", EMPTY, REQ_WRITE, 600, 1, 0 },
+	{ "the same, full of noise, where holes cannot be punched", DEVICE, REQ_WRITE, 1, 2, 0 },
+	{ "a cluster that was copied from a layer below", BACKED, REQ_WRITE, 1, 2, 0 },
+	{ "a cluster that was compressed", PACKED, REQ_WRITE, 1, 2, 0 },
+	{ "a cluster of zeros that was data", FULL, REQ_WRITE_ZEROES, 1, 1, 0 },
+	{ "a cluster that was discarded", FULL, REQ_DISCARD, 1, 1, 0 },
+	{ "nothing, and there is a data file", DATA_FILE, REQ_FLUSH, 0, 1, 1 },
+	{ "a cluster in a data file", DATA_FILE, REQ_WRITE, 1, 1, 1 },
+};
+
+static struct stage stage;
+static const struct cost *now;
+static unsigned failed;
+
+static void run_lanes(void)
+{
+	bool moved = true;
+
+	while (moved) {
+		moved = false;
+		for (unsigned i = 0; i < LANES; i++)
+			moved |= stage_turn(&stage, i);
+	}
+}
+
+/* Everything that is under way ends, background jobs too; no time passes. */
+static void settle(void)
+{
+	for (run_lanes(); host_complete_one(&stage.host, true); run_lanes())
+		;
+	must(stage.traffic.busy == 0);
+}
+
+static void wait_for_guest(void)
+{
+	for (run_lanes(); stage.traffic.busy; run_lanes())
+		must(host_complete_one(&stage.host, true));
+}
+
+static uint64_t data_syncs(void)
+{
+	return stage.host.data_syncs;
+}
+
+static uint64_t image_syncs(void)
+{
+	return stage.host.queued[IO_SYNC] - stage.host.data_syncs;
+}
+
+static void ask(unsigned lane, enum req_op op, uint64_t cluster, uint64_t len)
+{
+	must(traffic_request(&stage.traffic, lane, op, 0, cluster * CLUSTER, len));
+}
+
+static void change(void)
+{
+	if (now->op == REQ_WRITE)
+		ask(0, REQ_WRITE, now->cluster, SECTOR_SIZE);
+	else if (now->op != REQ_FLUSH)
+		ask(0, now->op, now->cluster, CLUSTER);
+	settle();
+}
+
+/* What a life begins with is not what is asked about: stock, the first table. */
+static void begin(void)
+{
+	stage.rng.state = 1;
+	stage.config = (struct config){
+		.shape = shapes[now->image],
+		.lanes = LANES,
+		.depth = DEPTH,
+		.l2_cache_bytes = 64 * KIB,
+		.reserve_bytes = 64 * CLUSTER,
+		.align = 1,
+		.faults.no_punch = now->image == DEVICE,
+	};
+	stage.config.shape.cluster_bits = 12;
+	stage.config.shape.version = 3;
+	stage.config.shape.refcount_order = 4;
+	stage.config.shape.clusters = 1024;
+	stage.config.shape.size_bytes = 1024 * CLUSTER;
+	stage.config.shape.hots = 1;
+	stage.config.shape.hot[0] = (struct region){ 0, 8 };
+	stage_make(&stage);
+	stage_look(&stage, BYTES_VISIBLE, LOOK_DURABLE, "as made");
+	stage_open(&stage, false);
+	for (unsigned lane = 0; lane < 2; lane++) {
+		ask(lane, REQ_WRITE, 4 + lane, SECTOR_SIZE);
+		settle();
+		ask(lane, REQ_FLUSH, 0, 0);
+		settle();
+	}
+}
+
+static void end(void)
+{
+	settle();
+	stage_close(&stage);
+	model_closed(&stage.model);
+	model_life_over(&stage.model);
+	stage_free(&stage);
+}
+
+static void compare(const char *how, uint64_t image, uint64_t data)
+{
+	bool right = image == now->image_syncs && data == now->data_syncs;
+
+	printf("%s: %" PRIu64 " of the image, %" PRIu64 " of the data file%s%s\n", now->what, image,
+	       data, how, right ? "" : "  WRONG");
+	failed += !right;
+}
+
+static void flush_once(void)
+{
+	uint64_t image, data;
+
+	begin();
+	change();
+	image = image_syncs();
+	data = data_syncs();
+	ask(0, REQ_FLUSH, 0, 0);
+	wait_for_guest();
+	compare("", image_syncs() - image, data_syncs() - data);
+	end();
+}
+
+static bool sync_flies(void)
+{
+	for (unsigned i = 0; i < stage.host.flights; i++)
+		if (stage.host.flight[i].io->op == IO_SYNC)
+			return true;
+	return false;
+}
+
+/* One run begins at once, and a second one serves all the others: it finds that nothing has changed. */
+static void flush_together(void)
+{
+	uint64_t image, data;
+
+	begin();
+	change();
+	image = image_syncs();
+	data = data_syncs();
+	ask(0, REQ_FLUSH, 0, 0);
+	for (run_lanes(); !sync_flies(); run_lanes())
+		must(host_complete_one(&stage.host, true));
+	for (unsigned i = 1; i < 2 * DEPTH; i++)
+		ask(i % 2, REQ_FLUSH, 0, 0);
+	wait_for_guest();
+	compare(", and 15 more flushes for those of one without changes", image_syncs() - image - 1,
+		data_syncs() - data - (now->image == DATA_FILE));
+	end();
+}
+
+static void report(void)
+{
+	fprintf(stderr, "a flush after %s\n", now->what);
+}
+
+int main(void)
+{
+	stage_report = report;
+	stage_init(&stage);
+	for (unsigned i = 0; i < ARRAY_SIZE(costs); i++) {
+		now = &costs[i];
+		flush_once();
+		flush_together();
+	}
+	fflush(stdout);
+	/* LeakSanitizer does not look where the pages of files are listed. */
+	_exit(failed ? 1 : 0);
+}
