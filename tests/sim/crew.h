@@ -14,6 +14,7 @@ struct crew_options {
 	unsigned jobs; /* 0: one for each processor */
 	unsigned qemu_check_every;
 	bool named; /* of the mutants, only those with a name */
+	bool hinted; /* only those for which a seed is known */
 	const char *hints; /* file of seeds that find mutants, tried first; or NULL */
 	const char *save_hints; /* file for those that did; or NULL */
 	bool keep_going;

@@ -167,6 +167,8 @@ static _Noreturn void work(const struct hunt *hunt)
 		char name[NAME_BYTES];
 
 		describe(i, name);
+		if (crew.hinted && !hint_for(&crew, name))
+			continue;
 		result.finding.found = find(&crew, i, name, &result.finding);
 		if (write(hunt->results, &result, sizeof(result)) != sizeof(result))
 			break;
@@ -226,7 +228,7 @@ static void start_workers(const struct crew_options *crew, unsigned last, int re
 
 unsigned mutants_find_all(const struct crew_options *crew)
 {
-	unsigned last = crew->named ? MUTANT_COUNT - 1 : count_all(), found = 0;
+	unsigned last = crew->named ? MUTANT_COUNT - 1 : count_all(), tried = 0, found = 0;
 	uint64_t *seed = calloc(last + 1, sizeof(*seed));
 	struct result result;
 	int results[2];
@@ -237,6 +239,7 @@ unsigned mutants_find_all(const struct crew_options *crew)
 	start_workers(crew, last, results);
 	while (read(results[0], &result, sizeof(result)) == sizeof(result)) {
 		print(&result);
+		tried++;
 		if (!result.finding.found)
 			continue;
 		seed[result.number] = result.finding.seed;
@@ -247,6 +250,6 @@ unsigned mutants_find_all(const struct crew_options *crew)
 	if (crew->save_hints)
 		save_hints(crew->save_hints, seed, last);
 	free(seed);
-	printf("%u of %u found\n", found, last);
-	return last - found;
+	printf("%u of %u found, %u not tried\n", found, tried, last - tried);
+	return tried ? tried - found : 1;
 }

@@ -24,6 +24,7 @@ static const char usage[] =
 	"The program `mutants` is the same with planted bugs; without --seed and --mutant it plants\n"
 	"one after the other, budgets are for each (60 seconds), and fails when one is not found.\n"
 	"  --named            only those that have names, not each barrier\n"
+	"  --hinted           only those that the hints know a seed for\n"
 	"  --hints FILE       try these seeds first: those that have found a mutant before\n"
 	"  --save-hints FILE  write such a file\n";
 
@@ -36,6 +37,7 @@ enum option_id {
 	OPTION_KEEP_GOING,
 	OPTION_MUTANT,
 	OPTION_NAMED,
+	OPTION_HINTED,
 	OPTION_HINTS,
 	OPTION_SAVE_HINTS,
 	OPTION_QEMU_CHECK,
@@ -51,6 +53,7 @@ static const struct option long_options[] = {
 	{ "keep-going", no_argument, NULL, OPTION_KEEP_GOING },
 	{ "mutant", required_argument, NULL, OPTION_MUTANT },
 	{ "named", no_argument, NULL, OPTION_NAMED },
+	{ "hinted", no_argument, NULL, OPTION_HINTED },
 	{ "hints", required_argument, NULL, OPTION_HINTS },
 	{ "save-hints", required_argument, NULL, OPTION_SAVE_HINTS },
 	{ "qemu-check", required_argument, NULL, OPTION_QEMU_CHECK },
@@ -94,6 +97,9 @@ static void parse_one(struct command *command, int option)
 		break;
 	case OPTION_NAMED:
 		command->crew.named = true;
+		break;
+	case OPTION_HINTED:
+		command->crew.hinted = true;
 		break;
 	case OPTION_HINTS:
 		command->crew.hints = optarg;

@@ -3,6 +3,7 @@
 #
 # --cache none bypasses the host's page cache, writeback uses it, and where a file system knows no
 # O_DIRECT, none falls back and says so.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 
@@ -33,7 +34,7 @@ try()
 {
 	note "$1, --cache $2"
 	image=$1/image
-	image_create "$image" 64M
+	image_create "$image" 32M
 	serve "$image" --cache "$2"
 	case $3 in
 	direct)

@@ -3,6 +3,7 @@
 #
 # list, status and stop: by name and by device, of devices that live, that are left behind and that
 # are somebody else's; and a control socket that answers nobody but root.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 

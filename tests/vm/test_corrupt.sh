@@ -3,6 +3,7 @@
 #
 # A table that makes no sense, met while the image is served: writes fail from then on, reads go on,
 # the image gets its mark; served for reading only until it is repaired, and then as before.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 

@@ -3,6 +3,7 @@
 #
 # Discarding and zeroing, on and off the clusters' borders: the content is that of a raw file
 # treated the same way.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 

@@ -6,6 +6,7 @@
 # them verified. TEST_QUEUES="1 2 4 8" TEST_IO_SIZE=64M is the campaign; there are no more queues than
 # processors.
 # vm: timeout 3600
+# vm: on backport
 
 . "$(dirname "$0")/lib.sh"
 
@@ -29,7 +30,7 @@ content()
 	dd if="$device" of="$1" bs=1M iflag=direct status=none
 }
 
-for queues in ${TEST_QUEUES:-1 4}; do
+for queues in ${TEST_QUEUES:-4}; do
 	note "$queues queues"
 	(cd "$work/disk" && image_create -o cluster_size=16k -b base -F raw "$image")
 	serve "$image"

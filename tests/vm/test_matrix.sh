@@ -5,11 +5,12 @@
 # by turns, and after each turn qemu-img check is content and both read what must be there.
 # TEST_ROWS names other rows, or is "all"; TEST_ROUNDS more rounds.
 # vm: timeout 300
+# vm: on backport
 
 . "$(dirname "$0")/lib.sh"
 
 requires python3 qemu-io
-rows=${TEST_ROWS:-cluster-512,packed-zstd,extended-64k-over-raw,snapshots}
+rows=${TEST_ROWS:-packed-zstd,extended-64k-over-raw}
 fast_disk "$work/disk"
 [ "$rows" != all ] || rows=
 TMPDIR=$work/disk QCOW2_UBLKD=$QCOW2_UBLKD python3 "$vm_folder/../native/matrix.py" \

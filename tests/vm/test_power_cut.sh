@@ -14,7 +14,7 @@ null_disk_make 160
 below=/dev/$null_disk
 null_disk_make 2048
 record=/dev/$null_disk
-files=${TEST_FILES:-5}
+files=${TEST_FILES:-4}
 
 # $recorded, a disk with an empty image on it, made with options $1.
 recorded_image()
@@ -42,7 +42,7 @@ load()
 	loader=$!
 	for ((i = 1; i <= files; i++)); do
 		head -c $((RANDOM * 20 + 1)) /dev/urandom >"$work/mnt/file.$i"
-		if [ $((i % 5)) -eq 0 ]; then
+		if [ $((i % 4)) -eq 0 ]; then
 			rm "$work/mnt/file.$((i - 2))"
 			touch "$work/sums/$((i - 2)).gone"
 		fi
@@ -97,7 +97,7 @@ for options in cluster_size=64k cluster_size=4k,refcount_bits=1 cluster_size=64k
 	load
 	unserve
 	dmsetup remove cut
-	"$(dirname "$0")/replay.py" "$record" "$work/replayed" "${TEST_SEED:-1}" "${TEST_CUTS:-4}" -- \
+	"$(dirname "$0")/replay.py" "$record" "$work/replayed" "${TEST_SEED:-1}" "${TEST_CUTS:-3}" -- \
 		"$work/judge" "$work" || fail "after a power cut"
 	rm "$work/replayed"
 done

@@ -4,6 +4,7 @@
 # How long do clients stand still when the daemon is killed under load and started again at once?
 # Each figure is from SIGKILL to the end of a read that was asked for right after it.
 # vm: timeout 900
+# vm: by name
 
 . "$(dirname "$0")/lib.sh"
 

@@ -3,6 +3,7 @@
 #
 # Four jobs on four queues write mixed sizes in random order, and read back what they wrote: at
 # once, and after a restart. Small clusters make many of the mapping's edges.
+# vm: on backport
 
 . "$(dirname "$0")/lib.sh"
 
