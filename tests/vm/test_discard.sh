@@ -25,7 +25,7 @@ model_zero()
 	fallocate -p -o "$1" -l "$2" "$model"
 }
 
-for cluster_size in 64k 512; do
+for cluster_size in ${TEST_CLUSTER_SIZES:-4k}; do
 	note "clusters of $cluster_size"
 	rm -f "$image"
 	image_create -o "cluster_size=$cluster_size" "$image" 32M

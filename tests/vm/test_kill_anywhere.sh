@@ -7,7 +7,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-kills=${TEST_KILLS:-4}
+kills=${TEST_KILLS:-3}
 image=$work/image
 image_create "$image" 64M
 head -c 4M /dev/urandom >"$work/pattern"

@@ -88,7 +88,7 @@ cat >"$work/judge" <<-'EOF'
 EOF
 chmod +x "$work/judge"
 
-for options in cluster_size=64k cluster_size=4k,refcount_bits=1 cluster_size=64k,compat=0.10; do
+for options in ${TEST_OPTIONS:-cluster_size=64k cluster_size=4k,refcount_bits=1}; do
 	note "$options"
 	rm -rf "$work/sums" "$work"/judged.*
 	mkdir "$work/sums"
