@@ -16,7 +16,8 @@ import sys
 import tempfile
 
 SKIP = 77
-LIMITS = {"read": 480, "write": 560}  # writes that would block are tried again: by the clock
+# A write that would block is tried again, which depends on the clock: that figure is only printed.
+LIMITS = {"read": 480, "write": None}
 FEW, MANY = 20000, 60000
 
 
@@ -52,7 +53,7 @@ def main():
             many = count(options.program, image, operation, MANY, folder)
             cost = (many - few) / (MANY - FEW)
             print(f"4k {operation} hit: {cost:.0f} instructions, limit {limit}", flush=True)
-            failed |= not 100 < cost <= limit
+            failed |= not cost > 100 or bool(limit and cost > limit)
     return 1 if failed else 0
 
 
