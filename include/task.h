@@ -42,7 +42,7 @@ struct task {
 	int err; /* the first error, or 0 */
 	uint32_t weight; /* of its ios in statistics: how many of their like they stand for */
 	struct list link; /* lane->ready, lane->inbox, or one wait queue */
-	struct waitq *parked; /* what it waits for, since when: while it is in a wait queue */
+	const char *parked; /* name of the queue it waits in, since when: while it is in one */
 	uint64_t parked_at; /* monotonic nanoseconds */
 };
 
@@ -152,8 +152,8 @@ void task_start(struct task *task);
 /* A child of @parent has ended with @err: on the parent's lane. */
 void task_child_done(struct task *parent, int err);
 
-/* What a task that has started and not ended is parked at, or NULL; see lane_settle(). */
-const struct waitq *task_parked(const struct task *task);
+/* The name of what a task that has started and not ended is parked at, or NULL; see lane_settle(). */
+const char *task_parked(const struct task *task);
 
 /* The name of the state a task is in. */
 const char *task_state(const struct task *task);

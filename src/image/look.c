@@ -24,7 +24,7 @@ static const char *file_name(const struct image *image, uint16_t index)
 
 static struct live *add(struct live_list *look, const struct task *task)
 {
-	const struct waitq *wait = task_parked(task);
+	const char *wait = task_parked(task);
 	struct live *live;
 
 	if (look->count == look->room) {
@@ -36,7 +36,7 @@ static struct live *add(struct live_list *look, const struct task *task)
 		.tag = -1,
 		.machine = task->machine->name,
 		.state = task_state(task),
-		.waits_for = wait ? wait->name : NULL,
+		.waits_for = wait,
 		.since = wait ? task->parked_at : 0,
 	};
 	return live;

@@ -35,13 +35,13 @@ enum step park(struct task *task, struct waitq *queue, int next)
 	must(locks_held > 0);
 	must(task->inflight == 0);
 	task->state = (uint16_t)next;
-	task->parked = queue;
+	task->parked = queue->name; /* others may begin anew with the queue when it is empty */
 	task->parked_at = lane_now(task->lane);
 	list_add_tail(&queue->tasks, &task->link);
 	return STEP_WAIT;
 }
 
-const struct waitq *task_parked(const struct task *task)
+const char *task_parked(const struct task *task)
 {
 	return task->inflight ? NULL : task->parked;
 }
