@@ -92,7 +92,6 @@ struct io {
 	union {
 		const void *from; /* IO_COPY */
 		io_work_fn *work; /* IO_WORK */
-		int result; /* ... of it, on its way back; the ring's */
 	};
 	uint64_t len; /* bytes */
 	uint64_t moved; /* bytes of it already transferred by earlier, short completions */
@@ -101,6 +100,7 @@ struct io {
 	struct list link; /* for the ring, while it has it */
 	uint8_t retries; /* after EAGAIN and EINTR */
 	uint8_t flying; /* enum io_flight */
+	int result; /* of IO_WORK, on its way back; the ring's */
 };
 
 /* What is left to do of a transfer that was short: the ring executes just this. */

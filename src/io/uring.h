@@ -71,10 +71,10 @@ struct uring_sizes {
 int uring_prepare(struct uring *uring);
 
 /*
- * Set up the io_uring (SINGLE_ISSUER, DEFER_TASKRUN, restricted to what this room does with it) with @file[0..@files) as its registered
- * files: io->file and command->file are indices into these.  By the thread that runs the turns.
- * 0, or -errno of io_uring_setup(2) or io_uring_register(2): -EPERM where a policy forbids
- * io_uring, -ENOMEM.
+ * Set up the io_uring (SINGLE_ISSUER, DEFER_TASKRUN, restricted to what this room does with it)
+ * with @file[0..@files) as its registered files: io->file and command->file are indices into these.
+ * By the thread that runs the turns.  0, or -errno of io_uring_setup(2) or io_uring_register(2):
+ * -EPERM where a policy forbids io_uring, -ENOMEM.
  */
 int uring_start(struct uring *uring, const struct uring_sizes *sizes, const int *file,
 		unsigned files);
