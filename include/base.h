@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #define container_of(ptr, type, member) ((type *)(((char *)(ptr)) - offsetof(type, member)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
+#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
 
 /* The unit of ublk descriptors and the smallest unit of guest and host I/O. */
 #define SECTOR_SHIFT 9u
@@ -31,6 +34,25 @@ struct guest {
 struct host {
 	uint64_t byte;
 };
+
+/* Nanoseconds of the clock that nobody sets. */
+static inline uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static inline int64_t monotonic_ms(void)
+{
+	return (int64_t)(monotonic_ns() / NS_PER_MS);
+}
+
+static inline int64_t monotonic_s(void)
+{
+	return (int64_t)(monotonic_ns() / NS_PER_S);
+}
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {

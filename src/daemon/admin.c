@@ -5,15 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
-
-static int64_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
 
 /* --- answers ------------------------------------------------------------------------------------- */
 
@@ -28,7 +19,7 @@ static enum control_verdict answer(void *arg, const char *request, FILE *out, st
 			.device = admin->device,
 			.image = admin->image,
 			.stopping = admin->stopping,
-			.uptime_s = (uint64_t)(now_s() - admin->started_s),
+			.uptime_s = (uint64_t)(monotonic_s() - admin->started_s),
 		};
 
 		status_write(&status, out);
@@ -51,7 +42,7 @@ int admin_begin(struct admin *admin, const char *name, const char *image, struct
 	int err;
 
 	admin->control.fd = -1;
-	admin->started_s = now_s();
+	admin->started_s = monotonic_s();
 	if (!realpath(image, admin->image_path))
 		snprintf(admin->image_path, sizeof(admin->image_path), "%s", image);
 	name_of_image(default_name, image);

@@ -55,10 +55,7 @@ struct look {
 
 static double now_s(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+	return (double)monotonic_ns() * 1e-9;
 }
 
 static void look_free(struct look *look)

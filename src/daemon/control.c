@@ -12,18 +12,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BACKLOG 64
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- open ---------------------------------------------------------------------------------------- */
 
@@ -107,7 +98,7 @@ static void accept_peers(struct control *control)
 			continue;
 		}
 		peer->fd = fd;
-		peer->deadline_ms = now_ms() + CONTROL_PATIENCE_MS;
+		peer->deadline_ms = monotonic_ms() + CONTROL_PATIENCE_MS;
 	}
 }
 
@@ -139,7 +130,7 @@ static void finish_answer(struct control_peer *peer, FILE *out, const char *fail
 		return;
 	}
 	peer->later = false;
-	peer->deadline_ms = now_ms() + CONTROL_PATIENCE_MS;
+	peer->deadline_ms = monotonic_ms() + CONTROL_PATIENCE_MS;
 	send_answer(peer);
 }
 
@@ -208,7 +199,7 @@ static void receive_request(struct control *control, struct control_peer *peer)
 
 unsigned control_watch(const struct control *control, struct pollfd *fds, int *timeout_ms)
 {
-	int64_t now = now_ms();
+	int64_t now = monotonic_ms();
 	unsigned n = 0;
 
 	if (control->fd < 0)
@@ -250,7 +241,7 @@ static void peer_turn(struct control *control, struct control_peer *peer)
 		send_answer(peer);
 	else
 		receive_request(control, peer);
-	if (peer->fd >= 0 && !peer->later && now_ms() >= peer->deadline_ms)
+	if (peer->fd >= 0 && !peer->later && monotonic_ms() >= peer->deadline_ms)
 		peer_close(peer);
 }
 

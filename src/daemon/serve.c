@@ -15,17 +15,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { FD_SIGNALS, FD_DRAINED, FD_HOLD, FD_WATCH, FDS };
-
-static int64_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
 
 static const char *device(const struct daemon *daemon)
 {
@@ -121,7 +112,7 @@ static void ask_for_stop(struct daemon *daemon, bool force)
 
 	force |= daemon->options.force_stop;
 	if (force && !daemon->forced_s)
-		daemon->forced_s = now_s();
+		daemon->forced_s = monotonic_s();
 	if (device_hold(daemon->device, force, &why) == 0)
 		return;
 	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);

@@ -6,19 +6,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A stop by force is not given up for whom it would hurt within this time. */
 #define FORCE_PATIENCE_S 3
-
-static int64_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
 
 /*
  * What was acknowledged stands in the memory that outlives us, as after a kill, and no sooner than
@@ -38,7 +29,7 @@ _Noreturn static void give_up(struct daemon *daemon)
 
 void shutdown_if_hung(struct daemon *daemon)
 {
-	if (daemon->forced_s && now_s() - daemon->forced_s >= FORCE_PATIENCE_S &&
+	if (daemon->forced_s && monotonic_s() - daemon->forced_s >= FORCE_PATIENCE_S &&
 	    watch_hung_s(&daemon->watch))
 		give_up(daemon);
 }
@@ -52,7 +43,7 @@ static void while_stopping(void *arg)
 	admin_turn(&daemon->admin);
 	watchdog_turn(&daemon->watchdog);
 	if (daemon->admin.stop_asked && daemon->admin.stop_force && !daemon->forced_s)
-		daemon->forced_s = now_s();
+		daemon->forced_s = monotonic_s();
 	daemon->admin.stop_asked = false;
 	while (signals_next(daemon, &info)) {
 		if (info.ssi_signo == SIGCHLD)

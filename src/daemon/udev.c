@@ -84,10 +84,7 @@ int udev_tell(int32_t id, const char *name, bool *changed)
 
 uint64_t udev_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return monotonic_ns() / 1000;
 }
 
 /* The first line of a file in /sys. */

@@ -7,11 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
-
-#define NS_PER_S UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
 
 /* What may be under way on a lane beside its requests. */
 #define OWN_ROOM 128u
@@ -21,14 +17,6 @@
 
 #define LOOKS_IN_LIMIT 4
 #define LOOK_AT_LEAST_NS (5 * NS_PER_S)
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /* --- on the lanes -------------------------------------------------------------------------------- */
 
@@ -201,7 +189,7 @@ static uint64_t interval_ns(const struct watch *watch)
 
 void watch_turn(struct watch *watch)
 {
-	uint64_t now = now_ns();
+	uint64_t now = monotonic_ns();
 	eventfd_t ignored;
 
 	if (!watch->lane)
@@ -220,7 +208,7 @@ void watch_turn(struct watch *watch)
 
 int watch_fd(const struct watch *watch, int *timeout_ms)
 {
-	uint64_t now = now_ns(), at = watch->deadline_ns;
+	uint64_t now = monotonic_ns(), at = watch->deadline_ns;
 	int64_t ms;
 
 	if (!watch->lane)
@@ -243,7 +231,7 @@ void watch_show(struct watch *watch)
 
 uint64_t watch_hung_s(const struct watch *watch)
 {
-	return watch->hung_since ? max_u64((now_ns() - watch->hung_since) / NS_PER_S, 1) : 0;
+	return watch->hung_since ? max_u64((monotonic_ns() - watch->hung_since) / NS_PER_S, 1) : 0;
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -276,7 +264,7 @@ void watch_begin(struct watch *watch, struct device *device, struct image *image
 		.limit_ns = limit_s * NS_PER_S,
 		.answer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 	};
-	watch->next_ns = now_ns() + interval_ns(watch);
+	watch->next_ns = monotonic_ns() + interval_ns(watch);
 	if (watch->answer_fd >= 0 && make_lanes(watch, 2 * device_depth(device) + OWN_ROOM))
 		return;
 	log_warn("%s: no memory to look at what is under way: --io-timeout has no effect",

@@ -4,19 +4,10 @@
 #include "notify.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Looks in the time that the manager gives us: one to ask, one to hear, and two to spare. */
 #define LOOKS 4
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int64_t period_of_environment(void)
 {
@@ -31,7 +22,7 @@ static void ask(struct watchdog *watchdog)
 {
 	device_ask_pulse(watchdog->device);
 	worker_ask_pulse(&watchdog->service->worker);
-	watchdog->due_ms = now_ms() + watchdog->period_ms;
+	watchdog->due_ms = monotonic_ms() + watchdog->period_ms;
 }
 
 void watchdog_begin(struct watchdog *watchdog, struct device *device, struct service *service)
@@ -47,7 +38,7 @@ void watchdog_begin(struct watchdog *watchdog, struct device *device, struct ser
 
 void watchdog_watch(const struct watchdog *watchdog, int *timeout_ms)
 {
-	int64_t left = watchdog->due_ms - now_ms();
+	int64_t left = watchdog->due_ms - monotonic_ms();
 
 	if (watchdog->period_ms <= 0)
 		return;
@@ -79,10 +70,10 @@ static bool is_still(struct watchdog *watchdog)
 
 void watchdog_turn(struct watchdog *watchdog)
 {
-	if (watchdog->period_ms <= 0 || now_ms() < watchdog->due_ms)
+	if (watchdog->period_ms <= 0 || monotonic_ms() < watchdog->due_ms)
 		return;
 	if (is_still(watchdog)) {
-		watchdog->due_ms = now_ms() + watchdog->period_ms;
+		watchdog->due_ms = monotonic_ms() + watchdog->period_ms;
 		return;
 	}
 	notify("WATCHDOG=1");

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OP_FTRUNCATE 55 /* IORING_OP_FTRUNCATE, Linux 6.9; newer than the library's header */
@@ -23,8 +22,6 @@
 
 /* What uring_keep_pages() keeps of each buffer. */
 #define KEPT_BYTES 4096u
-
-#define NSEC_PER_SEC UINT64_C(1000000000)
 
 enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_MASK = 7 };
 
@@ -57,11 +54,8 @@ static void uring_kick(struct ring *ring)
 
 static uint64_t uring_now(struct ring *ring)
 {
-	struct timespec now;
-
 	(void)ring;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+	return monotonic_ns();
 }
 
 void uring_command(struct uring *uring, struct uring_command *command)
@@ -319,8 +313,8 @@ static void fill_timer(struct io_uring_sqe *sqe, struct uring *uring, const stru
 {
 	struct __kernel_timespec *timer = &uring->timer[uring->timers++];
 
-	timer->tv_sec = (long long)(io->len / NSEC_PER_SEC);
-	timer->tv_nsec = (long long)(io->len % NSEC_PER_SEC);
+	timer->tv_sec = (long long)(io->len / NS_PER_S);
+	timer->tv_nsec = (long long)(io->len % NS_PER_S);
 	sqe->opcode = IORING_OP_TIMEOUT;
 	sqe->fd = -1;
 	sqe->addr = (uintptr_t)timer;

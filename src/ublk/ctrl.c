@@ -70,25 +70,17 @@ void ctrl_close(struct ctrl *ctrl)
 
 /* --- one command --------------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /*
  * The answer to the last command.  Late ones to commands that were given up have other numbers.
  * 0, -ETIME, or -EPIPE when the controller is gone.
  */
 static int receive(struct ctrl *ctrl, struct control_packet *packet, unsigned timeout_ms)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = monotonic_ms() + timeout_ms;
 
 	for (;;) {
 		struct pollfd fds = { .fd = ctrl->fd, .events = POLLIN };
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - monotonic_ms();
 		int n = poll(&fds, 1, left > 0 ? (int)left : 0);
 
 		if (n == 0)

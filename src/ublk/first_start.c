@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CHUNK (16 * KIB)
@@ -153,19 +152,11 @@ static int send_start(struct starter *starter)
 	return err == 1 ? 0 : why_set(&starter->why, -EIO, "first start: START_DEV not submitted");
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* One chunk from the server; -EPIPE when it is gone, -ETIME when it has been silent for too long. */
 static int get_chunk(struct starter *starter, struct first_packet *packet)
 {
 	struct pollfd poll_fd = { .fd = starter->fd, .events = POLLIN };
-	int64_t begin = now_ms();
+	int64_t begin = monotonic_ms();
 	int n;
 
 	if (starter->silence_ms <= 0)
@@ -173,7 +164,7 @@ static int get_chunk(struct starter *starter, struct first_packet *packet)
 	if (send(starter->fd, packet, offsetof(struct first_packet, bytes), MSG_NOSIGNAL) < 0)
 		return -EPIPE;
 	n = poll(&poll_fd, 1, starter->silence_ms);
-	starter->silence_ms -= (int)(now_ms() - begin);
+	starter->silence_ms -= (int)(monotonic_ms() - begin);
 	if (n == 0) {
 		starter->silence_ms = 0;
 		return -ETIME;

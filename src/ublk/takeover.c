@@ -34,15 +34,6 @@ static void sleep_ms(long ms)
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 }
 
-/* A look takes long on a busy machine. */
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Is it time to say again what we are waiting for, after @ms? */
 static bool is_time_to_report(long ms)
 {
@@ -127,13 +118,13 @@ static int look_at_all(struct device *device, int32_t *id, struct why *why)
 
 int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, struct why *why)
 {
-	int64_t begin = now_ms();
+	int64_t begin = monotonic_ms();
 	int err;
 
 	device->mark = mark;
 	for (long ms = 0;; ms += LOOK_MS) {
 		err = look_at_all(device, id, why);
-		if (err != -EINPROGRESS && (err != -EBUSY || now_ms() - begin >= LIVING_MS))
+		if (err != -EINPROGRESS && (err != -EBUSY || monotonic_ms() - begin >= LIVING_MS))
 			break;
 		if (is_time_to_report(ms) && err == -EINPROGRESS)
 			log_info("/dev/ublkb%d: waiting for the end of the process that served it",
