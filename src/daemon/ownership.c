@@ -16,13 +16,7 @@
 #include <unistd.h>
 
 #define OWNER_BYTES 4096
-#define OWNER_ENDING ".owner"
 #define MAKE_MS 5000u
-
-static void path_of(char path[PATH_MAX], int32_t id)
-{
-	snprintf(path, PATH_MAX, "%s/ublkb%" PRId32 OWNER_ENDING, registry_folder, id);
-}
 
 /* --- what is written ------------------------------------------------------------------------------- */
 
@@ -140,7 +134,8 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 {
 	struct content content;
 
-	path_of(owner->path, id);
+	owner->id = id;
+	registry_device_file(owner->path, id, DEVICE_OWNER);
 	if (!look(owner->path, &content))
 		return -ENOENT;
 	if (!is_same(&content, identity, view))
@@ -164,7 +159,8 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
 		   const char *view)
 {
-	path_of(owner->path, id);
+	owner->id = id;
+	registry_device_file(owner->path, id, DEVICE_OWNER);
 	owner->fd = lockfile_open(owner->path, O_CREAT);
 	/* Somebody is clearing it away, or has not noticed yet that his device is gone. */
 	for (unsigned ms = 0; owner->fd == -EAGAIN && ms < MAKE_MS; ms += 10) {
@@ -174,19 +170,11 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 	return owner->fd < 0 ? owner->fd : write_content(owner->fd, identity, view);
 }
 
-/* What udev was told of the device, beside it. */
-static void name_path(const struct ownership *owner, char path[PATH_MAX])
-{
-	int len = (int)(strlen(owner->path) - strlen(OWNER_ENDING));
-
-	snprintf(path, PATH_MAX, "%.*s.udev", len, owner->path);
-}
-
 static void drop_name(const struct ownership *owner)
 {
 	char path[PATH_MAX];
 
-	name_path(owner, path);
+	registry_device_file(path, owner->id, DEVICE_UDEV);
 	janitor_unlink(path);
 }
 
@@ -197,7 +185,7 @@ int ownership_entrust(const struct ownership *owner)
 
 	if (owner->fd < 0)
 		return 0;
-	name_path(owner, path);
+	registry_device_file(path, owner->id, DEVICE_UDEV);
 	err = janitor_entrust(path);
 	return err ? err : janitor_entrust(owner->path);
 }
@@ -219,7 +207,7 @@ static bool look_at_holder(int32_t id, struct content *content)
 	bool locked;
 	int fd;
 
-	path_of(path, id);
+	registry_device_file(path, id, DEVICE_OWNER);
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return false;
@@ -257,7 +245,7 @@ static int32_t next_id(DIR *folder)
 
 	while (folder && (file = readdir(folder))) {
 		end = 0;
-		if (sscanf(file->d_name, "ublkb%" SCNd32 OWNER_ENDING "%n", &id, &end) == 1 &&
+		if (sscanf(file->d_name, "ublkb%" SCNd32 DEVICE_OWNER "%n", &id, &end) == 1 &&
 		    end && file->d_name[end] == '\0')
 			return id;
 	}
@@ -272,7 +260,8 @@ static void clear_away(int32_t id)
 	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
 	if (access(path, F_OK) == 0)
 		return;
-	path_of(owner.path, id);
+	owner.id = id;
+	registry_device_file(owner.path, id, DEVICE_OWNER);
 	owner.fd = lockfile_open(owner.path, 0);
 	ownership_drop(&owner);
 }

@@ -13,6 +13,7 @@
 
 struct ownership {
 	int fd; /* of the file; -1: none */
+	int32_t id; /* of the device; with a claim, as the next one */
 	char path[PATH_MAX];
 };
 

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -29,6 +30,11 @@ static void path_of(char *path, const char *name, const char *ending)
 void registry_socket(char *path, const char *name)
 {
 	path_of(path, name, SOCKET_ENDING);
+}
+
+void registry_device_file(char *path, int32_t id, const char *ending)
+{
+	snprintf(path, PATH_MAX, "%s/ublkb%" PRId32 "%s", registry_folder, id, ending);
 }
 
 /* --- records ------------------------------------------------------------------------------------- */

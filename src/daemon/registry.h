@@ -57,6 +57,11 @@ void registry_leave(struct registration *own);
 /* The path of the control socket of @name; room for PATH_MAX bytes. */
 void registry_socket(char *path, const char *name);
 
+/* The path of a file about device @id, by its ending; room for PATH_MAX bytes. */
+#define DEVICE_OWNER ".owner" /* whose it is: see ownership.h */
+#define DEVICE_UDEV ".udev" /* what udev is told of it: see udev.h */
+void registry_device_file(char *path, int32_t id, const char *ending);
+
 struct registry_entry {
 	char name[NAME_LENGTH + 1];
 	bool alive; /* the daemon has it locked */

@@ -23,11 +23,6 @@
 const char *udev_folder = "/run/udev";
 const char *udev_disks = "/sys/block";
 
-static void path_of(char path[PATH_MAX], int32_t id)
-{
-	snprintf(path, PATH_MAX, "%s/ublkb%" PRId32 ".udev", registry_folder, id);
-}
-
 /* --- what udev is told ------------------------------------------------------------------------------ */
 
 static bool says(const char *path, const char *text)
@@ -72,7 +67,7 @@ int udev_tell(int32_t id, const char *name, bool *changed)
 	*changed = false;
 	if (!name[0])
 		return 0;
-	path_of(path, id);
+	registry_device_file(path, id, DEVICE_UDEV);
 	snprintf(text, sizeof(text), PROPERTY "%s\n", name);
 	if (says(path, text))
 		return 0;
@@ -203,5 +198,8 @@ static enum known trigger(const char *folder, const char *name, uint64_t since)
 
 int udev_trigger(int32_t id)
 {
-	return each(id, trigger, NULL, 0) == KNOWN ? 0 : -errno;
+	errno = 0;
+	if (each(id, trigger, NULL, 0) == KNOWN)
+		return 0;
+	return errno ? -errno : -EIO;
 }
