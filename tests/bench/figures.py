@@ -29,6 +29,12 @@ CASES = [
     Case('empty-randwrite-4k', 'empty image, 4k random write', KIOPS),
     Case('empty-write-512k', 'empty image, 512k sequential write', KIOPS),
     Case('empty-fsync-4k', 'empty image, 4k write and fsync, depth 1', KIOPS),
+    Case('overlay-randread-4k', 'overlay, 4k random read of the base', KIOPS),
+    Case('overlay-randwrite-4k', 'overlay, 4k random write, copying', KIOPS),
+    Case('zlib-randread-64k', 'zlib, 64k random read', KIOPS),
+    Case('zstd-randread-64k', 'zstd, 64k random read', KIOPS),
+    Case('huge-randread-4k-1m', '1 TiB, L2 cache of 1 MiB, 4k random read', KIOPS),
+    Case('huge-randread-4k-32m', '1 TiB, L2 cache of 32 MiB, 4k random read', KIOPS),
 ]
 MAIN = [case.name for case in CASES[:4]]
 CASE = {case.name: case for case in CASES}
@@ -78,6 +84,12 @@ TARGETS = [
     Target('empty-write-512k', 'qemu-nbd', 10, None, FINAL),
     Target('empty-write-512k', 'write-512k', 0.8, None, FINAL),
     Target('empty-fsync-4k', 'qemu-nbd', 3, None, FINAL),
+    Target('overlay-randread-4k', 'qemu-nbd', 5, None, FINAL),
+    Target('overlay-randwrite-4k', 'qemu-nbd', 3, None, FINAL),
+    Target('zlib-randread-64k', 'qemu-nbd', 2, None, FINAL),
+    Target('zstd-randread-64k', 'qemu-nbd', 2, None, FINAL),
+    Target('huge-randread-4k-1m', 'qemu-nbd', 5, None, FINAL),
+    Target('huge-randread-4k-32m', 'qemu-nbd', 5, None, FINAL),
 ]
 
 

@@ -52,6 +52,9 @@ begin_apart()
 
 # start_NAME IMAGE [QUEUES] sets $target, what the load is put on, and $server, the process that
 # serves it if there is one. stop_NAME ends it all, and fails when that does not go well.
+# A case may set these for who serves an image: the size of the L2 cache, and what lies below it.
+l2_cache=
+base=
 
 wait_for_end()
 {
@@ -66,7 +69,7 @@ wait_for_end()
 
 start_ours()
 {
-	serve "$1" ${2:+--queues "$2"}
+	serve "$1" ${2:+--queues "$2"} ${l2_cache:+--l2-cache "$l2_cache"}
 	target=$device
 	server=$daemon_pid
 }
@@ -81,11 +84,28 @@ nbd_serves()
 	[ -e /sys/block/nbd0/pid ] && [ "$(</sys/block/nbd0/size)" -gt 0 ]
 }
 
+# An image for QEMU; the base through the page cache, as with us.
+image_options()
+{
+	printf %s "driver=qcow2,file.driver=file,file.aio=io_uring,file.filename=$1"
+	printf %s "${l2_cache:+,l2-cache-size=$l2_cache}"
+	if [ -n "$base" ]; then
+		printf %s ",backing.driver=qcow2,backing.file.driver=file,backing.file.aio=io_uring"
+		printf %s ",backing.file.filename=$base,backing.file.cache.direct=off"
+		printf %s ",backing.file.cache.no-flush=off,backing.file.read-only=on"
+	fi
+}
+
 start_qemu-nbd()
 {
+	local image=(-f qcow2 "$1")
+
+	if [ -n "$base$l2_cache" ]; then
+		image=(--image-opts "$(image_options "$1")")
+	fi
 	modprobe nbd nbds_max=1
 	within 10 test -b /dev/nbd0
-	qemu-nbd -c /dev/nbd0 -n --aio=io_uring -f qcow2 "$1" >"$work/server" 2>&1 &
+	qemu-nbd -c /dev/nbd0 -n --aio=io_uring "${image[@]}" >"$work/server" 2>&1 &
 	server=$!
 	cleanup_add "! nbd_serves || qemu-nbd -d /dev/nbd0 >/dev/null"
 	within 30 nbd_serves || fail "qemu-nbd does not serve: $(<"$work/server")"
@@ -244,15 +264,83 @@ case_empty-fsync-4k()
 	load --rw=randwrite --bs=4k --iodepth=1 --fsync=1 "${few_4k[@]}"
 }
 
-# A raw file has no clusters to allocate.
+# Over the mapped image, whose bytes are in the page cache after the first round.
+on_overlay()
+{
+	base=$disk/mapped.qcow2
+	cleanup_add "rm -f '$disk/overlay.qcow2'; sync"
+	qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$disk/overlay.qcow2"
+	cat "$base" >/dev/null
+	"start_$contender" "$disk/overlay.qcow2"
+}
+
+case_overlay-randread-4k()
+{
+	on_overlay
+	load --rw=randread --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_overlay-randwrite-4k()
+{
+	on_overlay
+	load --rw=randwrite --bs=4k "${deep[@]}" "${few_4k[@]}"
+}
+
+# Images of 128 MiB, whose bytes shrink to the half; made outside, since that takes long.
+on_compressed()
+{
+	[ -e "$disk/$1.qcow2" ] || cp "/out/$1.qcow2" "$disk"
+	"start_$contender" "$disk/$1.qcow2"
+}
+
+case_zlib-randread-64k()
+{
+	on_compressed zlib
+	load --rw=randread --bs=64k "${deep[@]}" "${steady[@]}"
+}
+
+case_zstd-randread-64k()
+{
+	on_compressed zstd
+	load --rw=randread --bs=64k "${deep[@]}" "${steady[@]}"
+}
+
+# 1 TiB of mapped clusters, which are holes of the file; 128 MiB of L2 tables.
+on_huge()
+{
+	l2_cache=$1
+	[ -e "$disk/huge.qcow2" ] ||
+		qemu-img create -q -f qcow2 -o preallocation=metadata "$disk/huge.qcow2" 1T
+	"start_$contender" "$disk/huge.qcow2"
+	load --rw=randread --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_huge-randread-4k-1m()
+{
+	on_huge 1M
+}
+
+case_huge-randread-4k-32m()
+{
+	on_huge 32M
+}
+
+# A raw file has no clusters to allocate, and whatever else an image has.
 suits()
 {
-	[[ $1 != empty-* || $2 = ours || $2 = qemu-nbd || $2 = qsd ]]
+	case $1 in
+	empty-*)
+		[[ $2 = ours || $2 = qemu-nbd || $2 = qsd ]]
+		;;
+	overlay-*|zlib-*|zstd-*|huge-*)
+		[[ $2 = ours || $2 = qemu-nbd ]]
+		;;
+	esac
 }
 
 wants_populated_disk()
 {
-	[[ " $* " = *" empty-"* ]]
+	[[ " $* " = *" empty-"* || " $* " = *" overlay-randwrite"* ]]
 }
 
 # The load's options that all cases have in common.
