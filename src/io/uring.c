@@ -23,7 +23,7 @@
 /* What uring_keep_pages() keeps of each buffer. */
 #define KEPT_BYTES 4096u
 
-enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_MASK = 7 };
+enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_HOLD, USER_MASK = 7 };
 
 _Static_assert(_Alignof(struct io) > USER_MASK, "low bits of an io's address");
 _Static_assert(_Alignof(struct uring_command) > USER_MASK, "low bits of a command's address");
@@ -212,8 +212,11 @@ void uring_release(struct uring *uring)
  * able to block.  io_uring would then give this and all further writes to its worker threads,
  * until one of these has got to it: most writes, where a queue submits faster than threads wake.
  * So writes in place are tried without blocking; the first that cannot goes to a worker as a
- * scout, and the others are held until it is back, and the file's time has changed.
+ * scout, and the others are held until the file's time has changed.  That is long before the scout
+ * is back, where the disk is slow: HOLD_NS are enough for a thread to wake.
  */
+#define HOLD_NS 200000u
+
 static bool tries_nowait(const struct uring *uring, const struct io *io)
 {
 	return io->flags & IO_IN_PLACE && !uring->no_nowait;
@@ -223,19 +226,19 @@ static bool tries_nowait(const struct uring *uring, const struct io *io)
 static bool nowait_refused(struct uring *uring, struct io *io, int32_t res)
 {
 	bool unknown = res == -EOPNOTSUPP || res == -EINVAL;
+	bool held = !unknown && uring->scout;
 
-	if (!(io->flags & IO_IN_PLACE) || uring->scout == io || (res != -EAGAIN && !unknown))
+	if (!(io->flags & IO_IN_PLACE) || (res != -EAGAIN && !unknown))
 		return false;
 	uring->no_nowait |= unknown;
+	io->flags &= (uint16_t)~IO_IN_PLACE; /* next time it may block */
 	if (!unknown && !uring->scout)
 		uring->scout = io;
-	else
-		io->flags &= (uint16_t)~IO_IN_PLACE; /* next time it may block */
-	list_add_tail(uring->scout && uring->scout != io ? &uring->held : &uring->ios, &io->link);
+	list_add_tail(held ? &uring->held : &uring->ios, &io->link);
 	return true;
 }
 
-static void scout_ended(struct uring *uring)
+static void hold_ended(struct uring *uring)
 {
 	uring->scout = NULL;
 	list_splice_tail(&uring->ios, &uring->held);
@@ -388,6 +391,24 @@ static bool stage_kick(struct uring *uring)
 	return true;
 }
 
+/* The end of a hold whose scout takes longer. */
+static bool stage_hold(struct uring *uring)
+{
+	static struct __kernel_timespec hold = { .tv_nsec = HOLD_NS };
+	struct io_uring_sqe *sqe;
+
+	if (!uring->scout || uring->hold_armed)
+		return true;
+	sqe = sqe_of(uring, IORING_OP_TIMEOUT, 0, USER_HOLD);
+	if (!sqe)
+		return false;
+	sqe->fd = -1;
+	sqe->addr = (uintptr_t)&hold;
+	sqe->len = 1;
+	uring->hold_armed = true;
+	return true;
+}
+
 /* As much as the SQ has room for; the host's I/O first, so that it is under way early. */
 static bool stage(struct uring *uring)
 {
@@ -405,6 +426,8 @@ static bool stage(struct uring *uring)
 			return false;
 		list_del(&io->link);
 	}
+	if (!stage_hold(uring))
+		return false;
 	while (!list_empty(&uring->commands)) {
 		struct uring_command *command =
 			container_of(uring->commands.next, struct uring_command, link);
@@ -448,7 +471,7 @@ static void complete_io(struct uring *uring, struct io *io, int32_t res)
 	if (nowait_refused(uring, io, res))
 		return;
 	if (uring->scout == io)
-		scout_ended(uring);
+		hold_ended(uring);
 	if (io->op == IO_TIMER && res == -ETIME)
 		res = 0;
 	io_complete(io, res);
@@ -465,6 +488,9 @@ static void complete(struct uring *uring, const struct io_uring_cqe *cqe)
 		struct uring_command *command = (struct uring_command *)object;
 
 		command->done(command, cqe->res);
+	} else if (what == USER_HOLD) {
+		uring->hold_armed = false;
+		hold_ended(uring);
 	} else {
 		uring->kick_armed = false;
 	}

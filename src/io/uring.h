@@ -41,8 +41,9 @@ struct uring {
 	struct list works; /* IO_WORK, handed to the pool at the end of the turn */
 	struct pool *pool; /* who does it; NULL: nobody, and there must be none */
 	_Atomic(struct list *) worked; /* a stack of those that were done: see uring_worked() */
-	struct list held; /* writes in place that wait for the end of the scout */
-	struct io *scout; /* the write that may block for all of them; NULL: none */
+	struct list held; /* writes in place that wait for what the scout does */
+	struct io *scout; /* the write that may block for all of them; NULL: nobody is held */
+	bool hold_armed; /* a timer runs that ends the hold */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
 	/* By the owner: executes IO_COPY without waiting; 0 or -errno.  NULL: there is none. */
 	int (*copy)(struct uring *uring, struct span to, const void *from, uint64_t len);

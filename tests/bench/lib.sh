@@ -325,6 +325,25 @@ case_huge-randread-4k-32m()
 	on_huge 32M
 }
 
+# On a disk that takes 20 ms for an I/O, and any number of them at a time.
+on_slow()
+{
+	null_disk_make 256 20000000
+	mkfs.xfs -q -K -f "/dev/$null_disk"
+	disk=$work/slow
+	mount_on "/dev/$null_disk" "$disk"
+	head -c 64M /dev/urandom >"$disk/raw"
+	qemu-img convert -q -f raw -O qcow2 "$disk/raw" "$disk/mapped.qcow2"
+	sync
+	on_mapped
+}
+
+case_slow-randwrite-4k()
+{
+	on_slow
+	load --rw=randwrite --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
 # A raw file has no clusters to allocate, and whatever else an image has.
 suits()
 {

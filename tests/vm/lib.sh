@@ -98,7 +98,8 @@ mount_on()
 
 null_disks=0
 
-# Make the disk /dev/$null_disk of $1 MiB; it takes RAM for what is written.
+# Make the disk /dev/$null_disk of $1 MiB; it takes RAM for what is written. Each I/O takes $2 ns, or no
+# time at all.
 null_disk_make()
 {
 	local folder
@@ -114,6 +115,11 @@ null_disk_make()
 	# Completion in the submitter's context and real queues: as near to a fast disk as it gets.
 	echo 0 >"$folder/irqmode"
 	echo 2 >"$folder/queue_mode"
+	if [ -n "${2-}" ]; then
+		echo 2 >"$folder/irqmode"
+		echo "$2" >"$folder/completion_nsec"
+		echo 256 >"$folder/hw_queue_depth"
+	fi
 	echo 1 >"$folder/power"
 }
 
