@@ -56,18 +56,17 @@ void image_submit(struct image *image, struct lane *lane, struct req *req)
 		submit_rest(image, lane, req, weight);
 }
 
+/* Who waits for the end of a run hears of it: each run ends. */
 static void wake_flush(struct image *image)
 {
 	CRITICAL(&image->flush.lock);
 	waitq_wake(&image->flush.starved);
-	waitq_wake(&image->flush.waiters);
 }
 
+/* It may have to set the corrupt mark.  Who waits for stock hears from it: each order is answered. */
 static void wake_alloc(struct image *image)
 {
 	CRITICAL(&image->alloc.lock);
-	for (unsigned i = 0; i < image->lanes; i++)
-		waitq_wake(&image->lane[i].reserve.waiters);
 	waitq_wake(&image->alloc.idle);
 }
 

@@ -149,6 +149,15 @@ static void take_header(struct inheritance *left)
 		  image->top.file->name);
 	arena_set(&image->arena.header->broken, broken);
 	atomic_store(&image->broken, -EIO);
+	atomic_store(&image->corrupt, broken == ARENA_CORRUPT);
+}
+
+/* The dead process may not have come to it. */
+static void mark_corrupt(struct image *image)
+{
+	CRITICAL(&image->alloc.lock);
+	if (atomic_load(&image->corrupt))
+		waitq_wake(&image->alloc.idle);
 }
 
 /* The sync before the first flush is for all that the dead process may have written and not synced. */
@@ -184,6 +193,7 @@ int inherit(struct inheritance *left)
 	if (err)
 		return err;
 	take_header(left);
+	mark_corrupt(left->image);
 	go_on(left->image);
 	return 0;
 }

@@ -29,7 +29,8 @@ MACHINE_STATES(lazy, LAZY_LIST);
 
 void writeback_want_locked(struct image *image)
 {
-	if (image->writeback.wanted || image_broken(image))
+	/* Of an image that is only read, nothing is dirty: what is in use will be let go. */
+	if (image->writeback.wanted || image->read_only || image_broken(image))
 		return;
 	image->writeback.wanted = true;
 	waitq_wake(&image->writeback.idle);

@@ -4,6 +4,11 @@
 
 #include <stdio.h>
 
+#define AIM_NAME(name, text) [AIM_##name] = text,
+#define AIM(name) (1u << AIM_##name)
+
+static const char *const aim_names[] = { AIM_LIST(AIM_NAME) };
+
 static void draw_engine(struct config *config, struct rng *rng)
 {
 	uint64_t cluster = UINT64_C(1) << config->shape.cluster_bits;
@@ -87,6 +92,7 @@ static void draw_kills(struct config *config, struct rng *rng)
 	config->handover = !rng_one_in(rng, 4);
 	if (!config->handover || rng_one_in(rng, 2))
 		return;
+	config->aims |= AIM(KILLS);
 	config->kill_one_in = moves[rng_below(rng, ARRAY_SIZE(moves))];
 	config->kill_points = points[rng_below(rng, ARRAY_SIZE(points))];
 }
@@ -102,6 +108,7 @@ static void draw_churn(struct config *config, struct rng *rng)
 {
 	static const unsigned mixes[][TRAFFIC_OPS] = { { 15, 40, 5, 40, 0 }, { 30, 5, 5, 60, 0 } };
 
+	config->aims |= AIM(CHURN);
 	set_mix(config, mixes[rng_below(rng, 2)]);
 	config->turns = rng_one_in(rng, 2) ? 100 : 400;
 	config->shape.prefill = PREFILL_ALL;
@@ -119,6 +126,7 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	static const unsigned mix[TRAFFIC_OPS] = { 15, 35, 25, 25, 0 };
 	static const enum io_op held[] = { IO_READ, IO_WRITE, IO_WRITE, IO_PUNCH };
 
+	config->aims |= AIM(REUSE);
 	set_mix(config, mix);
 	config->shape.prefill = PREFILL_ALL;
 	config->shape.data_percent = 80;
@@ -144,6 +152,41 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	}
 }
 
+/*
+ * Encrypted writes that wait for a buffer, on a lane so slow that what they were about to write to
+ * belongs to somebody else when they get it.
+ */
+static void draw_bounce(struct config *config, struct rng *rng)
+{
+	static const unsigned mix[TRAFFIC_OPS] = { 10, 45, 15, 30, 0 };
+
+	config->aims |= AIM(BOUNCE);
+	set_mix(config, mix);
+	config->shape.encrypted = true;
+	config->shape.data_apart = config->shape.data_raw = false;
+	config->shape.packed_percent = 0;
+	config->shape.prefill = PREFILL_ALL;
+	config->shape.data_percent = 80;
+	config->shape.gap_percent = 0;
+	config->shape.hots = 1;
+	config->shape.hot[0].clusters = min_u64(config->shape.hot[0].clusters, 6);
+	config->bounce_buffers = 1;
+	config->lanes = rng_range(rng, 3, MAX_LANES);
+	config->slow_lane = 0;
+	config->depth = rng_range(rng, 4, 16);
+	config->reserve_bytes = UINT64_C(1) << config->shape.cluster_bits;
+	config->races = true;
+	config->small_percent = rng_range(rng, 50, 100);
+	config->hot_percent = 100;
+	config->turns = 2000;
+	config->peek_one_in = 300;
+	config->held = 0;
+	config->early_percent = 0;
+	config->kill_one_in = 0;
+	config->aims &= ~AIM(KILLS);
+	config->faults = (struct faults){ 0 };
+}
+
 /* The image breaks while many wait for room, and room for the few. */
 static void draw_break(struct config *config, struct rng *rng)
 {
@@ -151,6 +194,7 @@ static void draw_break(struct config *config, struct rng *rng)
 						       { 10, 30, 10, 45, 5 },
 						       { 20, 60, 5, 5, 10 } };
 
+	config->aims |= AIM(BREAK);
 	set_mix(config, mixes[rng_below(rng, ARRAY_SIZE(mixes))]);
 	config->faults.sync = rng_range(rng, 20, 300);
 	config->faults.error = rng_one_in(rng, 3) ? rng_range(rng, 1, 20) : 0;
@@ -173,6 +217,7 @@ static void draw_growth(struct config *config, struct rng *rng)
 {
 	static const unsigned mix[TRAFFIC_OPS] = { 5, 70, 10, 10, 5 };
 
+	config->aims |= AIM(GROWTH);
 	set_mix(config, mix);
 	config->turns = rng_one_in(rng, 2) ? 400 : 2000;
 	config->small_percent = 20;
@@ -189,6 +234,7 @@ static void draw_growth(struct config *config, struct rng *rng)
 /* Copies of what a snapshot shares, as many at a time as there may be. */
 static void draw_copies(struct config *config, struct rng *rng)
 {
+	config->aims |= AIM(COPIES);
 	config->shape.snapshot = config->shape.refcount_order > 0;
 	config->shape.prefill = PREFILL_ALL;
 	config->shape.data_percent = 100;
@@ -273,11 +319,31 @@ struct config config_draw(struct rng *rng)
 	case 8 ... 12:
 		draw_break(&config, rng);
 		break;
+	case 13:
+		draw_bounce(&config, rng);
+		break;
 	}
 	shape_limit(&config.shape);
 	/* Only bytes in memory can be encrypted. */
 	config.by_slot &= !shape_has_keys(&config.shape);
 	return config;
+}
+
+/* Nothing else goes wrong, so that what must happen then can be asked for. */
+void config_corrupts(struct config *config)
+{
+	config->corrupts = true;
+	config->aims = (config->aims & ~AIM(KILLS)) | AIM(CORRUPT);
+	config->kill_one_in = 0;
+	config->faults = (struct faults){ .no_punch = config->faults.no_punch };
+}
+
+uint32_t config_aim(const char *name)
+{
+	for (unsigned i = 0; i < AIMS; i++)
+		if (strcmp(name, aim_names[i]) == 0)
+			return 1u << i;
+	return 0;
 }
 
 void config_print(const struct config *config)

@@ -8,8 +8,17 @@
 
 enum { TRAFFIC_READ, TRAFFIC_WRITE, TRAFFIC_FLUSH, TRAFFIC_DISCARD, TRAFFIC_ZEROES, TRAFFIC_OPS };
 
+/* What a seed aims at, as bits: for who looks for something that few seeds can show. */
+#define AIM_LIST(a) \
+	a(CHURN, "churn") a(REUSE, "reuse") a(COPIES, "copies") a(BREAK, "break") \
+		a(BOUNCE, "bounce") a(GROWTH, "growth") a(KILLS, "kills") a(CORRUPT, "corrupt")
+
+#define AIM_ENUM(name, text) AIM_##name,
+enum aim { AIM_LIST(AIM_ENUM) AIMS };
+
 struct config {
 	struct shape shape;
+	uint32_t aims; /* bits of enum aim */
 
 	/* the engine */
 	unsigned lanes; /* the last one is the service lane */
@@ -49,9 +58,17 @@ struct config {
 	bool handover; /* memory outlives them */
 	unsigned kill_one_in; /* moves; 0: never */
 	unsigned kill_points; /* until it dies, at most; 0: only between moves */
+
+	bool corrupts; /* in each life a self-check of the engine fails */
 };
 
 struct config config_draw(struct rng *rng);
+
+/* Make it one of those in which self-checks fail; nothing is drawn. */
+void config_corrupts(struct config *config);
+
+/* Its bit; 0: there is none of that name. */
+uint32_t config_aim(const char *name);
 
 /* Some lines. */
 void config_print(const struct config *config);

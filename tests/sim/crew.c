@@ -49,7 +49,9 @@ static uint64_t now_ms(void)
 static _Noreturn void work(struct crew *crew, unsigned id)
 {
 	struct tally *tally = &crew->shared->tally[id];
-	struct life_options options = { crew->options->qemu_check_every, tally };
+	struct life_options options = { .qemu_check_every = crew->options->qemu_check_every,
+					.aims = crew->options->aims,
+					.tally = tally };
 	uint64_t last = crew->options->seeds > UINT64_MAX - crew->options->first ?
 				UINT64_MAX :
 				crew->options->first + crew->options->seeds;

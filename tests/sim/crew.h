@@ -13,10 +13,15 @@ struct crew_options {
 	uint64_t seconds; /* budget; 0: none */
 	unsigned jobs; /* 0: one for each processor */
 	unsigned qemu_check_every;
+	uint32_t aims; /* only seeds that aim at all of these */
 	bool named; /* of the mutants, only those with a name */
+	bool barriers; /* only those without */
 	bool hinted; /* only those for which a seed is known */
+	bool missing; /* only those for which none is */
+	unsigned every; /* only every so many-th; 0: all */
 	const char *hints; /* file of seeds that find mutants, tried first; or NULL */
 	const char *save_hints; /* file for those that did; or NULL */
+	const char *exceptions; /* file of those that nothing can find, and why; or NULL */
 	bool keep_going;
 	bool quiet; /* no last words on standard error */
 };

@@ -26,6 +26,7 @@ struct campaign {
 	unsigned jobs;
 	uint64_t first; /* history, in the order of playing */
 	uint64_t step; /* every so many-th */
+	unsigned image; /* only histories on this kind; history_kinds(): on all */
 	uint64_t seconds; /* budget; 0: none */
 	uint64_t seed; /* of images */
 	struct {
@@ -45,15 +46,28 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* Scattered, so that the first few are a fair sample of all: the count has no such prime factor. */
-static uint64_t scatter(uint64_t nth, uint64_t count)
+/* Of those asked for; a history's kind is its number's last digit. */
+static uint64_t count_all(const struct campaign *campaign)
 {
-	return (uint64_t)((unsigned __int128)nth * 1000003 % count);
+	uint64_t count = histories(campaign->length);
+
+	return campaign->image < history_kinds() ? count / history_kinds() : count;
+}
+
+/* Scattered, so that the first few are a fair sample of all: the count has no such prime factor. */
+static uint64_t number_of(const struct campaign *campaign, uint64_t nth)
+{
+	uint64_t count = count_all(campaign);
+	uint64_t scattered = (uint64_t)((unsigned __int128)nth * 1000003 % count);
+
+	if (campaign->image < history_kinds())
+		return scattered * history_kinds() + campaign->image;
+	return scattered;
 }
 
 static void play_share(const struct campaign *campaign, unsigned share, uint64_t until)
 {
-	uint64_t count = histories(campaign->length);
+	uint64_t count = count_all(campaign);
 
 	stage_init(&stage);
 	for (uint64_t nth = campaign->first + share * campaign->step; nth < count;
@@ -61,7 +75,7 @@ static void play_share(const struct campaign *campaign, unsigned share, uint64_t
 		if (until && now_ms() >= until)
 			break;
 		play = (struct play){ .seed = campaign->seed };
-		play.history = history_decode(scatter(nth, count), campaign->length);
+		play.history = history_decode(number_of(campaign, nth), campaign->length);
 		play_history(&stage, &play, &cuts);
 		campaign->tally[share].played++;
 		campaign->tally[share].states = cuts.states;
@@ -81,8 +95,8 @@ static void sum_up(const struct campaign *campaign, uint64_t milliseconds)
 	}
 	printf("%" PRIu64 " of %" PRIu64 " histories of %u requests, %" PRIu64
 	       " states of the disk (%.0f/s), %" PRIu64 " of them opened and used, %.1f s\n",
-	       played, histories(campaign->length), campaign->length, states,
-	       (double)states / seconds, reopened, seconds);
+	       played, count_all(campaign), campaign->length, states, (double)states / seconds,
+	       reopened, seconds);
 }
 
 static int run(struct campaign *campaign)
@@ -115,11 +129,12 @@ static _Noreturn void usage(void)
 		"  --pieces N   all subsets of up to so many unsynced sectors, of more a sample (12)\n"
 		"  --every N    every Nth history only (1)\n"
 		"  --first N    begin with the Nth (0)\n"
+		"  --image N    on one kind of image only, of %u, from 0 on\n"
 		"  --seconds N  end after so long\n"
 		"  --reopen N   open every Nth state of the disk, use it, close it (5000; 0: none)\n"
 		"  --seed N     of the images' contents (1)\n"
 		"  --jobs N     processes (as many as there are processors)\n",
-		HISTORY_LENGTH);
+		HISTORY_LENGTH, history_kinds());
 	exit(2);
 }
 
@@ -137,6 +152,9 @@ static void parse_one(struct campaign *campaign, int option, uint64_t number)
 		break;
 	case 'f':
 		campaign->first = number;
+		break;
+	case 'i':
+		campaign->image = (unsigned)number;
 		break;
 	case 's':
 		campaign->seconds = number;
@@ -162,6 +180,7 @@ static void parse(struct campaign *campaign, int argc, char **argv)
 		{ "pieces", required_argument, NULL, 'p' },
 		{ "every", required_argument, NULL, 'e' },
 		{ "first", required_argument, NULL, 'f' },
+		{ "image", required_argument, NULL, 'i' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "reopen", required_argument, NULL, 'r' },
 		{ "seed", required_argument, NULL, 'S' },
@@ -191,6 +210,7 @@ int main(int argc, char **argv)
 		.jobs = processors > 0 ? (unsigned)processors : 1,
 		.step = 1,
 		.seed = 1,
+		.image = history_kinds(),
 	};
 
 	stage_report = report;

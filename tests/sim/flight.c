@@ -179,7 +179,7 @@ static void check_alone(struct sim_host *host, const struct flight *flight)
 			 (unsigned long long)io_len(io), (unsigned long long)io_off(io));
 	if (io->op == IO_WRITE && io_len(io) % SECTOR_SIZE && host->align > 1)
 		sim_fail("a write of %#llx bytes", (unsigned long long)io_len(io));
-	if (host->read_only && flight_changes_file(flight))
+	if (host->read_only && (flight_changes_file(flight) || io->op == IO_SYNC))
 		sim_fail("a %s of a file that is open for reading only", flight_name(flight));
 	if (host->file.fixed_size && io->op == IO_TRUNCATE)
 		sim_fail("the size of a device is not to be changed");

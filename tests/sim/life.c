@@ -2,11 +2,14 @@
 /* Lives: the scheduler, and the ends. */
 #include "life.h"
 
+#include "corrupt.h"
 #include "death.h"
 #include "report.h"
 #include "stage.h"
 
 #include <inttypes.h>
+
+#define CORRUPT_ONE_IN 32u /* seeds; by their numbers, so that it takes no luck away from others */
 
 static struct stage stage;
 
@@ -16,11 +19,16 @@ static struct life {
 	uint64_t mapped; /* host clusters of the active disk, then */
 	uint64_t size; /* of the file, then */
 	unsigned turns; /* still to take */
+	unsigned corrupt_at; /* when so many are left; 0: never */
 	struct tally *tally;
+	uint32_t aims;
 } life;
 
+/* With the mark of a corrupt image there is nothing to be judged. */
 static struct verdict peek(void)
 {
+	if (stage.corrupt)
+		return (struct verdict){ 0 };
 	life.tally->cuts++;
 	return stage_peek(&stage);
 }
@@ -62,6 +70,8 @@ static void live(void)
 {
 	for (; life.turns > 0; life.turns--) {
 		random_move();
+		if (life.turns == life.corrupt_at)
+			corrupt_now(&stage);
 		death_may_come(&stage);
 		/* What was promised a moment ago is the most likely to be broken. */
 		if ((stage.traffic.look && rng_one_in(&stage.rng, 3)) ||
@@ -101,8 +111,11 @@ static uint64_t leak_bound(const struct image_stats *stats)
 /* The image as the next life will find it. */
 static struct verdict next_life(enum look look, const char *when)
 {
-	struct verdict verdict = stage_look(&stage, BYTES_VISIBLE, look, when);
+	struct verdict verdict;
 
+	if (stage.corrupt)
+		corrupt_repair(&stage);
+	verdict = stage_look(&stage, BYTES_VISIBLE, look, when);
 	life.leaks = verdict.leaks;
 	life.mapped = verdict.mapped;
 	life.size = stage.host.disk.visible.size;
@@ -197,6 +210,13 @@ static void close_cleanly(void)
 	check_closed(&verdict, leaks, size);
 }
 
+static void rest_corrupt(void)
+{
+	stage_drain(&stage);
+	stage_rest(&stage);
+	corrupt_check(&stage);
+}
+
 static void one_life(void)
 {
 	bool read_only = rng_one_in(&stage.rng, 40);
@@ -206,7 +226,10 @@ static void one_life(void)
 	if (rng_one_in(&stage.rng, 4))
 		stage_read_back(&stage);
 	life.turns = 1 + rng_below(&stage.rng, 2 * stage.config.turns);
+	life.corrupt_at = stage.config.corrupts && !read_only ? (life.turns + 1) / 2 : 0;
 	death_through(&stage, live, 50);
+	if (stage.corrupt)
+		rest_corrupt();
 	if (rng_one_in(&stage.rng, 2))
 		death_through(&stage, drain, 4);
 	switch (rng_below(&stage.rng, 8)) {
@@ -227,6 +250,7 @@ static void one_life(void)
 void lives_init(const struct life_options *options)
 {
 	life.tally = options->tally;
+	life.aims = options->aims;
 	stage.qemu_check_every = options->qemu_check_every;
 	stage_init(&stage);
 }
@@ -235,6 +259,10 @@ void lives_run(uint64_t seed)
 {
 	stage.rng.state = seed * UINT64_C(0x9e3779b97f4a7c15);
 	stage.config = config_draw(&stage.rng);
+	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
+		config_corrupts(&stage.config);
+	if ((stage.config.aims & life.aims) != life.aims)
+		return;
 	stage_make(&stage);
 	next_life(LOOK_DURABLE, "as made");
 	for (unsigned i = 0; i < stage.config.lives; i++)

@@ -18,6 +18,7 @@ struct tally {
 
 struct life_options {
 	unsigned qemu_check_every; /* ask qemu-img about every so many durable images; 0: never */
+	uint32_t aims; /* only seeds that aim at all of these (config.h) */
 	struct tally *tally;
 };
 

@@ -20,8 +20,13 @@ LEFT_OUT = {
         r"lane->ring->kick", "wake_all", "wake_flush", "wake_alloc", "wake_shard",
     ],
     "epoch": ["part_enter", "part_leave", "epoch_leave"],
+    "hand-over": [
+        "arena_mark", "arena_writing", "arena_written", "arena_set_release", "arena_set_stock",
+        "arena_drop_begin", "arena_broken", "arena_closed", "set_run", "mark_slice", "mark_l1",
+    ],
     "order": [
         "hold_for_waiters", "forget_new_entries", "image_break",
+        r"atomic_fetch_add(?=\(&slice->generation)",
         r"atomic_store(?=\(&image->epoch\.now|\(&image->epoch\.wanted, true|\(&directory)",
         r"atomic_store_explicit(?=\(&slice->unsynced, true|\(cell)",
     ],
@@ -31,7 +36,7 @@ LEFT_OUT = {
 ANSWERED = {
     "sync": {"sync_believable": "true"},
     "claim": {"claim_in_the_way": "NULL"},
-    "epoch": {"epoch_passed": "true", "only_in": "true"},
+    "epoch": {"epoch_passed": "true", "only_in": "true", "epoch_enter": "EPOCH_OUTSIDE"},
     "law 7": {"image_broken": "0"},
 }
 
@@ -80,6 +85,14 @@ def stands_alone(text, start, closing):
         text[closing + 1:].lstrip().startswith(";")
 
 
+def never_entered(text, name, opening, closing):
+    """Who has not entered an epoch, because that is what was taken out, must not leave one."""
+    if name != "epoch_leave":
+        return ""
+    bucket = text[last_argument(text, opening, closing):closing].strip()
+    return f" || {bucket} == EPOCH_OUTSIDE"
+
+
 def where(text, start):
     """The function, or the state of a machine, that this place is in."""
     before = text[:start]
@@ -109,10 +122,11 @@ class Planter:
 
         for kind, names in LEFT_OUT.items():
             for name in names:
-                for start, _, closing in calls(plain, name):
+                for start, opening, closing in calls(plain, name):
                     if stands_alone(plain, start, closing):
-                        note(kind, start, closing, lambda n, call:
-                             f"PLANTED({n}) ? (void)0 : (void){call}")
+                        unless = never_entered(plain, name, opening, closing)
+                        note(kind, start, closing, lambda n, call, unless=unless:
+                             f"PLANTED({n}){unless} ? (void)0 : (void){call}")
         for kind, answers in ANSWERED.items():
             for name, answer in answers.items():
                 for start, _, closing in calls(plain, name):

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The simulator: lives by seed, in several processes, until one of them finds something. */
+#include "config.h"
 #include "crew.h"
 #include "life.h"
 #include "mutants.h"
@@ -16,6 +17,7 @@ static const char usage[] =
 	"  --first N       begin with this seed (1)\n"
 	"  --seeds N       run so many seeds (2000, without --seconds)\n"
 	"  --seconds N     run for so long\n"
+	"  --aim NAME      only seeds that aim at this; again: and at this (config.h)\n"
 	"  --jobs N        processes (as many as there are processors)\n"
 	"  --keep-going    report every failing seed, not just the first\n"
 	"  --mutant NAME   plant a bug, by its name or number (program `mutants`)\n"
@@ -24,22 +26,31 @@ static const char usage[] =
 	"The program `mutants` is the same with planted bugs; without --seed and --mutant it plants\n"
 	"one after the other, budgets are for each (60 seconds), and fails when one is not found.\n"
 	"  --named            only those that have names, not each barrier\n"
+	"  --barriers         only those that have none\n"
 	"  --hinted           only those that the hints know a seed for\n"
+	"  --missing          only those that they know none for\n"
+	"  --every N          only every Nth\n"
 	"  --hints FILE       try these seeds first: those that have found a mutant before\n"
-	"  --save-hints FILE  write such a file\n";
+	"  --save-hints FILE  write such a file, with what the hints say of those not tried\n"
+	"  --exceptions FILE  those that nothing can find, with the reason of each: not tried\n";
 
 enum option_id {
 	OPTION_SEED = 1,
 	OPTION_FIRST,
 	OPTION_SEEDS,
 	OPTION_SECONDS,
+	OPTION_AIM,
 	OPTION_JOBS,
 	OPTION_KEEP_GOING,
 	OPTION_MUTANT,
 	OPTION_NAMED,
+	OPTION_BARRIERS,
 	OPTION_HINTED,
+	OPTION_MISSING,
+	OPTION_EVERY,
 	OPTION_HINTS,
 	OPTION_SAVE_HINTS,
+	OPTION_EXCEPTIONS,
 	OPTION_QEMU_CHECK,
 	OPTION_TRACE,
 };
@@ -49,13 +60,18 @@ static const struct option long_options[] = {
 	{ "first", required_argument, NULL, OPTION_FIRST },
 	{ "seeds", required_argument, NULL, OPTION_SEEDS },
 	{ "seconds", required_argument, NULL, OPTION_SECONDS },
+	{ "aim", required_argument, NULL, OPTION_AIM },
 	{ "jobs", required_argument, NULL, OPTION_JOBS },
 	{ "keep-going", no_argument, NULL, OPTION_KEEP_GOING },
 	{ "mutant", required_argument, NULL, OPTION_MUTANT },
 	{ "named", no_argument, NULL, OPTION_NAMED },
+	{ "barriers", no_argument, NULL, OPTION_BARRIERS },
 	{ "hinted", no_argument, NULL, OPTION_HINTED },
+	{ "missing", no_argument, NULL, OPTION_MISSING },
+	{ "every", required_argument, NULL, OPTION_EVERY },
 	{ "hints", required_argument, NULL, OPTION_HINTS },
 	{ "save-hints", required_argument, NULL, OPTION_SAVE_HINTS },
+	{ "exceptions", required_argument, NULL, OPTION_EXCEPTIONS },
 	{ "qemu-check", required_argument, NULL, OPTION_QEMU_CHECK },
 	{ "trace", no_argument, NULL, OPTION_TRACE },
 	{ 0 },
@@ -66,6 +82,38 @@ struct command {
 	struct crew_options crew;
 	uint64_t seed; /* 0: many */
 };
+
+/* What is asked of the program `mutants`; false: something else is. */
+static bool parse_mutants(struct crew_options *crew, int option)
+{
+	switch (option) {
+	case OPTION_NAMED:
+		crew->named = true;
+		return true;
+	case OPTION_BARRIERS:
+		crew->barriers = true;
+		return true;
+	case OPTION_HINTED:
+		crew->hinted = true;
+		return true;
+	case OPTION_MISSING:
+		crew->missing = true;
+		return true;
+	case OPTION_EVERY:
+		crew->every = (unsigned)strtoul(optarg, NULL, 0);
+		return true;
+	case OPTION_HINTS:
+		crew->hints = optarg;
+		return true;
+	case OPTION_SAVE_HINTS:
+		crew->save_hints = optarg;
+		return true;
+	case OPTION_EXCEPTIONS:
+		crew->exceptions = optarg;
+		return true;
+	}
+	return false;
+}
 
 static void parse_one(struct command *command, int option)
 {
@@ -84,6 +132,11 @@ static void parse_one(struct command *command, int option)
 	case OPTION_SECONDS:
 		command->crew.seconds = number;
 		break;
+	case OPTION_AIM:
+		if (!config_aim(optarg))
+			exit(2);
+		command->crew.aims |= config_aim(optarg);
+		break;
 	case OPTION_JOBS:
 		command->crew.jobs = (unsigned)number;
 		break;
@@ -95,18 +148,6 @@ static void parse_one(struct command *command, int option)
 		if (!mutants_plant(optarg))
 			exit(2);
 		break;
-	case OPTION_NAMED:
-		command->crew.named = true;
-		break;
-	case OPTION_HINTED:
-		command->crew.hinted = true;
-		break;
-	case OPTION_HINTS:
-		command->crew.hints = optarg;
-		break;
-	case OPTION_SAVE_HINTS:
-		command->crew.save_hints = optarg;
-		break;
 	case OPTION_QEMU_CHECK:
 		command->crew.qemu_check_every = (unsigned)number;
 		break;
@@ -114,6 +155,8 @@ static void parse_one(struct command *command, int option)
 		sim_trace = true;
 		break;
 	default:
+		if (parse_mutants(&command->crew, option))
+			return;
 		fputs(usage, stderr);
 		exit(2);
 	}
@@ -138,7 +181,8 @@ static void parse(struct command *command, int argc, char **argv)
 static void run_one(const struct command *command)
 {
 	static struct tally tally;
-	struct life_options options = { command->crew.qemu_check_every, &tally };
+	struct life_options options = { .qemu_check_every = command->crew.qemu_check_every,
+					.tally = &tally };
 
 	lives_init(&options);
 	lives_run(command->seed);

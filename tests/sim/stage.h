@@ -23,6 +23,7 @@ struct stage {
 	struct image_stats spent; /* by those that were killed in this life */
 	uint64_t takeovers; /* ever */
 	bool read_only;
+	bool corrupt; /* the engine has been told so, in this life */
 	bool closed;
 	int close_err;
 	unsigned qemu_check_every; /* ask qemu-img about every so many images; 0: never */

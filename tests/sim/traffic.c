@@ -121,6 +121,10 @@ static void on_done(struct req *req)
 		sim_fail("%s %#llx+%#llx ended with %d", op_names[req->op],
 			 (unsigned long long)req->guest.byte, (unsigned long long)req->len,
 			 req->result);
+	if (slot->broken && !req->result && req->op != REQ_READ)
+		sim_fail("%s %#llx+%#llx succeeds on an image that had broken before",
+			 op_names[req->op], (unsigned long long)req->guest.byte,
+			 (unsigned long long)req->len);
 	traffic->result = req->result;
 	if (req->op == REQ_READ)
 		check_read(slot);
@@ -156,6 +160,7 @@ static void submit(struct traffic *traffic, struct slot *slot)
 	      (unsigned long long)req->guest.byte, (unsigned long long)req->len,
 	      req->flags & REQ_FUA ? " fua" : "", req->flags & REQ_NOUNMAP ? " nounmap" : "",
 	      slot->version);
+	slot->broken = image_health(traffic->image) != IMAGE_SOUND;
 	ring->blocked = false; /* a command from the device is a completion, too */
 	this_lane = &ring->lane;
 	engine_running = true;

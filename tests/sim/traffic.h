@@ -23,6 +23,7 @@ struct slot {
 	version_t rest; /* of what a discard may leave as it was; 0: none */
 	uint8_t *buffer;
 	version_t seen[MAX_REQ_SECTORS]; /* READ: nothing older may come back */
+	bool broken; /* the image was, when it was asked for */
 };
 
 struct traffic {
