@@ -112,12 +112,36 @@ static bool is_needed(const struct slice *slice)
 	return slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing;
 }
 
-/*
- * A slice that can be used for something else, by the clock; NULL when all are needed.  When the
- * image has broken, what is dirty stays for ever, and one slice more is there, for reads.
- */
-static struct slice *shard_evict(struct shard *shard, bool broken)
+static void slice_init(struct node *node, struct shard *shard, struct slice *slice, void *entries)
 {
+	slice->entries = entries;
+	slice->index = SLICE_NONE;
+	slice->shard = shard;
+	slice->node = node;
+	waitq_init(&slice->loaded);
+	list_init(&slice->dirty_link);
+}
+
+/* The next one that was never used: a cache takes the memory that its use takes. */
+static struct slice *slice_make(struct node *node, struct shard *shard)
+{
+	struct cache *cache = &node->cache;
+	struct slice *slice = &shard->slices[shard->made++];
+	size_t number = (size_t)(slice - cache->slices);
+
+	slice_init(node, shard, slice, (uint8_t *)cache->memory + number * node->geo.slice_bytes);
+	return slice;
+}
+
+/*
+ * A slice that can be used for something else: one that never was, or else by the clock; NULL when all
+ * are needed.  When the image has broken, what is dirty stays for ever, and one slice more is there,
+ * for reads.
+ */
+static struct slice *shard_evict(struct node *node, struct shard *shard)
+{
+	if (shard->made < shard->count)
+		return slice_make(node, shard);
 	for (uint32_t n = 0; n < 2 * shard->count; n++) {
 		struct slice *slice = &shard->slices[shard->hand];
 
@@ -130,7 +154,7 @@ static struct slice *shard_evict(struct shard *shard, bool broken)
 			continue;
 		return slice;
 	}
-	return broken && !is_needed(shard->spare) ? shard->spare : NULL;
+	return image_broken(node->image) && !is_needed(shard->spare) ? shard->spare : NULL;
 }
 
 static void slice_replace(struct node *node, struct slice *slice, uint64_t index, struct lane *lane)
@@ -160,7 +184,7 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 		return slice;
 	}
 	if (!slice) {
-		slice = shard_evict(shard, image_broken(node->image));
+		slice = shard_evict(node, shard);
 		if (!slice) {
 			/* Below the top nothing is dirty: who keeps a slice there looks or loads. */
 			if (node == &node->image->top)
@@ -177,18 +201,15 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 struct slice *slice_adopt(struct node *node, uint64_t index)
 {
 	struct shard *shard = cache_shard(node, index);
+	struct slice *slice;
 
-	for (uint32_t i = 0; i < shard->count; i++) {
-		struct slice *slice = &shard->slices[i];
-
-		if (slice->state != SLICE_FREE)
-			continue;
-		slice->state = SLICE_VALID;
-		slice->index = index;
-		atomic_store(&node->cache.directory[index], (uintptr_t)slice);
-		return slice;
-	}
-	return NULL;
+	if (shard->made == shard->count)
+		return NULL;
+	slice = slice_make(node, shard);
+	slice->state = SLICE_VALID;
+	slice->index = index;
+	atomic_store(&node->cache.directory[index], (uintptr_t)slice);
+	return slice;
 }
 
 void shard_relieve(struct shard *shard)
@@ -220,21 +241,10 @@ static void *map_memory(size_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void slice_init(struct node *node, struct shard *shard, struct slice *slice, void *entries)
-{
-	slice->entries = entries;
-	slice->index = SLICE_NONE;
-	slice->shard = shard;
-	slice->node = node;
-	waitq_init(&slice->loaded);
-	list_init(&slice->dirty_link);
-}
-
 static void shards_init(struct node *node)
 {
 	struct cache *cache = &node->cache;
-	uint32_t bytes = node->geo.slice_bytes;
-	uint8_t *memory = cache->memory, *spare_memory = cache->spare_memory;
+	uint8_t *spare_memory = cache->spare_memory;
 	struct slice *slices = cache->slices;
 
 	for (uint32_t i = 0; i < cache->nshards; i++) {
@@ -246,10 +256,9 @@ static void shards_init(struct node *node)
 		shard->slices = slices;
 		shard->count =
 			cache->nslices / cache->nshards + (i < cache->nslices % cache->nshards);
-		for (uint32_t j = 0; j < shard->count; j++, memory += bytes)
-			slice_init(node, shard, slices++, memory);
+		slices += shard->count;
 		shard->spare = &cache->slices[cache->nslices + i];
-		slice_init(node, shard, shard->spare, spare_memory + (size_t)i * bytes);
+		slice_init(node, shard, shard->spare, spare_memory + i * node->geo.slice_bytes);
 	}
 }
 

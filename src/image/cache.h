@@ -24,8 +24,8 @@ static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
 struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
 
 /*
- * A free slice becomes the one with this index, valid, its memory still to be filled; before lanes
- * run.  NULL: none of its shard is free.
+ * A slice that was never used becomes the one with this index, valid, its memory still to be filled;
+ * before lanes run.  NULL: there is none in its shard.
  */
 struct slice *slice_adopt(struct node *node, uint64_t index);
 

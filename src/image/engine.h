@@ -104,6 +104,7 @@ struct shard {
 	pthread_mutex_t lock;
 	struct slice *slices;
 	uint32_t count;
+	uint32_t made; /* of them: the rest was never used, and is zeros */
 	uint32_t hand; /* of the clock */
 	struct slice *spare; /* used when the image has broken: never dirty */
 	struct list claims; /* struct claim */

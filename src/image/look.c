@@ -135,7 +135,7 @@ static void look_at_slices(struct image *image, struct node *node, const struct 
 		struct shard *shard = &node->cache.shards[i];
 
 		CRITICAL(&shard->lock);
-		for (uint32_t j = 0; j < shard->count; j++) {
+		for (uint32_t j = 0; j < shard->made; j++) {
 			const struct slice *slice = &shard->slices[j];
 
 			if (slice->state == SLICE_LOADING && slice->load.lane == lane)
