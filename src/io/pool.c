@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A queue, and threads that wait for something to be in it. */
 #include "pool.h"
+#include "thread.h"
 #include "uring.h"
 
 #include <sched.h>
@@ -77,10 +78,9 @@ int pool_start(struct pool *pool, void (*begin)(void))
 
 		thread->pool = pool;
 		thread->number = pool->started;
-		err = pthread_create(&thread->thread, NULL, pool_main, thread);
+		err = thread_start(&thread->thread, "pool", pool_main, thread);
 		if (err)
-			return -err;
-		pthread_setname_np(thread->thread, "pool");
+			return err;
 		pool->started++;
 	}
 	return 0;

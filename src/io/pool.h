@@ -42,7 +42,7 @@ void pool_attach(struct pool *pool, struct lane *lane);
 /*
  * Start the threads, each of which calls @begin first unless that is NULL.  They inherit the signal
  * mask, the mount namespace and PR_SET_IO_FLUSHER of the caller.  0, or -errno of
- * pthread_create(); then as many run as could be started.
+ * thread_start(); then as many run as could be started.
  */
 int pool_start(struct pool *pool, void (*begin)(void));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The thread of a lane: turn after turn, with a mailbox for calls from the main thread. */
 #include "worker.h"
+#include "thread.h"
 
 #include <errno.h>
 
@@ -91,10 +92,9 @@ int worker_start(struct worker *worker, const struct worker_options *options)
 	int err;
 
 	worker->options = *options;
-	err = pthread_create(&worker->thread, NULL, worker_main, worker);
+	err = thread_start(&worker->thread, options->name, worker_main, worker);
 	if (err)
-		return -err;
-	pthread_setname_np(worker->thread, options->name);
+		return err;
 	wait_for(&worker->started);
 	if (worker->err)
 		pthread_join(worker->thread, NULL);

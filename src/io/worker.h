@@ -54,7 +54,7 @@ int worker_prepare(struct worker *worker, unsigned id);
 
 /*
  * Start the thread and wait until it runs its lane.  It inherits the signal mask, the mount
- * namespace and PR_SET_IO_FLUSHER of the caller.  0, or -errno of pthread_create(),
+ * namespace and PR_SET_IO_FLUSHER of the caller.  0, or -errno of thread_start(),
  * uring_start() or options->start(); then there is no thread.
  */
 int worker_start(struct worker *worker, const struct worker_options *options);

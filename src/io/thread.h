@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Threads with a stack of known size, which costs little when all memory is locked. */
+#ifndef THREAD_H
+#define THREAD_H
+
+#include <pthread.h>
+
+/*
+ * As pthread_create(), for a thread called @name (at most 15 characters), with a small stack and a
+ * guard below it.  It inherits the signal mask, the mount namespace and PR_SET_IO_FLUSHER of the
+ * caller.  0, or -errno.
+ */
+int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg);
+
+#endif
