@@ -9,9 +9,15 @@
 #include "base.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define END (-1)
 
@@ -174,17 +180,74 @@ static int fill(scmp_filter_ctx filter, enum syscalls which)
 	return err;
 }
 
-int syscalls_confine(enum syscalls which)
+/* --- programs -------------------------------------------------------------------------------------- */
+
+/* Made by the first thread that needs it, for all: that takes longer than the rest of their start. */
+static struct program {
+	struct sock_filter *code; /* kept for ever */
+	unsigned short length;
+} programs[SYSCALLS_HELPER + 1];
+
+static pthread_mutex_t programs_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What the library has written to @fd. */
+static int read_program(int fd, struct program *program)
+{
+	off_t bytes = lseek(fd, 0, SEEK_END);
+	struct sock_filter *code;
+
+	if (bytes <= 0 || bytes > (off_t)(BPF_MAXINSNS * sizeof(*code)))
+		return -EPROTO;
+	code = malloc((size_t)bytes);
+	if (!code)
+		return -ENOMEM;
+	if (pread(fd, code, (size_t)bytes, 0) != bytes) {
+		free(code);
+		return -EIO;
+	}
+	program->code = code;
+	program->length = (unsigned short)((size_t)bytes / sizeof(*code));
+	return 0;
+}
+
+static int make_program(enum syscalls which, struct program *program)
 {
 	uint32_t others = which == SYSCALLS_HELPER ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
 	scmp_filter_ctx filter = seccomp_init(others);
-	int err;
+	int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	int err = fd < 0 ? -errno : filter ? 0 : -ENOMEM;
 
-	if (!filter)
-		return -ENOMEM;
-	err = fill(filter, which);
 	if (!err)
-		err = seccomp_load(filter);
+		err = fill(filter, which);
+	if (!err)
+		err = seccomp_export_bpf(filter, fd);
+	if (!err)
+		err = read_program(fd, program);
 	seccomp_release(filter);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int get_program(enum syscalls which, struct sock_fprog *out)
+{
+	struct program *program = &programs[which];
+	int err = 0;
+
+	pthread_mutex_lock(&programs_lock);
+	if (!program->code)
+		err = make_program(which, program);
+	*out = (struct sock_fprog){ .len = program->length, .filter = program->code };
+	pthread_mutex_unlock(&programs_lock);
+	return err;
+}
+
+int syscalls_confine(enum syscalls which)
+{
+	struct sock_fprog program;
+	int err = get_program(which, &program);
+
+	if (!err && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+		err = -errno;
 	return err == -EINVAL || err == -ENOSYS ? -EOPNOTSUPP : err;
 }
