@@ -11,7 +11,7 @@
 /* The key of one image, ready for use. */
 struct cipher;
 
-/* Was this program built with the library?  Without, no cipher can be had. */
+/* Was this program built with the library, and is it here?  Without, no cipher can be had. */
 bool crypto_available(void);
 
 /*

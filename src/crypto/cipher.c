@@ -6,9 +6,9 @@
  * has contexts of its own.
  */
 #include "cipher.h"
+#include "library.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,11 +29,6 @@ struct cipher {
 	struct user user[];
 };
 
-bool crypto_available(void)
-{
-	return true;
-}
-
 /* --- making ---------------------------------------------------------------------------------------- */
 
 /* AES with a key of @bytes bytes in a mode that the library knows by that name. */
@@ -46,15 +41,15 @@ static int add_context(EVP_CIPHER_CTX **context, const char *mode, const uint8_t
 	bool made;
 
 	snprintf(name, sizeof(name), "AES-%u-%s", bytes * 8, mode);
-	kind = EVP_CIPHER_fetch(NULL, name, NULL);
+	kind = library.EVP_CIPHER_fetch(NULL, name, NULL);
 	if (!kind)
 		return -ENOTSUP;
-	*context = EVP_CIPHER_CTX_new();
-	made = *context && EVP_CipherInit_ex2(*context, kind, key, iv, encrypt, NULL);
+	*context = library.EVP_CIPHER_CTX_new();
+	made = *context && library.EVP_CipherInit_ex2(*context, kind, key, iv, encrypt, NULL);
 	/* Whole blocks come and go.  XTS never pads; told so, it would look at that for each sector. */
 	if (made && strcmp(mode, "XTS") != 0)
-		made = EVP_CIPHER_CTX_set_padding(*context, 0);
-	EVP_CIPHER_free(kind);
+		made = library.EVP_CIPHER_CTX_set_padding(*context, 0);
+	library.EVP_CIPHER_free(kind);
 	return made ? 0 : -ENOMEM;
 }
 
@@ -63,7 +58,7 @@ static int add_essiv(struct user *user, const struct luks_header *luks, const ui
 	uint8_t hash[SHA256_BYTES];
 	int err = -ENOMEM;
 
-	if (EVP_Digest(key, luks->key_bytes, hash, NULL, EVP_sha256(), NULL))
+	if (library.EVP_Digest(key, luks->key_bytes, hash, NULL, library.EVP_sha256(), NULL))
 		err = add_context(&user->essiv, "ECB", hash, sizeof(hash), true);
 	explicit_bzero(hash, sizeof(hash));
 	return err;
@@ -89,9 +84,12 @@ static int add_user(const struct cipher *cipher, struct user *user, const struct
 int cipher_make(struct cipher **cipher, const struct luks_header *luks, const void *key,
 		unsigned users)
 {
-	struct cipher *fresh = calloc(1, sizeof(*fresh) + users * sizeof(*fresh->user));
+	struct cipher *fresh;
 	int err = 0;
 
+	if (!library_load())
+		return -ENOTSUP;
+	fresh = calloc(1, sizeof(*fresh) + users * sizeof(*fresh->user));
 	if (!fresh)
 		return -ENOMEM;
 	fresh->iv = luks->iv;
@@ -112,10 +110,10 @@ void cipher_free(struct cipher *cipher)
 	for (unsigned i = 0; cipher && i < cipher->users; i++) {
 		struct user *user = &cipher->user[i];
 
-		EVP_CIPHER_CTX_free(user->encrypt);
-		EVP_CIPHER_CTX_free(user->decrypt);
-		EVP_CIPHER_CTX_free(user->tweak);
-		EVP_CIPHER_CTX_free(user->essiv);
+		library.EVP_CIPHER_CTX_free(user->encrypt);
+		library.EVP_CIPHER_CTX_free(user->decrypt);
+		library.EVP_CIPHER_CTX_free(user->tweak);
+		library.EVP_CIPHER_CTX_free(user->essiv);
 	}
 	free(cipher);
 }
@@ -127,7 +125,7 @@ static bool run(EVP_CIPHER_CTX *context, const uint8_t *from, uint8_t *to, uint3
 {
 	int done;
 
-	return EVP_CipherUpdate(context, to, &done, from, (int)bytes) && done == (int)bytes;
+	return library.EVP_CipherUpdate(context, to, &done, from, (int)bytes) && done == (int)bytes;
 }
 
 static bool make_iv(const struct cipher *cipher, const struct user *user, uint64_t sector,
@@ -186,7 +184,7 @@ static int run_sectors(const struct cipher *cipher, const struct user *user,
 		if (good && cipher->by_blocks)
 			good = run_by_blocks(user, context, iv, from + at, to + at);
 		else if (good)
-			good = EVP_CipherInit_ex2(context, NULL, NULL, iv, -1, NULL) &&
+			good = library.EVP_CipherInit_ex2(context, NULL, NULL, iv, -1, NULL) &&
 			       run(context, from + at, to + at, SECTOR_SIZE);
 		if (!good)
 			return -EIO;

@@ -5,11 +5,10 @@
  * is the right one.
  */
 #include "cipher.h"
+#include "library.h"
 #include "split.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 /* All that must not stay in memory. */
 struct secrets {
@@ -23,11 +22,11 @@ static const EVP_MD *hash_of(const struct luks_header *luks)
 {
 	switch (luks->hash) {
 	case LUKS_SHA1:
-		return EVP_sha1();
+		return library.EVP_sha1();
 	case LUKS_SHA256:
-		return EVP_sha256();
+		return library.EVP_sha256();
 	case LUKS_SHA512:
-		return EVP_sha512();
+		return library.EVP_sha512();
 	}
 	return NULL;
 }
@@ -35,8 +34,8 @@ static const EVP_MD *hash_of(const struct luks_header *luks)
 static int derive(const struct luks_header *luks, const void *secret, size_t bytes,
 		  const uint8_t *salt, uint32_t iterations, uint8_t *key, size_t key_bytes)
 {
-	if (!PKCS5_PBKDF2_HMAC(secret, (int)bytes, salt, LUKS_SALT_BYTES, (int)iterations,
-			       hash_of(luks), (int)key_bytes, key))
+	if (!library.PKCS5_PBKDF2_HMAC(secret, (int)bytes, salt, LUKS_SALT_BYTES, (int)iterations,
+				       hash_of(luks), (int)key_bytes, key))
 		return -ENOTSUP;
 	return 0;
 }
@@ -68,8 +67,9 @@ static int check_digest(const struct luks_header *luks, struct secrets *secrets)
 
 	if (err)
 		return err;
-	return CRYPTO_memcmp(secrets->digest, luks->digest, sizeof(luks->digest)) ? -EKEYREJECTED :
-										    0;
+	return library.CRYPTO_memcmp(secrets->digest, luks->digest, sizeof(luks->digest)) ?
+		       -EKEYREJECTED :
+		       0;
 }
 
 int cipher_unlock(struct cipher **cipher, const struct luks_header *luks, unsigned slot,
@@ -83,7 +83,7 @@ int cipher_unlock(struct cipher **cipher, const struct luks_header *luks, unsign
 	must(bytes <= LIMIT_KEY_FILE_BYTES);
 	if (!secrets)
 		return -ENOMEM;
-	err = recover(luks, slot, material, passphrase, bytes, secrets);
+	err = library_load() ? recover(luks, slot, material, passphrase, bytes, secrets) : -ENOTSUP;
 	if (!err)
 		err = check_digest(luks, secrets);
 	if (!err)

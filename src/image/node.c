@@ -29,8 +29,10 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 			      "not supported; convert it with qemu-img convert -O qcow2 -o "
 			      "encrypt.format=luks");
 	if (header->crypt_method && !crypto_available())
-		return refuse(file, why,
-			      "is encrypted, and this qcow2-ublkd was built without libcrypto");
+		return refuse(
+			file, why,
+			"is encrypted, and there is no libcrypto: install that of OpenSSL 3, or "
+			"a qcow2-ublkd that was built with it");
 	if (header->autoclear & QCOW2_DATA_FILE_RAW && header->has_backing)
 		return refuse(file, why,
 			      "has a raw data file and a backing file, which cannot both be right; "
