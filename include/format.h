@@ -35,6 +35,7 @@
 #define LIMIT_KEY_FILE_BYTES (64 * KIB)
 #define LIMIT_CHECK_HOLE GIB /* that a repair leaves, lest a stray reference finds its tables */
 #define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
+#define LIMIT_CHECK_MISALIGNED GIB /* of L2 tables at odd places, which can lie in each other */
 #define LIMIT_SLICE_BYTES 4096u
 #define LIMIT_L2_CACHE_DEFAULT (32 * MIB)
 #define LIMIT_L2_CACHE_SLICES (UINT32_C(1) << 22)

@@ -40,29 +40,38 @@ static void keep_away(struct check *check, uint64_t off, uint64_t len)
 		check->avoid_end = max_u64(check->avoid_end, end);
 }
 
+/* How many of the @len bytes the file has, which is a finding when some are missing. */
+static uint64_t present_bytes(struct check *check, uint64_t off, uint64_t len, uint32_t times)
+{
+	if (len == 0 || !is_beyond_end(check, off, len))
+		return len;
+	found_corruption(check, times,
+			 "ERROR %#" PRIx64 " bytes at %#" PRIx64
+			 " are in use, but the file ends before them",
+			 len, off);
+	keep_away(check, off, len);
+	return check->file_bytes - min_u64(check->file_bytes, off);
+}
+
+int count_no_memory(const struct check *check)
+{
+	return why_set(check->why, -ENOMEM,
+		       "%s: out of memory, or more than the limit of %" PRIu64 " MiB is needed",
+		       check->file->name, (uint64_t)(LIMIT_CHECK_BYTES / MIB));
+}
+
 static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times,
 		 int (*add)(struct refs *refs, uint64_t host_cluster, uint32_t times))
 {
 	unsigned bits = check->g.cluster_bits;
 
+	if (times)
+		len = present_bytes(check, off, len, times);
 	if (len == 0 || times == 0)
 		return 0;
-	if (is_beyond_end(check, off, len)) {
-		found_corruption(check, times,
-				 "ERROR %#" PRIx64 " bytes at %#" PRIx64
-				 " are in use, but the file ends before them",
-				 len, off);
-		keep_away(check, off, len);
-		if (off >= check->file_bytes)
-			return 0;
-		len = check->file_bytes - off;
-	}
 	for (uint64_t cluster = off >> bits; cluster <= (off + len - 1) >> bits; cluster++)
 		if (add(&check->refs, cluster, times))
-			return why_set(check->why, -ENOMEM,
-				       "%s: out of memory, or more than the limit of %" PRIu64
-				       " MiB is needed",
-				       check->file->name, (uint64_t)(LIMIT_CHECK_BYTES / MIB));
+			return count_no_memory(check);
 	return 0;
 }
 
@@ -74,6 +83,28 @@ int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 {
 	return count(check, off, len, times, refs_add_metadata);
+}
+
+int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
+{
+	len = present_bytes(check, off, len, 1);
+	return ranges_add(tables, off, len) ? count_no_memory(check) : 0;
+}
+
+/* In two goes, when it is more than one table, so that they are seen to lie in each other. */
+static int count_stretch(void *arg, uint64_t off, uint64_t len, uint32_t times)
+{
+	struct check *check = arg;
+	int err = count(check, off, len, 1, refs_add_metadata);
+
+	return err ? err : count(check, off, len, times - 1, refs_add_metadata);
+}
+
+int count_collected(struct check *check, const struct ranges *tables)
+{
+	int err = ranges_walk(tables, check->g.cluster_bytes, count_stretch, check);
+
+	return err ? count_no_memory(check) : 0;
 }
 
 bool table_is_own(struct check *check, uint64_t off, uint64_t len)

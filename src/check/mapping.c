@@ -65,7 +65,7 @@ static int grow(struct l2_tables *tables)
 	return 0;
 }
 
-static int add_table(struct check *check, struct host host, bool active)
+static int add_table(struct check *check, struct host host, uint32_t paths, bool active)
 {
 	struct l2_tables *tables = &check->tables;
 	struct l2_table *table = mapping_find(check, host);
@@ -78,42 +78,43 @@ static int add_table(struct check *check, struct host host, bool active)
 		*table = (struct l2_table){ .host = host };
 		*find_slot(tables, host) = tables->tables;
 	}
-	table->paths = (uint32_t)min_u64((uint64_t)table->paths + 1, REF_COUNT_MOST);
+	table->paths = (uint32_t)min_u64((uint64_t)table->paths + paths, REF_COUNT_MOST);
 	table->active |= active;
 	return 0;
 }
 
 /* --- L1 ------------------------------------------------------------------------------------------ */
 
-static int add_l1_entry(struct check *check, uint64_t entry, bool active)
+static int add_l1_entry(struct check *check, uint64_t entry, uint32_t paths, bool active)
 {
 	struct host l2 = { entry & ENTRY_HOST_MASK };
 
 	if (entry & L1_RESERVED)
-		found_corruption(check, 1, "ERROR L1 entry %#" PRIx64 ": reserved bits are set",
+		found_corruption(check, paths, "ERROR L1 entry %#" PRIx64 ": reserved bits are set",
 				 entry);
 	if (!is_aligned(l2.byte, check->g.cluster_bytes))
-		found_corruption(check, 1,
+		found_corruption(check, paths,
 				 "ERROR L1 entry %#" PRIx64 ": the L2 table is not aligned to a "
 				 "cluster",
 				 entry);
-	return add_table(check, l2, active);
+	return add_table(check, l2, paths, active);
 }
 
-int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool active)
+/* Entries of an L1 table, or of several that lie in each other. */
+static int add_l1_entries(struct check *check, uint64_t host, uint64_t bytes, uint32_t paths,
+			  bool active)
 {
-	uint64_t bytes = (uint64_t)entries * 8;
-	int err = count_table(check, l1.byte, bytes, 1);
+	int err = 0;
 
 	/* Behind the end of the file all entries are 0. */
-	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, l1.byte));
+	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, host));
 	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
 		size_t present;
 
-		off = access_next_piece(check->file, l1.byte, off, bytes);
+		off = access_next_piece(check->file, host, off, bytes);
 		if (off == bytes)
 			break;
-		err = access_read(check->file, l1.byte + off, check->buffer,
+		err = access_read(check->file, host + off, check->buffer,
 				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
 		if (!err && all_zero(check->buffer, present))
 			present = 0;
@@ -121,10 +122,33 @@ int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool a
 			uint64_t entry = be64_get(*(struct be64 *)(check->buffer + at));
 
 			if (entry)
-				err = add_l1_entry(check, entry, active);
+				err = add_l1_entry(check, entry, paths, active);
 		}
 	}
 	return err;
+}
+
+int mapping_add_active(struct check *check)
+{
+	struct host l1 = check->header.l1;
+	uint64_t bytes = (uint64_t)check->header.l1_entries * 8;
+	int err = count_table(check, l1.byte, bytes, 1);
+
+	return err ? err : add_l1_entries(check, l1.byte, bytes, 1, true);
+}
+
+static int add_stretch(void *arg, uint64_t off, uint64_t len, uint32_t times)
+{
+	return add_l1_entries(arg, off, len, times, false);
+}
+
+int mapping_add_snapshots(struct check *check, const struct ranges *l1)
+{
+	int err = count_collected(check, l1);
+
+	if (!err)
+		err = ranges_walk(l1, sizeof(struct be64), add_stretch, check);
+	return err == -ENOMEM ? count_no_memory(check) : err;
 }
 
 /* --- L2 ------------------------------------------------------------------------------------------ */
@@ -203,6 +227,19 @@ static void note_faults(struct check *check, const struct l2_table *table, struc
 	check->mendable += entry_mend(&check->g, has_data_file(check), &word);
 }
 
+/* Tables that begin in each sector of a file have far more entries than the file has bytes. */
+static int note_misaligned(struct check *check, const struct l2_table *table)
+{
+	if (is_aligned(table->host.byte, check->g.cluster_bytes))
+		return 0;
+	check->misaligned_bytes += check->g.cluster_bytes;
+	if (check->misaligned_bytes <= LIMIT_CHECK_MISALIGNED)
+		return 0;
+	return why_set(check->why, -EINVAL,
+		       "%s: the L1 tables name too many L2 tables that are not aligned to a cluster",
+		       check->file->name);
+}
+
 static int count_l2(struct check *check, struct l2_table *table)
 {
 	struct l2_view view;
@@ -211,6 +248,8 @@ static int count_l2(struct check *check, struct l2_table *table)
 
 	if (!err)
 		err = l2_view_read(check, table, &view);
+	if (!err && view.entries)
+		err = note_misaligned(check, table);
 	for (uint32_t i = 0; !err && i < view.entries; i++) {
 		struct l2_word word = l2_view_get(check, &view, i);
 		struct entry entry;

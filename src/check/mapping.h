@@ -27,10 +27,11 @@ void l2_view_set(const struct check *check, struct l2_view *view, uint32_t index
 bool l2_table_is_own(struct check *check, const struct l2_table *table);
 
 /*
- * Count an L1 table, and collect the L2 tables that it leads to.  0, or -errno with the sentence:
- * an I/O error or -ENOMEM.
+ * Count the active L1 table, or those of all snapshots, which were collected in @l1; and collect the L2
+ * tables that they lead to.  0, or -errno with the sentence: an I/O error or -ENOMEM.
  */
-int mapping_add_l1(struct check *check, struct host l1, uint32_t entries, bool active);
+int mapping_add_active(struct check *check);
+int mapping_add_snapshots(struct check *check, const struct ranges *l1);
 
 /* Count the L2 tables that were collected, and the clusters that they map.  Errors as above. */
 int mapping_count(struct check *check);

@@ -9,6 +9,7 @@
 #include "access.h"
 #include "checker.h"
 #include "format.h"
+#include "ranges.h"
 #include "refs.h"
 
 /* An L2 table, and how many entries of L1 tables lead to it. */
@@ -44,6 +45,7 @@ struct check {
 	uint64_t first_free; /* no host cluster before it is free; 0: not looked for yet */
 	uint64_t avoid_end; /* behind what is referred to behind the end of the file, in bytes */
 	struct l2_tables tables;
+	uint64_t misaligned_bytes; /* of L2 tables that are not aligned to a cluster */
 	uint64_t snapshot_table_bytes;
 	unsigned bad_snapshots; /* entries that a new table would mend */
 	uint64_t mendable; /* L2 entries that entry_mend() would change */
@@ -78,6 +80,16 @@ int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 
 /* The same for a table, which is to lie alone. */
 int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times);
+
+/*
+ * The same for many tables, which may lie in each other: put each into @tables, as far as the file
+ * goes, and count them together.
+ */
+int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len);
+int count_collected(struct check *check, const struct ranges *tables);
+
+/* The sentence for -ENOMEM, which is returned. */
+int count_no_memory(const struct check *check);
 
 /* Can the table at @off be written: in the file, and no other table in its place? */
 bool table_is_own(struct check *check, uint64_t off, uint64_t len);

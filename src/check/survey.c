@@ -83,11 +83,6 @@ static int begin(struct check *check)
 	return err;
 }
 
-static int count_active(struct check *check)
-{
-	return mapping_add_l1(check, check->header.l1, check->header.l1_entries, true);
-}
-
 /* --- snapshots ----------------------------------------------------------------------------------- */
 
 static int check_snapshot_place(struct check *check)
@@ -105,7 +100,8 @@ static int check_snapshot_place(struct check *check)
 	return 0;
 }
 
-static int count_snapshot(struct check *check, const struct snapshot *snapshot, unsigned index)
+static int count_snapshot(struct check *check, const struct snapshot *snapshot, unsigned index,
+			  struct ranges *l1)
 {
 	if (snapshot->faults & SNAPSHOT_EXTRA_TOO_LARGE &&
 	    check->options->repair != CHECK_REPAIR_ALL)
@@ -125,13 +121,14 @@ static int count_snapshot(struct check *check, const struct snapshot *snapshot, 
 					 "too large");
 		return 0;
 	}
-	return mapping_add_l1(check, snapshot->l1, snapshot->l1_entries, false);
+	return collect_table(check, l1, snapshot->l1.byte, (uint64_t)snapshot->l1_entries * 8);
 }
 
 static int count_snapshots(struct check *check)
 {
 	const struct qcow2_header *header = &check->header;
 	struct snapshot_reader reader;
+	struct ranges l1 = { 0 };
 	int err = check_snapshot_place(check);
 
 	if (!err)
@@ -145,45 +142,49 @@ static int count_snapshots(struct check *check)
 	for (unsigned i = 0; i < header->snapshots && !err; i++) {
 		err = snapshot_reader_next(&reader, check->why);
 		if (!err)
-			err = count_snapshot(check, &reader.snapshot, i);
+			err = count_snapshot(check, &reader.snapshot, i, &l1);
 	}
 	check->snapshot_table_bytes = reader.end;
 	snapshot_reader_release(&reader);
+	if (!err)
+		err = mapping_add_snapshots(check, &l1);
+	ranges_free(&l1);
 	return err ? err : count_table(check, header->snapshot_table.byte, reader.end, 1);
 }
 
 /* --- bitmaps ------------------------------------------------------------------------------------- */
 
-static int count_bitmap_cluster(struct check *check, uint64_t entry, uint32_t bitmap)
+static int count_bitmap_cluster(struct check *check, uint64_t entry, uint32_t times)
 {
 	struct host host;
 
 	if (bitmap_table_decode(&check->g, entry, &host))
 		return why_set(check->why, -EINVAL,
-			       "%s: entry %#" PRIx64 " of the table of bitmap %u is damaged",
-			       check->file->name, entry, bitmap);
-	return host.byte ? count_table(check, host.byte, check->g.cluster_bytes, 1) : 0;
+			       "%s: entry %#" PRIx64 " of the table of a bitmap is damaged",
+			       check->file->name, entry);
+	return host.byte ? count_table(check, host.byte, check->g.cluster_bytes, times) : 0;
 }
 
-static int count_bitmap(struct check *check, const struct bitmap *bitmap, uint32_t index)
+/* Entries of the table of a bitmap, or of several that lie in each other. */
+static int count_bitmap_entries(void *arg, uint64_t host, uint64_t bytes, uint32_t times)
 {
-	uint64_t bytes = (uint64_t)bitmap->table_entries * 8;
-	int err = count_table(check, bitmap->table.byte, bytes, 1);
+	struct check *check = arg;
+	int err = 0;
 
 	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
 		size_t present;
 
-		off = access_next_piece(check->file, bitmap->table.byte, off, bytes);
+		off = access_next_piece(check->file, host, off, bytes);
 		if (off == bytes)
 			break;
-		err = access_read(check->file, bitmap->table.byte + off, check->buffer,
+		err = access_read(check->file, host + off, check->buffer,
 				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
 		if (!err && all_zero(check->buffer, present))
 			continue;
 		for (size_t at = 0; !err && at < present; at += 8)
 			err = count_bitmap_cluster(check,
 						   be64_get(*(struct be64 *)(check->buffer + at)),
-						   index);
+						   times);
 	}
 	return err;
 }
@@ -195,14 +196,22 @@ static int count_bitmaps(struct check *check)
 		.g = &check->g,
 		.directory = check->bitmaps,
 	};
+	struct ranges tables = { 0 };
 	int more, err;
 
 	if (check->bitmaps.bitmaps == 0)
 		return 0;
 	err = count_table(check, check->bitmaps.host.byte, check->bitmaps.bytes, 1);
 	while (!err && (more = bitmap_reader_next(&reader, check->why)) != 0)
-		err = more < 0 ? more : count_bitmap(check, &reader.bitmap, reader.index - 1);
-	return err;
+		err = more < 0 ? more :
+				 collect_table(check, &tables, reader.bitmap.table.byte,
+					       (uint64_t)reader.bitmap.table_entries * 8);
+	if (!err)
+		err = count_collected(check, &tables);
+	if (!err)
+		err = ranges_walk(&tables, sizeof(struct be64), count_bitmap_entries, check);
+	ranges_free(&tables);
+	return err == -ENOMEM ? count_no_memory(check) : err;
 }
 
 /* --- all ----------------------------------------------------------------------------------------- */
@@ -210,8 +219,8 @@ static int count_bitmaps(struct check *check)
 int survey(struct check *check)
 {
 	static int (*const step[])(struct check * check) = {
-		begin,	       count_active,   count_snapshots,	  mapping_count,
-		count_bitmaps, refcounts_read, refcounts_compare, copied_check,
+		begin,	       mapping_add_active, count_snapshots,   mapping_count,
+		count_bitmaps, refcounts_read,	   refcounts_compare, copied_check,
 	};
 	struct check fresh = {
 		.file = check->file,

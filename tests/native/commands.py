@@ -119,4 +119,42 @@ def little_memory(case):
         raise Failure(f"{used} bytes were needed for tables of {tables} bytes")
 
 
-cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory])
+def with_snapshots(case, name, l1_tables):
+    """An image of 4 KiB clusters whose snapshots have these L1 tables, (clusters from L1_AT on, entries);
+    all entries lead to one L2 table."""
+    case.create(name, size="4M", options="cluster_size=4k")
+    case.qemu_io(name, "write -q -P 1 0 4k")
+    l2 = case.word(name, case.word(name, 40)) & cases.HOST
+    table = b"".join(struct.pack(">QIHHIIQIIQQ", L1_AT + 4096 * first, entries, 0, 0, 0, 0, 0, 0, 16,
+                                 0, 4 << 20)
+                     for first, entries in l1_tables)
+    case.poke(name, SNAPSHOTS_AT, table)
+    case.poke(name, 60, struct.pack(">IQ", len(l1_tables), SNAPSHOTS_AT))
+    end = max(4096 * first + 8 * entries for first, entries in l1_tables)
+    case.poke(name, L1_AT, struct.pack(">Q", l2) * (end // 8))
+
+
+SNAPSHOTS_AT, L1_AT = 1 << 20, 8 << 20
+
+
+def shared_tables(case):
+    """Tables that lie in each other count as often as QEMU counts them, and take no longer than one."""
+    with_snapshots(case, "few", [(0, 3), (0, 600), (1, 512), (0, 1024), (5, 1), (1, 513), (0, 3)])
+    results = [json.loads(subprocess.run(command + [case.path("few")], stdout=subprocess.PIPE,
+                                         stderr=subprocess.DEVNULL, check=False).stdout)
+               for command in ([case.program, "check", "--json"],
+                               ["qemu-img", "check", "--output=json"])]
+    for key in ("corruptions", "leaks", "check-errors", "image-end-offset"):
+        if results[0].get(key, 0) != results[1].get(key, 0):
+            raise Failure(f"{key}: {results[0].get(key)}, and to QEMU {results[1].get(key)}")
+    with_snapshots(case, "many", [(0, 1 << 19)] * 65535)
+    ends(case, 2, "check", case.path("many"))
+    # An L2 table in each sector of a file.
+    case.create("sectors", size="8P", options="cluster_size=2M")
+    l1, at = case.word("sectors", 40), 64 << 20
+    case.poke("sectors", at, struct.pack(">Q", 1) * (1 << 19))
+    case.poke("sectors", l1, b"".join(struct.pack(">Q", at + 512 * i) for i in range(4096)))
+    ends(case, 1, "check", case.path("sectors"))
+
+
+cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory, shared_tables])
