@@ -24,7 +24,10 @@ struct check_options {
 	void *arg; /* of both callbacks */
 	/* A finding or a repair, one line; NULL: nobody wants to know. */
 	void (*finding)(void *arg, const char *text);
-	/* @done of @all L2 tables, every now and then; NULL: nobody wants to know. */
+	/*
+	 * @done of @all reads of L2 tables, before each of them; a repair looks more than once,
+	 * each time from 0 on.  NULL: nobody wants to know.
+	 */
 	void (*progress)(void *arg, uint64_t done, uint64_t all);
 };
 

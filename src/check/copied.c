@@ -81,9 +81,11 @@ static int walk_all_l2(const struct copied_walk *walk)
 	struct l2_tables *tables = &walk->check->tables;
 	int err = 0;
 
-	for (uint32_t i = 0; i < tables->tables && !err; i++)
+	for (uint32_t i = 0; i < tables->tables && !err; i++) {
+		progress(walk->check, (uint64_t)tables->tables + i);
 		if (tables->table[i].active && tables->table[i].host.byte)
 			err = walk_l2(walk, &tables->table[i]);
+	}
 	return err;
 }
 

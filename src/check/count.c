@@ -22,6 +22,14 @@ void found(struct check *check, uint64_t *counter, uint64_t times, const char *f
 	options->finding(options->arg, text);
 }
 
+void progress(const struct check *check, uint64_t reads)
+{
+	const struct check_options *options = check->options;
+
+	if (options->progress)
+		options->progress(options->arg, reads, 2 * (uint64_t)check->tables.tables);
+}
+
 /* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
 static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 {

@@ -269,13 +269,11 @@ static int count_l2(struct check *check, struct l2_table *table)
 
 int mapping_count(struct check *check)
 {
-	const struct check_options *options = check->options;
 	struct l2_tables *tables = &check->tables;
 	int err = 0;
 
 	for (uint32_t i = 0; i < tables->tables && !err; i++) {
-		if (options->progress)
-			options->progress(options->arg, i, tables->tables);
+		progress(check, i);
 		err = count_l2(check, &tables->table[i]);
 	}
 	return err;

@@ -69,6 +69,9 @@ void found(struct check *check, uint64_t *counter, uint64_t times, const char *f
 
 #define found_corruption(c, times, ...) found(c, &(c)->result->corruptions, times, __VA_ARGS__)
 
+/* Each L2 table is read twice in a look; @reads of these are done. */
+void progress(const struct check *check, uint64_t reads);
+
 /* --- how references are counted ---------------------------------------------------------------- */
 
 /*

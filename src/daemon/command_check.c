@@ -4,7 +4,6 @@
 #include "handover_file.h"
 
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PROGRESS_FIRST_MS 2000
@@ -40,30 +39,11 @@ static const struct command_usage usage = {
 	.rows = { rows, ARRAY_SIZE(rows) },
 };
 
-/* When progress was told last, and whether there is a line of it on the screen. */
+/* When progress is told next, and whether there is a line of it on the screen. */
 struct progress {
-	struct timespec next;
+	int64_t next_ms;
 	bool shown;
 };
-
-static struct timespec later(struct timespec now, unsigned ms)
-{
-	now.tv_sec += ms / 1000;
-	now.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (now.tv_nsec >= 1000000000) {
-		now.tv_nsec -= 1000000000;
-		now.tv_sec++;
-	}
-	return now;
-}
-
-static struct timespec now_plus(unsigned ms)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return later(now, ms);
-}
 
 static void clear_progress(struct progress *progress)
 {
@@ -75,14 +55,13 @@ static void clear_progress(struct progress *progress)
 static void show_progress(void *arg, uint64_t done, uint64_t all)
 {
 	struct progress *progress = arg;
-	struct timespec now = now_plus(0);
+	int64_t now = monotonic_ms();
 
-	if (now.tv_sec < progress->next.tv_sec ||
-	    (now.tv_sec == progress->next.tv_sec && now.tv_nsec < progress->next.tv_nsec))
+	if (now < progress->next_ms)
 		return;
 	fprintf(stderr, "\rchecked %3u %%", (unsigned)((double)done * 100 / (double)all));
 	progress->shown = true;
-	progress->next = later(now, PROGRESS_EVERY_MS);
+	progress->next_ms = now + PROGRESS_EVERY_MS;
 }
 
 static void show_finding(void *arg, const char *text)
@@ -132,13 +111,13 @@ static int open_image(struct check_file *file, const char *name, bool repair, st
 
 static int check(const struct check_command *command)
 {
-	struct progress progress = { .next = now_plus(PROGRESS_FIRST_MS) };
+	struct progress progress = { .next_ms = monotonic_ms() + PROGRESS_FIRST_MS };
 	struct check_options options = {
 		.repair = command->repair == NO_REPAIR ? CHECK_ONLY :
 							 (enum check_repair)(command->repair + 1),
 		.arg = &progress,
 		.finding = show_finding,
-		.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+		.progress = !command->json && isatty(STDERR_FILENO) ? show_progress : NULL,
 	};
 	struct check_result result;
 	struct check_file file;

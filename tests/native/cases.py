@@ -26,10 +26,11 @@ class Failure(Exception):
 class Case:
     """A folder of images, and the engine."""
 
-    def __init__(self, qio, folder, program=None):
+    def __init__(self, qio, folder, program=None, library=None):
         self.qio = qio
         self.folder = folder
         self.program = program
+        self.library = library
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -120,6 +121,7 @@ def parse(about):
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--qio", required=True, help="path of the program qio")
     parser.add_argument("--program", help="path of qcow2-ublkd")
+    parser.add_argument("--library", help="path of a library that a case preloads")
     parser.add_argument("--only", help="cases whose name has this in it")
     parser.add_argument("--keep", action="store_true", help="keep the files of a failure")
     return parser.parse_args()
@@ -130,7 +132,8 @@ def run_one(case, options):
     folder = os.path.realpath(tempfile.mkdtemp(prefix="case-"))
     try:
         case(Case(os.path.abspath(options.qio), folder,
-                  options.program and os.path.abspath(options.program)))
+                  options.program and os.path.abspath(options.program),
+                  options.library and os.path.abspath(options.library)))
         print(f"ok {case.__name__}", flush=True)
         good = True
     except (Failure, subprocess.TimeoutExpired) as failure:

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commands check and info: what they open, how they end, what memory they need.
 
-commands.py --qio PATH --program PATH
+commands.py --qio PATH --program PATH [--library PATH]
 """
 import ctypes
 import json
 import os
+import pty
+import re
 import struct
 import subprocess
 
@@ -157,4 +159,72 @@ def shared_tables(case):
     ends(case, 1, "check", case.path("sectors"))
 
 
-cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory, shared_tables])
+def on_terminal(case, *command, fast=True):
+    """What it writes to a terminal that is its standard error."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, **({"LD_PRELOAD": case.library} if fast else {})}
+    with subprocess.Popen([case.program, *command], stdout=subprocess.DEVNULL, stderr=theirs,
+                          env=environment) as process:
+        os.close(theirs)
+        output = b""
+        while True:
+            try:
+                output += os.read(ours, 4096)
+            except OSError:  # the end of a terminal
+                break
+        process.wait(cases.ENGINE_TIMEOUT_S)
+    os.close(ours)
+    if process.returncode not in (0, 2):
+        raise Failure(f"{command}: status {process.returncode}: {output}")
+    return output.decode()
+
+
+def screen(output):
+    """The lines that somebody sees in the end."""
+    lines = []
+    for line in output.replace("\r\n", "\n").split("\n"):
+        seen = ""
+        for text in line.split("\r"):
+            seen = text + seen[len(text):]
+        lines.append(seen.rstrip())
+    return lines
+
+
+def progress(case):
+    """Long checks say how far they are, on a terminal only, and leave nothing behind."""
+    if not case.library:
+        return
+    case.create("image", size="2M", options="cluster_size=512")
+    case.qemu_io("image", "write -q -P 1 0 2M")
+    case.copy("image", "damaged")
+    for cluster in range(0, 4000, 100):
+        table = case.word("damaged", case.word("damaged", 40) + cluster // 64 * 8) & cases.HOST
+        at = table + cluster % 64 * 8
+        case.poke("damaged", at, struct.pack(">Q", case.word("damaged", at) & ~cases.COPIED))
+    for command in (["check"], ["check", "--repair", "all"]):
+        for image in ("image", "damaged"):
+            case.copy(image, "copy")
+            output = on_terminal(case, *command, case.path("copy"))
+            told = [int(text) for text in re.findall(r"\rchecked +(\d+) %", output)]
+            if len(told) < 100 or told[0] > 10 or max(told) < 95 or max(told) > 100:
+                raise Failure(f"{command}: {told}")
+            if command == ["check"] and told != sorted(told):
+                raise Failure(f"it goes back: {told}")
+            lines = screen(output)
+            if lines.pop() or any(not re.match("ERROR|Repaired", line) for line in lines):
+                raise Failure(f"{command}: this is left on the screen: {lines}")
+            if (image == "damaged") != bool(lines):
+                raise Failure(f"{command}: {len(lines)} findings")
+    for what, output in (
+            ("with --json", on_terminal(case, "check", "--json", case.path("image"))),
+            ("of a short check", on_terminal(case, "check", case.path("image"), fast=False)),
+            ("on no terminal", subprocess.run(
+                [case.program, "check", case.path("image")], stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "LD_PRELOAD": case.library}, stdout=subprocess.DEVNULL,
+                check=True).stderr)):
+        if output:
+            raise Failure(f"{what} it says: {output}")
+
+
+cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory, shared_tables,
+                                     progress])
