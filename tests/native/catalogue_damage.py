@@ -271,6 +271,26 @@ def far_blocks(case):
         repaired(case, "read 0 64k 1", "read 1M 64k 9")
 
 
+def rebuilt_around_data(case):
+    """New refcount blocks go neither where data without a refcount lies, nor behind the end of the file
+    while there is room in it."""
+    small = "cluster_size=512"
+    poked(case, [], ("write -q -P 1 0 0x1b200",), small)
+    if len(case.bytes("image")) != 0x20000:
+        raise Failure("it is not as long as what one refcount block describes")
+    case.poke("image", 0x1ccc8, bytes.fromhex("8000000000020000"))
+    case.poke("image", 0x20000, b"\x2a" * 512)
+    repaired(case, f"read {0x1b200} 512 42", f"read 0 {0x1b200} 1")
+    poked(case, [(48, "00" * 12)], ("write -q -P 1 0 1M", "discard -q 200k 300k",
+                                    "write -q -P 2 1023k 1k"), small)
+    before = len(case.bytes("image"))
+    repaired(case)
+    case.serves("image", "--read-only", "-c", "read 0 200k 1", "-c", "read 500k 523k 1", "-c",
+                "read 1023k 1k 2")
+    if len(case.bytes("image")) > before:
+        raise Failure("it has grown, and there was room")
+
+
 def copied_missing(case):
     """Harmless: copies where none were needed, and no table that is given up is in the way."""
     poked(case, [(0x30000, "0000000000040000"), (0x40000, "0000000000050000")])
@@ -284,6 +304,6 @@ CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_t
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
-         copied_missing]
+         rebuilt_around_data, copied_missing]
 
 cases.main(__doc__.splitlines()[0], CASES)

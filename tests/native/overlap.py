@@ -14,9 +14,9 @@ MARK = 79  # the byte of the header with the corrupt mark
 DATA = 5  # guest cluster whose entry is poked
 
 
-def build(case):
+def build(case, options=None):
     """An image with all kinds of metadata: their clusters by name."""
-    case.create("sound", size="1G")
+    case.create("sound", size="1G", options=options)
     case.serves("sound", "-c", "write 0 1M 3")
     case.tool("qemu-img", "snapshot", "-c", "one", "sound")
     case.tool("qemu-img", "bitmap", "--add", "-g", "64k", "sound", "bits")
@@ -65,12 +65,16 @@ def check_marked(case, what, result, kinds):
     case.refuses("poked", "marked corrupt")
 
 
-def poke_entry(case, value, *commands):
+def poke_entry(case, value, *commands, bits=None, more=()):
+    """The entry of DATA is another one; @bits: of its subclusters, in an image that has them."""
     case.copy("sound", "poked")
-    case.poke("poked", case.entry("poked", DATA)[0], struct.pack(">Q", value))
+    if bits is None:
+        case.poke("poked", case.entry("poked", DATA)[0], struct.pack(">Q", value))
+    else:
+        case.poke("poked", case.entry("poked", 2 * DATA)[0], struct.pack(">QQ", value, bits))
     case.copy("poked", "before")
     words = [word for command in commands for word in ("-c", command)]
-    return case.engine(case.path("poked"), *words, "-c", "write 6M 64k 1", "-c", "flush")
+    return case.engine(case.path("poked"), *more, *words, "-c", "write 6M 64k 1", "-c", "flush")
 
 
 def in_place(case):
@@ -170,6 +174,57 @@ def lost_block(case):
             raise Failure(f"entry {index}, beyond all offsets: {result.stdout}")
 
 
+def subclusters(case):
+    """Extended L2: subclusters in place, ones that are missing in a cluster, zeros, and drops.  All
+    kinds of metadata have their turn, and every case meets one of them."""
+    kinds = build(case, "extended_l2=on")
+    some, zeros = 0xffff, 0xffffffff << 32
+    steps = [(COPIED, some, "write 330k 4k 9"), (COPIED, some, "write 320k 64k 9"),
+             (COPIED, some, "write 331k 512 9"), (COPIED, some, "write 256k 128k 9"),
+             (COPIED, some, "write 360k 4k 9"), (COPIED, some, "write 350k 6k 9"),
+             (COPIED, some, "zero 331k 512"), (COPIED, zeros, "write 330k 4k 9"),
+             (COPIED, zeros, "write 331k 512 9"), (COPIED, zeros, "write 320k 64k 9"),
+             (COPIED, zeros | some >> 8, "write 360k 512 9"), (COPIED, 0, "write 330k 4k 9"),
+             (0, some, "write 330k 4k 9"), (0, zeros, "write 320k 64k 9"),
+             (COPIED, some, "discard 320k 64k"), (0, zeros, "discard 320k 64k"),
+             (COPIED, zeros, "zero 320k 64k"), (COPIED, some, "zero 320k 64k")]
+    offsets = [(kind, offset) for kind, offset in kinds.items() if kind != "header"]
+    for turn, (flag, bits, command) in enumerate(steps * 2):
+        kind, offset = offsets[turn % len(offsets)]
+        result = poke_entry(case, flag | offset, command, "flush", bits=bits)
+        what = f"{kind}, {flag | offset:#x} {bits:#x}, {command}"
+        check_marked(case, what, result, kinds)
+        if refcount(case, "poked", offset)[1] != refcount(case, "before", offset)[1]:
+            raise Failure(f"{what}: the refcount has changed")
+
+
+def encrypted(case):
+    """The header of the encryption is metadata, and encrypted writes are looked at as well."""
+    with open(case.path("key"), "w", encoding="ascii") as file:
+        file.write("abc")
+    key = ("--key-file", case.path("key"))
+    case.tool("qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=abc", "-o",
+              "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "sound", "64M")
+    case.serves("sound", *key, "-c", "write 0 1M 3")
+    at = case.bytes("sound").index(struct.pack(">II", 0x0537be77, 16))
+    kinds = {"encryption header": case.word("sound", at + 8), "L1 table": case.word("sound", 40),
+             "refcount block": case.word("sound", case.word("sound", 48))}
+    for kind, offset in kinds.items():
+        for value, command in [(COPIED | offset, "write 330k 4k 9"),
+                               (COPIED | offset, "write 320k 64k 9"),
+                               (COPIED | offset | 1, "write 330k 4k 9"),
+                               (COPIED | offset | 1, "write 320k 64k 9"),
+                               (offset, "write 320k 64k 9"), (COPIED | offset, "zero 321k 512"),
+                               (COPIED | offset, "discard 320k 64k")]:
+            result = poke_entry(case, value, command, "flush", more=key)
+            check_marked(case, f"{kind}, {value:#x}, {command}", result, kinds)
+    case.copy("sound", "poked")
+    case.poke("poked", refcount(case, "poked", kinds["encryption header"])[0], b"\0\0")
+    case.copy("poked", "before")
+    result = case.engine(case.path("poked"), *key, "-c", "write 4M 64k 9", "-c", "flush")
+    check_marked(case, "the encryption header without a refcount", result, kinds)
+
+
 def underflow(case):
     """Refcounts that are lower than the references that go."""
     kinds = build(case)
@@ -260,5 +315,4 @@ def innocent(case):
 
 
 cases.main(__doc__.splitlines()[0], [in_place, preallocated, dropped, allocated, nowhere, lost_block,
-                                     underflow,
-                                     opened, innocent])
+                                     subclusters, encrypted, underflow, opened, innocent])
