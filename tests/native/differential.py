@@ -20,6 +20,9 @@ import interludes
 from twin import SECTOR, SKIP, Failure, Twin, demand
 
 
+SECRET = "not so secret"
+
+
 class Trial(Twin):
     """One seed: an image by lot."""
 
@@ -58,6 +61,8 @@ class Trial(Twin):
 
     def make(self, name, options, size, below):
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options]
+        if "encrypt" in options:
+            command += ["--object", f"secret,id=s,data={SECRET}"]
         if below:
             command += ["-b", os.path.basename(below[0]), "-F", below[1]]
         self.history.append(" ".join(command) + f" {name} {size}")
@@ -101,6 +106,7 @@ class Trial(Twin):
         below = self.chain()
         preallocation = lot.choice(["off", "off", "off", "metadata", "falloc", "full"])
         self.draw_data_file(options, below)
+        self.draw_encryption(options)
         if not below:
             options.append(f"preallocation={preallocation}")
         self.make(self.image, ",".join(options), self.size, below)
@@ -119,6 +125,18 @@ class Trial(Twin):
         options.append(f"data_file={self.data}")
         if self.data_raw:
             options.append("data_file_raw=on")
+
+    def draw_encryption(self, options):
+        """QEMU makes no keys for version 2, and needs room for the header."""
+        if self.version == 2 or self.random.random() < 0.85:
+            return
+        self.secret = SECRET
+        with open(self.path("key"), "w", encoding="ascii") as file:
+            file.write(SECRET)
+        options += ["encrypt.format=luks", "encrypt.key-secret=s", "encrypt.iter-time=10"]
+
+    def engine(self):
+        return super().engine() + (["--key-file", self.path("key")] if self.secret else [])
 
     def run(self, rounds):
         self.create()

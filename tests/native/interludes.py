@@ -192,13 +192,14 @@ def written(lines, at, pattern):
 
 def by_lot(twin):
     """One of those that can happen to this image."""
-    # Size, snapshots and bitmaps are QEMU's to keep apart; data files know neither.
-    kinds = [resize, our_kill, our_kill, amend]
+    # Size, snapshots and bitmaps are QEMU's to keep apart; data files know neither.  What needs no key
+    # of QEMU's tools is for images that have none.
+    kinds = [our_kill, our_kill] + ([] if twin.secret else [resize, amend])
     if not twin.data and len(twin.snapshots) < 3:
         kinds += [snapshot_create, snapshot_create]
     if twin.snapshots:
         kinds += [snapshot_apply, snapshot_delete]
-    if twin.version == 3:
+    if twin.version == 3 and not twin.secret:
         kinds.append(bitmap)
     if not twin.data and twin.size >= twin.cluster:
         kinds.append(pack)
