@@ -111,6 +111,37 @@ static int open_file(struct daemon *daemon, struct why *why)
 	return 0;
 }
 
+static int abandon_device(struct daemon *daemon, struct why *why)
+{
+	int err;
+
+	log_warn(
+		"%s: a killed process's device is given up, as --abandon says; its users get errors",
+		device_name(daemon->device));
+	err = device_abandon(daemon->device, why);
+	ownership_drop(&daemon->owner);
+	return err;
+}
+
+/* The writes that are given up came through a device that can be written, and so is not like ours. */
+static int abandon_writable(struct daemon *daemon, struct why *why)
+{
+	char view[sizeof(daemon->view)];
+	bool found = false;
+	int32_t id;
+	int err;
+
+	memcpy(view, daemon->view, sizeof(view));
+	snprintf(daemon->view, sizeof(daemon->view), VIEW_WRITABLE);
+	err = device_find(daemon->device, identity_mark(&daemon->identity, daemon->view), &found,
+			  &id, why);
+	if (!err && found)
+		err = abandon_device(daemon, why);
+	memcpy(daemon->view, view, sizeof(view));
+	/* Whose server lives is not left by a killed process; the lock says so. */
+	return err == -EBUSY ? 0 : err;
+}
+
 /* A dead server's device, if there is one, becomes ours, and that server is entirely gone. */
 static int find_device(struct daemon *daemon, struct why *why)
 {
@@ -121,6 +152,9 @@ static int find_device(struct daemon *daemon, struct why *why)
 
 	if (daemon->remembers)
 		ownership_clear_away();
+	err = options->abandon && options->read_only ? abandon_writable(daemon, why) : 0;
+	if (err)
+		return err;
 	err = device_find(daemon->device, identity_mark(&daemon->identity, daemon->view), &found,
 			  &id, why);
 	if (err == -EBUSY && options->read_only)
@@ -130,14 +164,7 @@ static int find_device(struct daemon *daemon, struct why *why)
 			       options->image, id, (int)daemon->holder);
 	if (err || !found)
 		return err;
-	if (!options->abandon)
-		return device_take(daemon->device, why);
-	log_warn(
-		"%s: a killed process's device is given up, as --abandon says; its users get errors",
-		device_name(daemon->device));
-	err = device_abandon(daemon->device, why);
-	ownership_drop(&daemon->owner);
-	return err;
+	return options->abandon ? abandon_device(daemon, why) : device_take(daemon->device, why);
 }
 
 /* What was acknowledged and is in memory only: part of the image, whoever opens it. */

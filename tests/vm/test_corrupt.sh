@@ -38,6 +38,36 @@ serve "$image" --read-only
 expect_read
 unserve
 
+note "killed before it could end: what was acknowledged is in memory, and the image stays marked"
+printf '\0' | dd of="$image" bs=1 seek=79 conv=notrunc status=none
+serve "$image" --name corrupt
+head -c 1M /dev/urandom >"$work/pattern"
+dd if="$work/pattern" of="$device" bs=1M seek=3 oflag=direct status=none
+refused dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct
+expect_read
+old=$device
+kill_hard
+refused timeout 30 "$QCOW2_UBLKD" --image "$image"
+grep -q 'corrupt' "$work/refused" || fail "refused for another reason: $(cat "$work/refused")"
+# Whoever uses the device waits.
+[ -b "$old" ] || fail "the device is gone"
+dd if="$old" of="$work/read" bs=4k count=1 iflag=direct status=none 2>"$work/reader" &
+reader=$!
+cleanup_add "kill -KILL $reader 2>/dev/null"
+for command in "--image $image --read-only" "check --repair all $image" "check --repair leaks $image"; do
+	# shellcheck disable=SC2086
+	refused timeout 30 "$QCOW2_UBLKD" $command
+	grep -q -e '--abandon' "$work/refused" || fail "$command: $(cat "$work/refused")"
+done
+serve "$image" --read-only --abandon
+[ "$(grep -c 'given up, as --abandon says' "$stderr_file")" -eq 2 ] || fail "$(cat "$stderr_file")"
+expect_read
+if wait "$reader"; then
+	fail "a reader of the abandoned device has heard of no error"
+fi
+[ "$(ublk_devices)" -eq 1 ] || fail "the abandoned device is still there"
+unserve
+
 note "repaired"
 "$QCOW2_UBLKD" check --repair all "$image" 2>"$work/findings" || fail "not repaired"
 check_image "$image"
@@ -46,3 +76,19 @@ expect_read
 dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct status=none
 unserve
 check_image "$image"
+
+note "refcounts made anew on a device, which cannot grow"
+null_disk_make 16
+disk=/dev/$null_disk
+image_create -o cluster_size=512 "$disk" 8M
+qemu-io -f qcow2 -c 'write -q -P 3 0 4M' -c 'discard -q 1M 1M' "$disk"
+dd if=/dev/zero of="$disk" bs=1 seek=48 count=12 conv=notrunc,fsync status=none
+refused timeout 30 "$QCOW2_UBLKD" --image "$disk"
+"$QCOW2_UBLKD" check --repair all "$disk" 2>"$work/findings" || fail "not repaired"
+check_image "$disk"
+serve "$disk"
+[ "$(dd if="$device" bs=1M count=1 skip=2 iflag=direct status=none | tr -d '\003' | wc -c)" -eq 0 ] ||
+	fail "the data has changed"
+dd if=/dev/zero of="$device" bs=64k count=8 oflag=direct status=none
+unserve
+check_image "$disk"
