@@ -21,7 +21,7 @@ static const char usage[] =
 	"  --jobs N        processes (as many as there are processors)\n"
 	"  --keep-going    report every failing seed, not just the first\n"
 	"  --mutant NAME   plant a bug, by its name or number (program `mutants`)\n"
-	"  --qemu-check N  hold every Nth durable image against qemu-img check\n"
+	"  --qemu-check N  hold every Nth durable image against qemu-img check and our own\n"
 	"  --trace         print every event (with --seed)\n"
 	"The program `mutants` is the same with planted bugs; without --seed and --mutant it plants\n"
 	"one after the other, budgets are for each (60 seconds), and fails when one is not found.\n"

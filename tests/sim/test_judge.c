@@ -78,6 +78,12 @@ static void test_made(uint64_t seed)
 	check_that(!verdict.corruptions, seed, verdict.why);
 	check_that(!verdict.leaks || shape.stuffed, seed, verdict.leak);
 	check_that(!content_wrong, seed, content_wrong);
+	if (seed % 10 == 0) {
+		struct why first;
+		int own = hostfile_own_check(&disk.durable, &first);
+
+		check_that(own == 0 || (own == 3 && shape.stuffed), seed, first.text);
+	}
 	if (seed % 50 == 0 && !shape.encrypted) {
 		int qemu =
 			hostfile_qemu_check(&disk.durable, shape.data_apart ? &data.durable : NULL);
