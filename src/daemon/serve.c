@@ -90,7 +90,7 @@ static bool announce(struct daemon *daemon)
 		log_warn("standard output: %m");
 	snprintf(ready, sizeof(ready), "READY=1\nSTATUS=Serving as %s", device(daemon));
 	notify(ready);
-	watchdog_begin(&daemon->watchdog, daemon->device, &daemon->service);
+	watchdog_begin(&daemon->watchdog, daemon->device, &daemon->service, &daemon->pool);
 	run_start(&daemon->run, device(daemon));
 	return true;
 }

@@ -3,11 +3,14 @@
 #include "watchdog.h"
 #include "notify.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* Looks in the time that the manager gives us: one to ask, one to hear, and two to spare. */
 #define LOOKS 4
+
+#define THREAD_TEXT 40
 
 static int64_t period_of_environment(void)
 {
@@ -22,15 +25,18 @@ static void ask(struct watchdog *watchdog)
 {
 	device_ask_pulse(watchdog->device);
 	worker_ask_pulse(&watchdog->service->worker);
+	pool_ask_pulse(watchdog->pool);
 	watchdog->due_ms = monotonic_ms() + watchdog->period_ms;
 }
 
-void watchdog_begin(struct watchdog *watchdog, struct device *device, struct service *service)
+void watchdog_begin(struct watchdog *watchdog, struct device *device, struct service *service,
+		    struct pool *pool)
 {
 	*watchdog = (struct watchdog){
 		.period_ms = period_of_environment(),
 		.device = device,
 		.service = service,
+		.pool = pool,
 	};
 	if (watchdog->period_ms > 0)
 		ask(watchdog);
@@ -48,24 +54,31 @@ void watchdog_watch(const struct watchdog *watchdog, int *timeout_ms)
 		*timeout_ms = (int)left;
 }
 
+/* Which thread stands still; "" when none does. */
+static void find_still(const struct watchdog *watchdog, char who[static THREAD_TEXT])
+{
+	int queue = device_still_queue(watchdog->device);
+
+	who[0] = '\0';
+	if (queue >= 0)
+		snprintf(who, THREAD_TEXT, "the thread of queue %d", queue);
+	else if (!worker_has_pulse(&watchdog->service->worker))
+		snprintf(who, THREAD_TEXT, "the service thread");
+	else if (!pool_has_pulse(watchdog->pool))
+		snprintf(who, THREAD_TEXT, "a thread of the pool");
+}
+
 /* Does a thread stand still?  Said once. */
 static bool is_still(struct watchdog *watchdog)
 {
-	int queue = device_still_queue(watchdog->device);
-	bool service = !worker_has_pulse(&watchdog->service->worker);
+	char who[THREAD_TEXT];
 
-	if (queue < 0 && !service) {
-		watchdog->still = false;
-		return false;
-	}
-	if (!watchdog->still && queue >= 0)
-		log_error("%s: the thread of queue %d stands still; the watchdog is not told",
-			  device_name(watchdog->device), queue);
-	else if (!watchdog->still)
-		log_error("%s: the service thread stands still; the watchdog is not told",
-			  device_name(watchdog->device));
-	watchdog->still = true;
-	return true;
+	find_still(watchdog, who);
+	if (who[0] && !watchdog->still)
+		log_error("%s: %s stands still; the watchdog is not told",
+			  device_name(watchdog->device), who);
+	watchdog->still = who[0];
+	return watchdog->still;
 }
 
 void watchdog_turn(struct watchdog *watchdog)

@@ -5,6 +5,9 @@
 #include "uring.h"
 
 #include <sched.h>
+#include <time.h>
+
+#define PULSE_PATIENCE_S 1
 
 static unsigned cpus(void)
 {
@@ -41,14 +44,54 @@ void pool_put(struct pool *pool, struct list *works)
 		pthread_cond_broadcast(&pool->changed);
 }
 
-/* NULL when it is time to end. */
-static struct io *next_work(struct pool *pool)
+/* --- the watchdog ---------------------------------------------------------------------------------- */
+
+void pool_ask_pulse(struct pool *pool)
 {
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PULSE_PATIENCE_S;
+	err = pthread_mutex_timedlock(&pool->lock, &until);
+	atomic_fetch_add_explicit(&pool->pulse_asked, 1, memory_order_relaxed);
+	if (err)
+		return;
+	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_broadcast(&pool->changed);
+}
+
+bool pool_has_pulse(const struct pool *pool)
+{
+	unsigned asked = atomic_load_explicit(&pool->pulse_asked, memory_order_relaxed);
+
+	for (unsigned i = 0; i < pool->started; i++)
+		if (atomic_load_explicit(&pool->thread[i].pulse, memory_order_relaxed) != asked)
+			return false;
+	return true;
+}
+
+static void show_pulse(struct pool_thread *thread)
+{
+	unsigned asked = atomic_load_explicit(&thread->pool->pulse_asked, memory_order_relaxed);
+
+	atomic_store_explicit(&thread->pulse, asked, memory_order_relaxed);
+}
+
+/* --- the threads ----------------------------------------------------------------------------------- */
+
+/* NULL when it is time to end. */
+static struct io *next_work(struct pool_thread *thread)
+{
+	struct pool *pool = thread->pool;
 	struct io *io = NULL;
 
 	pthread_mutex_lock(&pool->lock);
-	while (!pool->stopping && list_empty(&pool->works))
+	show_pulse(thread);
+	while (!pool->stopping && list_empty(&pool->works)) {
 		pthread_cond_wait(&pool->changed, &pool->lock);
+		show_pulse(thread);
+	}
 	if (!pool->stopping) {
 		io = container_of(pool->works.next, struct io, link);
 		list_del(&io->link);
@@ -64,7 +107,7 @@ static void *pool_main(void *arg)
 
 	if (thread->pool->begin)
 		thread->pool->begin();
-	while ((io = next_work(thread->pool)))
+	while ((io = next_work(thread)))
 		uring_worked(io, io->work(io, thread->number));
 	return NULL;
 }

@@ -20,6 +20,7 @@ struct pool_thread {
 	struct pool *pool;
 	unsigned number;
 	pthread_t thread;
+	_Atomic unsigned pulse; /* pool->pulse_asked when it came by last */
 };
 
 struct pool {
@@ -29,6 +30,7 @@ struct pool {
 	bool stopping;
 	unsigned threads;
 	unsigned started; /* of them */
+	_Atomic unsigned pulse_asked;
 	void (*begin)(void);
 	struct pool_thread thread[POOL_THREADS_MAX];
 };
@@ -45,6 +47,14 @@ void pool_attach(struct pool *pool, struct lane *lane);
  * thread_start(); then as many run as could be started.
  */
 int pool_start(struct pool *pool, void (*begin)(void));
+
+/*
+ * Ask all threads to come by; pool_has_pulse() says whether they have since.  Who has no work does at
+ * once, who has some when that is done.  Waits for a second at most, should a thread stand still with
+ * the lock.  By one thread.
+ */
+void pool_ask_pulse(struct pool *pool);
+bool pool_has_pulse(const struct pool *pool);
 
 /* Take all of @works, struct io that the lanes' rings were given.  Any thread. */
 void pool_put(struct pool *pool, struct list *works);
