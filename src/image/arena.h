@@ -33,7 +33,7 @@ static inline uint64_t arena_get(const _Atomic uint64_t *word)
 /* --- layout --------------------------------------------------------------------------------------- */
 
 /* Change it whenever the meaning of any byte changes: what another version has left is refused. */
-#define ARENA_LAYOUT 1u
+#define ARENA_LAYOUT 2u
 #define ARENA_MAGIC UINT64_C(0xa3e5c1d7900df00d)
 
 #define UNIT_SECTORS (LIMIT_SLICE_BYTES / SECTOR_SIZE)
@@ -78,10 +78,6 @@ struct arena_header {
 	_Atomic uint64_t drop_cluster; /* + 1; 0: none */
 	_Atomic uint64_t drop_release;
 	_Atomic uint64_t drop_refcount;
-
-	/* The seal: see seal.h. */
-	_Atomic uint64_t seal_cluster; /* 0: none */
-	_Atomic uint64_t seal_number;
 };
 
 /* By sector: what the file may hold of a unit whose memory is newer. */
