@@ -291,6 +291,22 @@ def rebuilt_around_data(case):
         raise Failure("it has grown, and there was room")
 
 
+def rebuilt_no_larger(case):
+    """Refcounts made anew are those of the file, whatever its entries say: clusters behind its end, up to
+    the last offset there is, get none."""
+    pokes = [(48, "00" * 12)]
+    pokes += [(0x40008 + 8 * i, f"{1 << 63 | 1 << bit:016x}") for i, bit in enumerate(range(30, 56))]
+    poked(case, pokes)
+    before = len(case.bytes("image"))
+    result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+    if result.returncode != 2:
+        raise Failure(f"what cannot be repaired is: {result.stdout}")
+    case.serves("image", "--read-only", "-c", "read 0 64k 1")
+    after = len(case.bytes("image"))
+    if after > before + (1 << 20):
+        raise Failure(f"it has grown from {before} to {after} bytes")
+
+
 def copied_missing(case):
     """Harmless: copies where none were needed, and no table that is given up is in the way."""
     poked(case, [(0x30000, "0000000000040000"), (0x40000, "0000000000050000")])
@@ -304,6 +320,6 @@ CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_t
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
-         rebuilt_around_data, copied_missing]
+         rebuilt_around_data, rebuilt_no_larger, copied_missing]
 
 cases.main(__doc__.splitlines()[0], CASES)

@@ -133,6 +133,7 @@ def encrypted():
     yield Row("luks-snapshots-512", f"{LUKS},cluster_size=512", "2M", between=("snapshot +",))
     yield Row("luks-extended", f"{LUKS},{EXTENDED}")
     yield Row("luks-data-file", f"{LUKS},data_file=@data")
+    yield Row("luks-data-file-raw", f"{LUKS},data_file=@data,data_file_raw=on")
     yield Row("aes", "encrypt.format=aes,encrypt.key-secret=s", steps=("refused",))
 
 

@@ -152,6 +152,8 @@ class Twin:
                 return
             length -= max(0, self.backed - off)
             off = max(off, self.backed)
+        if ours and self.data_raw and self.secret:
+            return  # a hole would read as anything, and an entry that says zero is no part of the data
         first = -(-off // self.cluster) * self.cluster
         end = off + length
         last = end if end == self.size else end // self.cluster * self.cluster
@@ -252,6 +254,8 @@ class Twin:
 
     def check_raw_data(self):
         """QEMU makes the file up to the end of the last cluster."""
+        if self.secret:
+            return  # it is the encrypted disk
         copy = f"{self.data}.copy"
         shutil.copyfile(self.data, copy)
         os.truncate(copy, self.size)
