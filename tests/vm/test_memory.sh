@@ -5,7 +5,7 @@
 # of a file system on another device get dirty. No small read or write takes more than 10 seconds,
 # the daemon of the swap has no page fault meanwhile, and nobody is killed. TEST_SECONDS is for how
 # long.
-# vm: on 6.12
+# vm: by name
 # vm: timeout 900
 
 . "$(dirname "$0")/lib.sh"
