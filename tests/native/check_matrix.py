@@ -38,10 +38,10 @@ class TooLong(Exception):
     """QEMU walks a table as often as something leads to it; that can take hours."""
 
 
-def run(command):
+def run(command, seconds=TOO_LONG_S):
     try:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
-                              text=True, errors="replace", timeout=TOO_LONG_S)
+                              text=True, errors="replace", timeout=seconds)
     except subprocess.TimeoutExpired as error:
         if command[0] == "qemu-img":
             raise TooLong() from error
@@ -53,6 +53,7 @@ class Judges:
 
     def __init__(self, program):
         self.program = program
+        self.patience = None  # seconds for QEMU, with images that may take it for ever
 
     def ours(self, path, *options):
         done = run([self.program, "check", *options, path])
@@ -62,7 +63,7 @@ class Judges:
         return done
 
     def qemu(self, image, path, *options):
-        return run(["qemu-img", "check", *options, *image.source(path)])
+        return run(["qemu-img", "check", *options, *image.source(path)], self.patience)
 
     def compare_clean(self, image):
         ours, qemu = self.ours(image.path, "--json"), self.qemu(image, image.path,
@@ -206,6 +207,7 @@ def parse():
 def hunt(options, judges, images, folder):
     """Damaged images until the time is up."""
     until = time.monotonic() + options.budget
+    judges.patience = TOO_LONG_S
     seed, count, failures = options.seed, {0: 0, 1: 0, 2: 0, 3: 0}, 0
     while time.monotonic() < until:
         for image in images.values():
