@@ -52,8 +52,7 @@ begin_apart()
 
 # start_NAME IMAGE [QUEUES] sets $target, what the load is put on, and $server, the process that
 # serves it if there is one. stop_NAME ends it all, and fails when that does not go well.
-# A case may set these for who serves an image: the size of the L2 cache, and what lies below it.
-l2_cache=
+# A case may set what lies below the image.
 base=
 
 wait_for_end()
@@ -69,7 +68,7 @@ wait_for_end()
 
 start_ours()
 {
-	serve "$1" ${2:+--queues "$2"} ${l2_cache:+--l2-cache "$l2_cache"}
+	serve "$1" ${2:+--queues "$2"}
 	target=$device
 	server=$daemon_pid
 }
@@ -88,19 +87,16 @@ nbd_serves()
 image_options()
 {
 	printf %s "driver=qcow2,file.driver=file,file.aio=io_uring,file.filename=$1"
-	printf %s "${l2_cache:+,l2-cache-size=$l2_cache}"
-	if [ -n "$base" ]; then
-		printf %s ",backing.driver=qcow2,backing.file.driver=file,backing.file.aio=io_uring"
-		printf %s ",backing.file.filename=$base,backing.file.cache.direct=off"
-		printf %s ",backing.file.cache.no-flush=off,backing.file.read-only=on"
-	fi
+	printf %s ",backing.driver=qcow2,backing.file.driver=file,backing.file.aio=io_uring"
+	printf %s ",backing.file.filename=$base,backing.file.cache.direct=off"
+	printf %s ",backing.file.cache.no-flush=off,backing.file.read-only=on"
 }
 
 start_qemu-nbd()
 {
 	local image=(-f qcow2 "$1")
 
-	if [ -n "$base$l2_cache" ]; then
+	if [ -n "$base" ]; then
 		image=(--image-opts "$(image_options "$1")")
 	fi
 	modprobe nbd nbds_max=1
@@ -305,30 +301,10 @@ case_zstd-randread-64k()
 	load --rw=randread --bs=64k "${deep[@]}" "${steady[@]}"
 }
 
-# 1 TiB of mapped clusters, which are holes of the file; 128 MiB of L2 tables.
-on_huge()
-{
-	l2_cache=$1
-	[ -e "$disk/huge.qcow2" ] ||
-		qemu-img create -q -f qcow2 -o preallocation=metadata "$disk/huge.qcow2" 1T
-	"start_$contender" "$disk/huge.qcow2"
-	load --rw=randread --bs=4k "${deep[@]}" "${steady[@]}"
-}
-
-case_huge-randread-4k-1m()
-{
-	on_huge 1M
-}
-
-case_huge-randread-4k-32m()
-{
-	on_huge 32M
-}
-
 # On a disk that takes 20 ms for an I/O, and any number of them at a time.
 on_slow()
 {
-	null_disk_make 256 20000000
+	null_disk_make 512 20000000
 	mkfs.xfs -q -K -f "/dev/$null_disk"
 	disk=$work/slow
 	mount_on "/dev/$null_disk" "$disk"
@@ -351,7 +327,7 @@ suits()
 	empty-*)
 		[[ $2 = ours || $2 = qemu-nbd || $2 = qsd ]]
 		;;
-	overlay-*|zlib-*|zstd-*|huge-*)
+	overlay-*|zlib-*|zstd-*)
 		[[ $2 = ours || $2 = qemu-nbd ]]
 		;;
 	esac
