@@ -116,6 +116,11 @@ int inherit_find(struct inheritance *left, struct image *image, const struct han
 	return check_header(left, handover, bytes);
 }
 
+bool inherit_is_corrupt(const struct inheritance *left)
+{
+	return left->there && arena_get(&left->arena.header->broken) == ARENA_CORRUPT;
+}
+
 /* --- taking it over ---------------------------------------------------------------------------------- */
 
 static int make_room(struct inheritance *left)

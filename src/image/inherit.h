@@ -50,6 +50,9 @@ struct inheritance {
 int inherit_find(struct inheritance *left, struct image *image, const struct handover *handover,
 		 struct why *why);
 
+/* Is there something, left by who had found the image to be corrupt? */
+bool inherit_is_corrupt(const struct inheritance *left);
+
 /*
  * Take it over: after everything of @image is open, before lanes run.  -ESTALE: the file has been changed
  * since, -EINVAL: it is damaged; -EIO, -ENOMEM.  The image is to be freed then.

@@ -43,10 +43,6 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 		return refuse(file, why,
 			      "has internal snapshots and an external data file, which cannot keep "
 			      "their bytes; convert it with qemu-img convert, or use --read-only");
-	if (header->incompatible & QCOW2_CORRUPT)
-		return refuse(file, why,
-			      "is marked corrupt; repair it with qemu-img check -r all, "
-			      "or use --read-only");
 	if (header->incompatible & QCOW2_DIRTY)
 		return refuse(file, why,
 			      "is marked dirty (lazy refcounts); repair it with "

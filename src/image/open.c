@@ -122,6 +122,21 @@ static int make_all_durable(struct image *image, struct why *why)
 	return err ? err : make_durable(image->top.file, why);
 }
 
+/*
+ * Who goes on where a process has ended that found the image to be corrupt serves it as that one did:
+ * reads go on, and who writes hears of it instead of waiting.
+ */
+static int refuse_corrupt(const struct image *image, const struct inheritance *left,
+			  struct why *why)
+{
+	if (!(image->top.header.incompatible & QCOW2_CORRUPT) || inherit_is_corrupt(left))
+		return 0;
+	return why_set(why, -ENOTSUP,
+		       "%s: is marked corrupt; repair it with qemu-img check -r all, or use "
+		       "--read-only",
+		       image->top.file->name);
+}
+
 /* What only an image that is written to needs. */
 static int open_for_writing(struct image *image, const struct handover *handover,
 			    struct inheritance *left, struct why *why)
@@ -160,6 +175,8 @@ static int open_all(struct image *image, struct host_file *file,
 		err = chain_open(image, options, why);
 	if (!err && handover)
 		err = inherit_find(left, image, handover, why);
+	if (!err && !image->read_only)
+		err = refuse_corrupt(image, left, why);
 	if (!err)
 		err = open_memory(image, options, why);
 	if (!err)

@@ -106,7 +106,7 @@ void death_take_over(struct stage *stage)
 	death.stage = stage;
 	trace("killed, and taken over");
 	stage_kill(stage);
-	if (rng_one_in(&stage->rng, 3))
+	if (rng_one_in(&stage->rng, 3) && !stage->corrupt)
 		stage_look(stage, BYTES_VISIBLE, LOOK_ONLY, "after a kill");
 	if (rng_one_in(&stage->rng, 8))
 		try_damaged(stage);

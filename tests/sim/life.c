@@ -215,6 +215,12 @@ static void rest_corrupt(void)
 	stage_drain(&stage);
 	stage_rest(&stage);
 	corrupt_check(&stage);
+	if (!stage.config.handover || stage.takeovers % 2)
+		return;
+	death_take_over(&stage);
+	stage_drain(&stage);
+	stage_rest(&stage);
+	corrupt_check(&stage);
 }
 
 static void one_life(void)

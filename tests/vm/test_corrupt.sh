@@ -46,9 +46,21 @@ dd if="$work/pattern" of="$device" bs=1M seek=3 oflag=direct status=none
 refused dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct
 expect_read
 old=$device
+note "killed, and taken over: who uses the device goes on to read, and hears that nothing is written"
 kill_hard
-refused timeout 30 "$QCOW2_UBLKD" --image "$image"
-grep -q 'corrupt' "$work/refused" || fail "refused for another reason: $(cat "$work/refused")"
+dd if="$old" of="$work/read" bs=1M skip=3 iflag=direct count=1 status=none 2>"$work/reader" &
+reader=$!
+cleanup_add "kill -KILL $reader 2>/dev/null"
+serve "$image" --name corrupt
+[ "$device" = "$old" ] || fail "it is $device now, and was $old"
+wait "$reader" || fail "a reader did not go on: $(cat "$work/reader")"
+cmp "$work/read" "$work/pattern" || fail "what was acknowledged has changed"
+expect_read
+refused dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct
+"$QCOW2_UBLKD" list | grep -q '^corrupt .* corrupt ' || fail "list does not say so"
+
+note "killed, and given up"
+kill_hard
 # Whoever uses the device waits.
 [ -b "$old" ] || fail "the device is gone"
 dd if="$old" of="$work/read" bs=4k count=1 iflag=direct status=none 2>"$work/reader" &
