@@ -87,6 +87,11 @@ struct image_options {
 	unsigned workers;
 	uint32_t unpack_here_bytes; /* lanes do with clusters up to this size; 0: default */
 	uint64_t reserve_bytes; /* largest run that a lane reserves at a time; 0: default */
+	/*
+	 * The disk may be resized to so much, or twice of what it has, if its tables take no more than
+	 * LIMIT_L1_ROOM then; 0: tables stay as large as they are.
+	 */
+	uint64_t size_most;
 	struct image_files files;
 	/*
 	 * Copied; not used when read_only.  NULL: a kill loses what was acknowledged and not flushed.
@@ -97,7 +102,7 @@ struct image_options {
 
 /* Facts for whoever presents the image. */
 struct image_info {
-	uint64_t size_bytes; /* of the guest's disk; a multiple of SECTOR_SIZE */
+	uint64_t size_bytes; /* of the guest's disk, now; a multiple of SECTOR_SIZE */
 	uint32_t cluster_bytes;
 	unsigned version;
 	bool read_only;
@@ -150,6 +155,23 @@ enum image_health {
 
 /* Any thread. */
 enum image_health image_health(const struct image *image);
+
+/*
+ * May the disk be resized to @bytes?  0, or -errno with the sentence in @why: -EROFS, -EIO when it is
+ * broken, -EINVAL, -EFBIG more than there is room for, -ENOTSUP what QEMU refuses as well, or an
+ * external data file, or less than it has.  Any thread, while nobody resizes it.
+ */
+int image_resize_check(const struct image *image, uint64_t bytes, struct why *why);
+
+/*
+ * Grow the disk to @bytes, which image_resize_check() has let through, while requests run.  One at
+ * a time; on the service lane's thread, where also @done(@arg, 0 or the first error) is called, which must
+ * not call the engine.  What is new reads as zeros, and may be asked for from then on; that the disk
+ * has this size is durable.  After an error it is as large as it was, but if the image has broken: then
+ * the file may say either (specification: "size", "l1_size").
+ */
+void image_resize_start(struct image *image, uint64_t bytes, void (*done)(void *arg, int err),
+			void *arg);
 
 /*
  * Hand in a request.  On the lane's own thread, no lock held.  req->done() is called later from
@@ -280,6 +302,11 @@ extern void (*image_peek_seam)(void);
 	m(RESERVED_UNSYNCED) /* ... and may be mapped before the new bytes are durable */ \
 	m(ZERO_BITS_STAY) /* a subcluster that is written to still says that it is zero */ \
 	m(ZERO_BITS_LOST) /* a new host cluster forgets which subclusters are zero */ \
+	m(NO_L1_SYNC) /* resize: the header names a larger L1 table that is not durable */ \
+	m(LINK_DURING_MOVE) /* resize: tables are linked in the L1 table while it moves */ \
+	m(FLUSH_DURING_MOVE) /* resize: a flush writes to the L1 table while it moves */ \
+	m(NO_GROWTH_ZEROS) /* resize: what is new is taken for zeros */ \
+	m(SIZE_BEFORE_ZEROS) /* resize: the size is durable before the zeros at the new end */ \
 	m(SLICE_NOT_MARKED) /* kill: a changed slice is not taken over */ \
 	m(MARK_GONE_EARLY) /* kill: a slice is not taken over while it is being written */ \
 	m(L1_NOT_MARKED) /* kill: a new L2 table is forgotten */ \
@@ -290,6 +317,9 @@ extern void (*image_peek_seam)(void);
 	m(STOCK_TORN) /* kill: a run of stock is stored in two pieces */ \
 	m(INHERITED_IS_DURABLE) /* kill: no sync between what was taken over and what is new */ \
 	m(WRONG_HALF_FIRST) /* kill: of an extended entry, the word that should be last is first */ \
+	m(NEW_L1_FORGOTTEN) /* kill: the space of an L1 table that is being made is forgotten */ \
+	m(OLD_L1_FORGOTTEN) /* kill: ... and that of the one that it replaces */ \
+	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

@@ -104,6 +104,7 @@ struct part {
 	bool pooled;
 	uint8_t epoch; /* the bucket entered, or EPOCH_OUTSIDE: see src/image/epoch.h */
 	bool flush_after; /* FUA on a mapping that is not durable: end with a flush */
+	uint64_t disk_bytes; /* REQ_DISCARD, REQ_WRITE_ZEROES: when the mapping was looked at */
 	uint64_t later; /* bytes of a REQ_WRITE_ZEROES behind the piece being written */
 	uint64_t flush_run; /* the run that covers this part; 0: none yet */
 	struct sync_wait sync_wait;

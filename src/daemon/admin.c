@@ -8,6 +8,25 @@
 
 /* --- answers ------------------------------------------------------------------------------------- */
 
+static enum control_verdict ask_for_resize(struct admin *admin, const char *size, struct why *why)
+{
+	char *end;
+
+	if (admin->stopping || admin->resizing) {
+		why_set(why, -EBUSY, "%s: is being %s", device_name(admin->device),
+			admin->stopping ? "stopped" : "resized already");
+		return CONTROL_REFUSED;
+	}
+	errno = 0;
+	admin->resize_bytes = strtoull(size, &end, 10);
+	if (errno || end == size || *end) {
+		why_set(why, -EINVAL, "%.20s is no size", size);
+		return CONTROL_REFUSED;
+	}
+	admin->resize_asked = admin->resizing = true;
+	return CONTROL_LATER;
+}
+
 static enum control_verdict answer(void *arg, const char *request, FILE *out, struct why *why)
 {
 	struct admin *admin = arg;
@@ -30,6 +49,8 @@ static enum control_verdict answer(void *arg, const char *request, FILE *out, st
 		admin->stop_force = request[4] != '\0';
 		return CONTROL_LATER;
 	}
+	if (strncmp(request, "resize ", 7) == 0)
+		return ask_for_resize(admin, request + 7, why);
 	why_set(why, -EINVAL, "this daemon does not know the request; it is of version " VERSION);
 	return CONTROL_REFUSED;
 }
@@ -92,12 +113,19 @@ void admin_turn(struct admin *admin)
 
 void admin_refuse(struct admin *admin, const char *reason)
 {
-	control_refuse(&admin->control, reason);
+	control_finish(&admin->control, "stop", reason);
+}
+
+void admin_resized(struct admin *admin, const char *failure)
+{
+	admin->resizing = admin->resize_asked = false;
+	control_finish(&admin->control, "resize", failure);
 }
 
 void admin_stopping(struct admin *admin)
 {
 	admin->stopping = true;
+	admin_resized(admin, "the device was stopped meanwhile");
 }
 
 void admin_end(struct admin *admin, const char *failure)

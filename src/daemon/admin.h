@@ -23,6 +23,9 @@ struct admin {
 	bool stopping;
 	bool stop_asked; /* by a peer; to be cleared by who obeys */
 	bool stop_force; /* ... although the device is in use */
+	bool resize_asked; /* the same: the disk is to have so many bytes */
+	bool resizing; /* until admin_resized() */
+	uint64_t resize_bytes;
 	int64_t started_s; /* monotonic */
 };
 
@@ -46,6 +49,10 @@ void admin_turn(struct admin *admin);
 /* Tell those who have asked for a stop that there is none. */
 void admin_refuse(struct admin *admin, const char *reason);
 
+/* Tell who has asked for a resize how it went: @failure or NULL. */
+void admin_resized(struct admin *admin, const char *failure);
+
+/* The device is on its way out: nothing is resized any more. */
 void admin_stopping(struct admin *admin);
 
 /* Device and image are gone: give up the name, and tell those who wait for it; @failure or NULL. */

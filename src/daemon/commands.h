@@ -59,6 +59,7 @@ int command_end(int status, int failed);
 int command_check(char **argv);
 int command_info(char **argv);
 int command_list(char **argv);
+int command_resize(char **argv);
 int command_status(char **argv);
 int command_stop(char **argv);
 int command_top(char **argv);

@@ -255,13 +255,13 @@ void control_turn(struct control *control)
 			peer_turn(control, &control->peer[i]);
 }
 
-/* Answer those who wait. */
-static void answer_waiting(struct control *control, const char *failure)
+void control_finish(struct control *control, const char *word, const char *failure)
 {
 	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
 		struct control_peer *peer = &control->peer[i];
 
-		if (peer->fd >= 0 && peer->later) {
+		if (peer->fd >= 0 && peer->later &&
+		    strncmp(peer->request, word, strlen(word)) == 0) {
 			FILE *out = open_memstream(&peer->answer, &peer->answer_bytes);
 
 			if (out)
@@ -272,17 +272,11 @@ static void answer_waiting(struct control *control, const char *failure)
 	}
 }
 
-void control_refuse(struct control *control, const char *failure)
-{
-	if (control->fd >= 0)
-		answer_waiting(control, failure);
-}
-
 void control_end(struct control *control, const char *failure)
 {
 	if (control->fd < 0)
 		return;
-	answer_waiting(control, failure);
+	control_finish(control, "", failure);
 	for (unsigned i = 0; i < CONTROL_PEERS; i++)
 		if (control->peer[i].fd >= 0)
 			peer_close(&control->peer[i]);

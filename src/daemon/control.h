@@ -22,7 +22,7 @@
 /* What has become of a request. */
 enum control_verdict {
 	CONTROL_ANSWERED, /* what was printed is the answer */
-	CONTROL_LATER, /* the answer comes with control_refuse() or control_end() */
+	CONTROL_LATER, /* the answer comes with control_finish() or control_end() */
 	CONTROL_REFUSED, /* the sentence is in @why */
 };
 
@@ -34,7 +34,7 @@ struct control_peer {
 	int fd; /* -1: free */
 	char request[CONTROL_REQUEST];
 	size_t received;
-	bool later; /* the answer comes with control_end() */
+	bool later; /* the answer comes with control_finish() or control_end() */
 	char *answer; /* NULL: there is none yet */
 	size_t answer_bytes;
 	size_t sent;
@@ -66,8 +66,11 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 /* Take, answer and send whatever is possible without waiting. */
 void control_turn(struct control *control);
 
-/* Answer those whose answer was to come later with @failure. */
-void control_refuse(struct control *control, const char *failure);
+/*
+ * Answer those whose answer was to come later and whose request begins with @word: with @failure
+ * or, when it is NULL, with ok.
+ */
+void control_finish(struct control *control, const char *word, const char *failure);
 
 /*
  * The end: answer those whose answer was to come later, with @failure or, when it is NULL, with

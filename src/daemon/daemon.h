@@ -13,6 +13,7 @@
 #include "options.h"
 #include "ownership.h"
 #include "pool.h"
+#include "resize.h"
 #include "run.h"
 #include "service.h"
 #include "user.h"
@@ -43,6 +44,7 @@ struct daemon {
 	bool pool_is_made;
 	struct image *image; /* NULL until it is open */
 	struct admin admin;
+	struct resizing resizing;
 	struct watch watch;
 	struct watchdog watchdog;
 	int signal_fd;

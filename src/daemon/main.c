@@ -73,7 +73,9 @@ static int fill_standard_streams(void)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = { .signal_fd = -1, .admin.control.fd = -1, .owner.fd = -1 };
+	struct daemon daemon = {
+		.signal_fd = -1, .admin.control.fd = -1, .owner.fd = -1, .resizing.fd = -1
+	};
 	const struct command *command;
 	struct why why;
 

@@ -24,6 +24,8 @@ static uint64_t suffix_factor(const char *suffix)
 		return MIB;
 	case 'G':
 		return GIB;
+	case 'T':
+		return KIB * GIB;
 	default:
 		return 0;
 	}
@@ -44,6 +46,11 @@ static bool parse_number(const char *text, bool suffixes, uint64_t *value)
 		return false;
 	*value = number * factor;
 	return true;
+}
+
+bool rows_size(const char *text, uint64_t *bytes)
+{
+	return parse_number(text, true, bytes);
 }
 
 static int parse_limited(const struct option_row *row, const char *text, uint64_t *value,

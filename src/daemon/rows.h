@@ -46,6 +46,9 @@ int rows_parse(const struct option_rows *rows, void *options, char **argv, struc
 int rows_set(const struct option_rows *rows, void *options, const char *name, const char *value,
 	     struct why *why);
 
+/* A size as rows of that kind have it: digits, and k, M or G behind them. */
+bool rows_size(const char *text, uint64_t *bytes);
+
 /* The rows' part of --help, on standard output. */
 void rows_help(const struct option_rows *rows);
 

@@ -16,7 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { FD_SIGNALS, FD_DRAINED, FD_HOLD, FD_WATCH, FDS };
+enum { FD_SIGNALS, FD_DRAINED, FD_RESIZED, FD_HOLD, FD_WATCH, FDS };
 
 static const char *device(const struct daemon *daemon)
 {
@@ -201,6 +201,8 @@ static void obey_admin(struct daemon *daemon)
 	struct admin *admin = &daemon->admin;
 
 	admin_turn(admin);
+	if (admin->resize_asked)
+		resizing_begin(&daemon->resizing, admin, &daemon->service);
 	if (!admin->stop_asked)
 		return;
 	admin->stop_asked = false;
@@ -213,6 +215,7 @@ void serve(struct daemon *daemon)
 	struct pollfd fds[FDS + CONTROL_FDS] = {
 		[FD_SIGNALS] = { .fd = daemon->signal_fd, .events = POLLIN },
 		[FD_DRAINED] = { .fd = device_drained_fd(daemon->device), .events = POLLIN },
+		[FD_RESIZED] = { .fd = resizing_fd(&daemon->resizing), .events = POLLIN },
 	};
 	struct signalfd_siginfo info;
 
@@ -240,6 +243,8 @@ void serve(struct daemon *daemon)
 			log_info("%s: stopped by somebody else", device(daemon));
 			return;
 		}
+		if (fds[FD_RESIZED].revents)
+			resizing_end(&daemon->resizing, &daemon->admin);
 		if (fds[FD_HOLD].revents && hear_hold(daemon))
 			return;
 		while (signals_next(daemon, &info))

@@ -159,6 +159,25 @@ int service_close_image(struct service *service, struct image *image, void (*tic
 	return service->close_err;
 }
 
+static void call_resize(void *arg)
+{
+	struct service *service = arg;
+
+	image_resize_start(service->image, service->resize_bytes, service->resized,
+			   service->resized_arg);
+}
+
+void service_resize_image(struct service *service, struct image *image, uint64_t bytes,
+			  void (*done)(void *arg, int err), void *arg)
+{
+	service->image = image;
+	service->resize_bytes = bytes;
+	service->resized = done;
+	service->resized_arg = arg;
+	service->resize = (struct worker_call){ .run = call_resize, .arg = service };
+	worker_post(&service->worker, &service->resize);
+}
+
 void service_on_thread(struct service *service, void (*run)(void *arg), void *arg)
 {
 	worker_call(&service->worker, run, arg);

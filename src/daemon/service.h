@@ -11,7 +11,11 @@
 
 struct service {
 	struct worker worker; /* worker.lane is the last lane of the image */
-	struct image *image; /* being closed */
+	struct image *image; /* being closed, or resized */
+	struct worker_call resize;
+	uint64_t resize_bytes;
+	void (*resized)(void *arg, int err);
+	void *resized_arg;
 	int close_err; /* of image_close_start(), before it is announced by `closed` */
 	sem_t closed;
 };
@@ -38,6 +42,12 @@ int service_read(struct service *service, struct image *image, void *buf, uint32
  */
 int service_close_image(struct service *service, struct image *image, void (*tick)(void *arg),
 			void *arg);
+
+/*
+ * Grow @image to @bytes, without waiting: image_resize_start(), @done from the service's thread.
+ */
+void service_resize_image(struct service *service, struct image *image, uint64_t bytes,
+			  void (*done)(void *arg, int err), void *arg);
 
 /* Run @run(@arg) on the service's thread. */
 void service_on_thread(struct service *service, void (*run)(void *arg), void *arg);

@@ -150,6 +150,7 @@ void shutdown_release(struct daemon *daemon)
 	if (daemon->pool_is_made)
 		pool_release(&daemon->pool);
 	watch_end(&daemon->watch);
+	resizing_close(&daemon->resizing);
 	backing_close(&daemon->backing);
 	if (daemon->file_is_open) {
 		unlock_image(daemon->file.fd);

@@ -244,6 +244,7 @@ static int open_image(struct daemon *daemon, const struct key *key, struct why *
 		.lanes = device_lanes(daemon->device) + 1,
 		.lane = daemon->lane,
 		.workers = daemon->pool.threads,
+		.size_most = RESIZE_SIZE_MOST,
 		.files = {
 			.open_below = backing_open,
 			.open_data = backing_open_data,
@@ -331,7 +332,9 @@ int startup(struct daemon *daemon, struct why *why)
 	int err;
 
 	look_for_folder(daemon);
-	err = daemon->options.user ? prepare_user(daemon, why) : 0;
+	err = resizing_open(&daemon->resizing, why);
+	if (!err && daemon->options.user)
+		err = prepare_user(daemon, why);
 	if (!err)
 		err = prepare_device(daemon, why);
 	if (!err)

@@ -14,12 +14,15 @@
 #include "alloc.h"
 
 #include "arena.h"
+#include "drop.h"
 #include "epoch.h"
 #include "flush.h"
 #include "grow.h"
 #include "overlap.h"
 #include "reach.h"
 #include "refblock.h"
+#include "resize.h"
+#include "search.h"
 #include "sync.h"
 
 #include <errno.h>
@@ -31,12 +34,13 @@
 #define BATCH_FIRST_MIN 4u
 
 /*
- *	LOOK        -> MARK DROP FIND RETURN LOOK* FAIL CLOSED
+ *	LOOK        -> MARK DROP FIND RETURN LOOK* FAIL CLOSED ROW HEADER ANSWER
  *	MARK        -> MARKED~
  *	MARKED      -> LOOK~
  *	DROP        -> LOOK DROP DROP~ DROPPED~
  *	DROPPED     -> DROP
  *	FIND        -> FAIL FIND FIND~ SIZE
+ *	ROW         -> FAIL ROW ROW~ SIZE
  *	SIZE        -> PUNCH~
  *	PUNCH       -> FAIL PUNCHED~
  *	PUNCHED     -> WRITE
@@ -44,8 +48,14 @@
  *	SYNC        -> FAIL GIVE SYNCED~
  *	SYNCED      -> FAIL BELIEVE
  *	BELIEVE     -> FAIL BELIEVE* GIVE
- *	GIVE        -> LOOK
- *	FAIL        -> LOOK
+ *	GIVE        -> LOOK ANSWER
+ *	FAIL        -> LOOK ANSWER
+ *	HEADER      -> HEADER_SYNC~
+ *	HEADER_SYNC -> ANSWER HEADER_SYNCED~
+ *	HEADER_SYNCED -> ANSWER HEADER_BELIEVE
+ *	HEADER_BELIEVE -> HEADER_BELIEVE* ANSWER HEADER_DURABLE
+ *	HEADER_DURABLE -> ANSWER
+ *	ANSWER      -> LOOK
  *	RETURN      -> DROP CLOSE_WRITE
  *	CLOSE_WRITE -> CLOSED CLOSE_SYNC~
  *	CLOSE_SYNC  -> CLOSED CLOSE_SYNCED~
@@ -58,8 +68,11 @@
 #define ALLOC_LIST(s) \
 	s(A_LOOK) s(A_MARK) s(A_MARKED) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) \
 		s(A_PUNCHED) s(A_WRITE) s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) \
-			s(A_RETURN) s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) \
-				s(A_CLOSE_BELIEVE) s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
+			s(A_ROW) s(A_HEADER) s(A_HEADER_SYNC) s(A_HEADER_SYNCED) \
+				s(A_HEADER_BELIEVE) s(A_HEADER_DURABLE) s(A_ANSWER) s(A_RETURN) \
+					s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) \
+						s(A_CLOSE_BELIEVE) s(A_TRIM) s(A_TRUNCATE) \
+							s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -122,6 +135,7 @@ static bool take_order(struct image *image)
 		if (!reserve->wanted)
 			continue;
 		alloc->lane = id;
+		alloc->row = false;
 		alloc->want =
 			(uint32_t)min_u64(reserve->batch ? 2 * (uint64_t)reserve->batch : first,
 					  reserve->batch_max);
@@ -133,80 +147,11 @@ static bool take_order(struct image *image)
 
 /* --- dropping references ------------------------------------------------------------------------------ */
 
-static void punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters)
-{
-	io_start(&image->alloc.task, io, IO_PUNCH, image->top.file->index, span_memory(NULL),
-		 cluster_host(&image->top.geo, cluster), clusters << image->top.geo.cluster_bits);
-}
-
-/* Who drops a reference has had one, and what is freed is not needed by anybody else. */
-static bool may_drop(struct image *image, bool table, uint64_t cluster, uint64_t refcount)
-{
-	bool shared = table && refcount == 1 && overlap_is_snapshot(image, cluster);
-
-	if (refcount == 0 || shared)
-		image_corrupt(image, "the refcount of cluster %llu is too low",
-			      (unsigned long long)cluster);
-	else if (!table && overlap_hit(image, cluster, 1))
-		image_corrupt(image, "metadata in cluster %llu was mapped as data",
-			      (unsigned long long)cluster);
-	else
-		return true;
-	return false;
-}
-
-/* One reference to the first cluster of the release less; true when it was the last. */
-static bool drop_reference(struct image *image, struct ref_piece *piece, struct release *release)
-{
-	uint64_t cluster = release->cluster;
-	uint64_t refcount = piece_refcount(image, piece, cluster);
-	bool table = (release->where & WHERE_KIND) == WHERE_TABLE;
-
-	if (!may_drop(image, table, cluster, refcount)) {
-		count(&image->counters.clusters_dropped, -UINT64_C(1));
-		release->cluster++;
-		release->count--;
-		return false;
-	}
-	if (table && refcount == 1)
-		overlap_remove(image, cluster, 1);
-	arena_drop_begin(image, release, refcount - 1);
-	piece_set(image, piece, cluster, refcount - 1);
-	arena_drop_end(image, release);
-	count(&image->counters.clusters_released, 1);
-	return refcount == 1;
-}
-
 /* A cluster in use whose refcount is nowhere. */
 static void no_refcount(struct image *image, uint64_t cluster)
 {
 	image_corrupt(image, "the refcount table has no block for cluster %llu",
 		      (unsigned long long)cluster);
-}
-
-/* Drop what the release has in this piece, as far as ios for the punches go. */
-static void drop_in_piece(struct image *image, struct ref_piece *piece, struct release *release)
-{
-	struct alloc *alloc = &image->alloc;
-	uint64_t end = min_u64(release->cluster + release->count,
-			       piece_end(&image->top.geo, release->cluster));
-	uint64_t freed_first = 0, freed = 0;
-	unsigned punches = 0;
-
-	while (release->cluster < end && punches < RESERVE_RUNS) {
-		uint64_t at = release->cluster;
-
-		if (drop_reference(image, piece, release)) {
-			alloc->scan = min_u64(alloc->scan, at);
-			freed_first = freed++ ? freed_first : at;
-			continue;
-		}
-		if (freed && !alloc->no_punch)
-			punch(image, &alloc->io[punches++], freed_first, freed);
-		freed = 0;
-	}
-	if (freed && !alloc->no_punch)
-		punch(image, &alloc->io[punches], freed_first, freed);
 }
 
 static enum step drop(struct task *t, struct image *image)
@@ -239,7 +184,7 @@ static enum step drop(struct task *t, struct image *image)
 	release->count = 0;
 	arena_set_release(release);
 	list_del(&release->link);
-	if (release != &alloc->old_table && release != &alloc->returned)
+	if (release->words < image->arena.release + image->arena.releases)
 		release_put(image, release);
 	return go(t, A_DROP);
 }
@@ -259,91 +204,6 @@ static void punched(struct task *t, struct image *image)
 
 /* --- finding free clusters ------------------------------------------------------------------------------ */
 
-static _Atomic uint64_t *found_word(const struct image *image, uint32_t nth)
-{
-	return arena_stock(&image->arena, image->lanes, nth);
-}
-
-/* Count the run in memory, and keep it for the order. */
-static void take_run(struct image *image, struct ref_piece *piece, struct run run)
-{
-	struct alloc *alloc = &image->alloc;
-
-	arena_set_stock(found_word(image, alloc->founds), run.cluster, run.count);
-	for (uint64_t i = 0; i < run.count; i++)
-		piece_set(image, piece, run.cluster + i, 1);
-	run.word = alloc->found[alloc->founds].word;
-	alloc->found[alloc->founds++] = run;
-	alloc->got += run.count;
-	alloc_raise_tail(image, run.cluster + run.count);
-}
-
-void alloc_inherit(struct image *image, uint64_t cluster, uint32_t count)
-{
-	struct alloc *alloc = &image->alloc;
-	struct run *run = &alloc->found[alloc->founds];
-
-	*run = (struct run){ .cluster = cluster, .count = count, .word = run->word };
-	arena_set_stock(found_word(image, alloc->founds), cluster, count);
-	alloc->founds++;
-	alloc->got += count;
-	alloc_raise_tail(image, cluster + count);
-}
-
-/* First cluster in [at, end) whose refcount is zero (or is not). */
-static uint64_t seek(struct image *image, struct ref_piece *piece, uint64_t at, uint64_t end,
-		     bool zero)
-{
-	while (at < end && (piece_refcount(image, piece, at) == 0) != zero)
-		at++;
-	return at;
-}
-
-/*
- * Take free runs of [at, end), all in this piece.  Returns where the search may go on; -EIO when
- * a cluster counts as free that cannot be.
- */
-static int search_piece(struct image *image, struct ref_piece *piece, uint64_t *at, uint64_t end)
-{
-	struct alloc *alloc = &image->alloc;
-
-	while (*at < end && alloc->founds < RESERVE_RUNS && alloc->got < alloc->want) {
-		uint64_t first = seek(image, piece, *at, end, true);
-		uint64_t limit = min_u64(end, first + alloc->want - alloc->got);
-		uint64_t last = seek(image, piece, first, limit, false);
-
-		*at = last;
-		if (first == last)
-			continue;
-		if (overlap_hit(image, first, last - first)) {
-			image_corrupt(image, "metadata in clusters %llu to %llu has no refcount",
-				      (unsigned long long)first, (unsigned long long)last - 1);
-			return -EIO;
-		}
-		take_run(image, piece,
-			 (struct run){ .cluster = first,
-				       .count = (uint32_t)(last - first),
-				       .zero = alloc_never_written(image, first) });
-	}
-	return 0;
-}
-
-/*
- * Refcount blocks of what the file had when it was opened are not made anew: if one is missing it may
- * have got lost, and what looks free is somebody's data.  On a device nothing tells.
- *
- * The first cluster behind these; 0 for a device.
- */
-static uint64_t blocks_opened(const struct image *image)
-{
-	const struct geometry *geo = &image->top.geo;
-	uint64_t clusters = div_round_up(image->alloc.opened_bytes, geo->cluster_bytes);
-
-	if (image->top.file->fixed_size)
-		return 0;
-	return round_up(clusters, UINT64_C(1) << geo->refcount_block_bits);
-}
-
 /* There is no block for @at. */
 static enum step find_block(struct task *t, struct image *image, uint64_t at, bool below)
 {
@@ -355,12 +215,12 @@ static enum step find_block(struct task *t, struct image *image, uint64_t at, bo
 		no_refcount(image, at);
 		return fail(t, -EIO, A_FAIL);
 	}
-	if (at < blocks_opened(image)) {
+	if (at < search_opened_end(image)) {
 		if (below) {
 			alloc->scan = min_u64(((at >> block_bits) + 1) << block_bits, alloc->tail);
 			alloc->budget--;
 		} else {
-			alloc_raise_tail(image, blocks_opened(image));
+			alloc_raise_tail(image, search_opened_end(image));
 		}
 		return go(t, A_FIND);
 	}
@@ -410,6 +270,45 @@ static enum step find(struct task *t, struct image *image)
 	return go(t, A_FIND);
 }
 
+/* Clusters in a row, at the tail: the row that a larger L1 table takes lies in one piece. */
+static enum step find_row(struct task *t, struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	uint32_t count = image->resize.l1_clusters;
+	uint64_t at = alloc->row_at, end = piece_end(&image->top.geo, at);
+	struct ref_piece *piece;
+	bool found;
+
+	if (!alloc_fits(image, at, count))
+		return fail(t, -ENOSPC, A_FAIL);
+	if (image->top.file->fixed_size)
+		end = min_u64(end, image->top.file->size >> image->top.geo.cluster_bits);
+	switch (piece_get(image, at, &piece)) {
+	case PIECE_READY:
+		break;
+	case PIECE_LOADING:
+		return await_io(t, A_ROW);
+	case PIECE_NO_BLOCK:
+		if (at >= search_opened_end(image) && at >> image->top.geo.refcount_block_bits) {
+			grow_start(image, at);
+			return await_io(t, A_ROW);
+		}
+		alloc->row_at = end;
+		return go(t, A_ROW);
+	case PIECE_BAD:
+		no_refcount(image, at);
+		return fail(t, -EIO, A_FAIL);
+	}
+	if (search_row(image, piece, &alloc->row_at, end, count, &found))
+		return fail(t, -EIO, A_FAIL);
+	if (!found)
+		return go(t, A_ROW);
+	/* What was passed over may be found by others. */
+	alloc->scan = min_u64(alloc->scan, alloc->tail);
+	alloc_raise_tail(image, alloc->row_at);
+	return go(t, A_SIZE);
+}
+
 /* --- making the runs usable ----------------------------------------------------------------------------- */
 
 static uint64_t found_end_bytes(const struct image *image)
@@ -419,6 +318,8 @@ static uint64_t found_end_bytes(const struct image *image)
 
 	for (uint32_t i = 0; i < alloc->founds; i++)
 		end = max_u64(end, alloc->found[i].cluster + alloc->found[i].count);
+	if (alloc->row)
+		end = max_u64(end, alloc->new_l1.cluster + alloc->new_l1.count);
 	return end << image->top.geo.cluster_bits;
 }
 
@@ -428,7 +329,8 @@ static void punch_found(struct image *image)
 
 	for (uint32_t i = 0; i < alloc->founds && !alloc->no_punch; i++)
 		if (!alloc->found[i].zero)
-			punch(image, &alloc->io[i], alloc->found[i].cluster, alloc->found[i].count);
+			drop_punch(image, &alloc->io[i], alloc->found[i].cluster,
+				   alloc->found[i].count);
 }
 
 static void found_is_zero(struct image *image)
@@ -454,7 +356,7 @@ static void give(struct image *image)
 		next->word = word;
 		arena_set_stock(arena_stock(&image->arena, alloc->lane, word), next->cluster,
 				next->count);
-		arena_set_stock(found_word(image, i), 0, 0);
+		arena_set_stock(search_found_word(image, i), 0, 0);
 	}
 	reserve->next_runs = alloc->founds;
 	reserve->batch = alloc->got;
@@ -476,7 +378,7 @@ static const struct run *next_run(struct image *image, _Atomic uint64_t **word)
 	const struct run *run = NULL;
 
 	if (alloc->founds) {
-		*word = found_word(image, --alloc->founds);
+		*word = search_found_word(image, --alloc->founds);
 		return &alloc->found[alloc->founds];
 	}
 	for (unsigned i = 0; !run && i < image->lanes; i++) {
@@ -563,6 +465,22 @@ static void start_mark(struct task *t, struct image *image)
 		 span_memory(node->header_sector), (struct host){ 0 }, SECTOR_SIZE);
 }
 
+/* --- what a resize orders ---------------------------------------------------------------------------------- */
+
+/* Under alloc->lock. */
+static enum step obey(struct task *t, struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+
+	if (image_broken(image))
+		return fail(t, -EIO, A_ANSWER);
+	if (image->resize.order == RESIZE_HEADER)
+		return go(t, A_HEADER);
+	alloc->row = true;
+	alloc->row_at = alloc->tail;
+	return go(t, A_ROW);
+}
+
 /* --- the machine ------------------------------------------------------------------------------------------- */
 
 static enum step alloc_step(struct task *t)
@@ -577,8 +495,10 @@ static enum step alloc_step(struct task *t)
 		t->err = 0;
 		if (atomic_load(&image->corrupt) && !alloc->marked)
 			return go(t, A_MARK);
-		if (!broken && take_releases(image))
+		if (!broken && (take_releases(image) || resize_take_unused(image)))
 			return go(t, A_DROP);
+		if (image->resize.order)
+			return obey(t, image);
 		if (take_order(image))
 			return broken ? fail(t, -EIO, A_FAIL) : go(t, A_FIND);
 		if (alloc->closing)
@@ -607,6 +527,11 @@ static enum step alloc_step(struct task *t)
 		if (t->err)
 			return go(t, A_FAIL);
 		return find(t, image);
+
+	case A_ROW:
+		if (t->err)
+			return go(t, A_FAIL);
+		return find_row(t, image);
 
 	case A_SIZE:
 		if (found_end_bytes(image) > alloc->file_bytes)
@@ -655,15 +580,53 @@ static enum step alloc_step(struct task *t)
 	}
 
 	case A_GIVE: {
+		if (alloc->row)
+			return go(t, A_ANSWER);
 		CRITICAL(&alloc->lock);
 		give(image);
 		return go(t, A_LOOK);
 	}
 	case A_FAIL: {
+		if (alloc->row)
+			return go(t, A_ANSWER);
 		/* What was found stays found, for the next order. */
 		CRITICAL(&alloc->lock);
 		image->lane[alloc->lane].reserve.wanted = false;
 		waitq_fail(&image->lane[alloc->lane].reserve.waiters, t->err);
+		return go(t, A_LOOK);
+	}
+	case A_HEADER:
+		resize_start_header(image);
+		return await_io(t, A_HEADER_SYNC);
+
+	case A_HEADER_SYNC:
+		if (t->err) {
+			/* What it says is unknown now: nothing may rely on either. */
+			image_break(image, t->err, "writing the header");
+			return go(t, A_ANSWER);
+		}
+		sync_start(image, t, &alloc->io[0], SYNC_ALLOC, SYNC_IMAGE);
+		return await_io(t, A_HEADER_SYNCED);
+
+	case A_HEADER_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? A_ANSWER : A_HEADER_BELIEVE);
+
+	case A_HEADER_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, A_HEADER_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, A_ANSWER);
+		return go(t, A_HEADER_DURABLE);
+	}
+	case A_HEADER_DURABLE:
+		resize_header_durable(image);
+		return go(t, A_ANSWER);
+
+	case A_ANSWER: {
+		CRITICAL(&alloc->lock);
+		resize_answer(image, t->err);
 		return go(t, A_LOOK);
 	}
 	case A_RETURN:
@@ -757,6 +720,8 @@ static void alloc_init(struct image *image)
 	list_init(&alloc->work);
 	list_init(&alloc->old_table.link);
 	list_init(&alloc->returned.link);
+	list_init(&alloc->old_l1.link);
+	list_init(&alloc->new_l1.link);
 	waitq_init(&alloc->idle);
 	waitq_init(&alloc->closed);
 	alloc->image = image;
@@ -764,6 +729,8 @@ static void alloc_init(struct image *image)
 		alloc->found[i].word = i;
 	alloc->old_table.words = arena_extra_release(&image->arena, RELEASE_OLD_TABLE);
 	alloc->returned.words = arena_extra_release(&image->arena, RELEASE_RETURNED);
+	alloc->old_l1.words = arena_extra_release(&image->arena, RELEASE_OLD_L1);
+	alloc->new_l1.words = arena_extra_release(&image->arena, RELEASE_NEW_L1);
 	alloc->table_host = image->top.header.refcount_table;
 	alloc->table_clusters = image->top.header.refcount_table_clusters;
 	alloc->table_entries = ((uint64_t)alloc->table_clusters << image->top.geo.cluster_bits) /
@@ -775,14 +742,14 @@ static void alloc_init(struct image *image)
 	list_add_tail(&alloc->idle.tasks, &alloc->task.link);
 }
 
-int alloc_open(struct image *image, struct why *why)
+int alloc_open(struct image *image, uint64_t size_most, struct why *why)
 {
 	alloc_init(image);
 
 	int err = read_table(image, why);
 
 	if (!err && !image->read_only)
-		err = reach_find(image, why);
+		err = reach_find(image, size_most, why);
 	if (!err && refblock_open(image))
 		err = why_set(why, -ENOMEM, "%s: not enough memory for refcounts",
 			      image->top.file->name);

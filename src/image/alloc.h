@@ -5,8 +5,11 @@
 
 #include "engine.h"
 
-/* Reads the refcount table.  -EINVAL, -EIO, -ENOMEM with the sentence. */
-int alloc_open(struct image *image, struct why *why);
+/*
+ * Reads the refcount table; there is room for the clusters of a disk of @size_most.  -EINVAL, -EIO, -ENOMEM
+ * with the sentence.
+ */
+int alloc_open(struct image *image, uint64_t size_most, struct why *why);
 void alloc_free(struct image *image);
 
 /* A run that a dead process has found and given to nobody.  Before lanes run. */

@@ -5,6 +5,7 @@
 #include "cache.h"
 #include "flush.h"
 #include "reserve.h"
+#include "resize.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ uint64_t arena_place(struct arena *arena, const struct arena_shape *shape, void 
 
 	arena->memory = memory;
 	arena->slices = shape->slices;
-	arena->l1_blocks = (uint32_t)div_round_up(shape->l1_bytes, L1_BLOCK_BYTES);
+	arena->l1_blocks = shape->l1_room / L1_BLOCK_BYTES;
+	arena->l1_room = shape->l1_room;
 	arena->lane_words = shape->lane_words;
 	arena->releases = shape->releases;
 	units = (uint64_t)shape->slices + arena->l1_blocks + REF_PIECES;
@@ -40,7 +42,7 @@ uint64_t arena_place(struct arena *arena, const struct arena_shape *shape, void 
 						sizeof(*arena->release));
 	arena->mark = (void *)region(arena, &at, units * sizeof(*arena->mark));
 	arena->sums = (void *)region(arena, &at, units * sizeof(*arena->sums));
-	arena->l1 = (void *)region(arena, &at, shape->l1_bytes);
+	arena->l1 = (void *)region(arena, &at, shape->l1_room);
 	arena->pieces = region(arena, &at, (uint64_t)REF_PIECES * shape->slice_bytes);
 	arena->slice = region(arena, &at, (uint64_t)shape->slices * shape->slice_bytes);
 	arena->bytes = at;
@@ -169,7 +171,7 @@ void arena_drop_end(struct image *image, struct release *release)
 static struct arena_shape shape_of(const struct image *image, const struct image_options *options)
 {
 	const struct node *top = &image->top;
-	uint32_t slices = cache_slices(&top->geo, options->l2_cache_bytes);
+	uint32_t slices = cache_slices(&top->geo, options->l2_cache_bytes, options->size_most > 0);
 
 	return (struct arena_shape){
 		.version = top->geo.version,
@@ -178,10 +180,7 @@ static struct arena_shape shape_of(const struct image *image, const struct image
 		.slice_bytes = top->geo.slice_bytes,
 		.l2_entry_bytes = top->geo.l2_entry_bytes,
 		.data_apart = top->geo.data_apart,
-		.size_bytes = top->geo.size_bytes,
-		.l1_host = top->header.l1.byte,
-		.l1_entries = top->l1_entries,
-		.l1_bytes = (uint32_t)top->l1_bytes,
+		.l1_room = (uint32_t)resize_l1_room(top, options->size_most),
 		.lanes = options->lanes,
 		.lane_words = reserve_words(options->reqs_per_lane),
 		.slices = slices,
@@ -235,6 +234,9 @@ int arena_open(struct image *image, const struct image_options *options, struct 
 	memcpy(header->identity, handover->identity, sizeof(header->identity));
 	header->shape = shape;
 	header->sum = arena_header_sum(header);
+	header->disk_bytes[ARENA_NOW] = image->top.geo.size_bytes;
+	header->l1_host[ARENA_NOW] = image->top.header.l1.byte;
+	header->l1_entries[ARENA_NOW] = image->top.l1_entries;
 	arena_set(&header->state, ARENA_OPEN);
 	return 0;
 }

@@ -33,7 +33,7 @@ static inline uint64_t arena_get(const _Atomic uint64_t *word)
 /* --- layout --------------------------------------------------------------------------------------- */
 
 /* Change it whenever the meaning of any byte changes: what another version has left is refused. */
-#define ARENA_LAYOUT 2u
+#define ARENA_LAYOUT 3u
 #define ARENA_MAGIC UINT64_C(0xa3e5c1d7900df00d)
 
 #define UNIT_SECTORS (LIMIT_SLICE_BYTES / SECTOR_SIZE)
@@ -46,19 +46,19 @@ struct arena_shape {
 	uint32_t slice_bytes;
 	uint32_t l2_entry_bytes;
 	uint32_t data_apart;
-	uint64_t size_bytes;
-	uint64_t l1_host;
-	uint32_t l1_entries;
-	uint32_t l1_bytes;
+	uint32_t l1_room;
 	uint32_t lanes;
 	uint32_t lane_words; /* of stock */
 	uint32_t slices;
-	uint32_t releases; /* and two more */
+	uint32_t releases; /* and RELEASE_EXTRAS more */
 };
 
 /* The only values of the state, so that no bit alone makes writes be forgotten. */
 #define ARENA_OPEN UINT64_C(0x1d50c1aed0f0a5e5)
 #define ARENA_CLOSED UINT64_C(0x7e3a9b064c2f81d8)
+
+/* What may change when the disk is resized: as the file has it, and as it may have it in a moment, or 0. */
+enum arena_when { ARENA_NOW, ARENA_NEXT, ARENA_WHENS };
 
 enum arena_broken { ARENA_SOUND, ARENA_BROKEN, ARENA_CORRUPT };
 
@@ -73,6 +73,11 @@ struct arena_header {
 	_Atomic uint64_t state; /* ARENA_OPEN, ARENA_CLOSED */
 	_Atomic uint64_t broken; /* enum arena_broken */
 	_Atomic uint64_t opened_bytes; /* size of the file when it was first opened */
+
+	/* What the header says, by enum arena_when. */
+	_Atomic uint64_t disk_bytes[ARENA_WHENS];
+	_Atomic uint64_t l1_host[ARENA_WHENS];
+	_Atomic uint64_t l1_entries[ARENA_WHENS];
 
 	/* A reference is being dropped: see arena_drop_begin(). */
 	_Atomic uint64_t drop_cluster; /* + 1; 0: none */
@@ -176,8 +181,8 @@ void arena_set_stock(_Atomic uint64_t *word, uint64_t cluster, uint64_t count);
 
 /* --- releases -------------------------------------------------------------------------------------- */
 
-/* The last two, for releases that come from no pool. */
-enum { RELEASE_OLD_TABLE, RELEASE_RETURNED, RELEASE_EXTRAS };
+/* The last ones, for releases that come from no pool. */
+enum { RELEASE_OLD_TABLE, RELEASE_RETURNED, RELEASE_OLD_L1, RELEASE_NEW_L1, RELEASE_EXTRAS };
 
 struct release_words *arena_extra_release(const struct arena *arena, unsigned which);
 

@@ -18,6 +18,7 @@
 
 #define SHARDS_MAX 64u
 #define SHARD_WAYS 8u
+#define GROWING_SLICES 64u /* at least, of a disk that may grow */
 
 /*
  *	READ   -> LOADED LOADED~
@@ -280,9 +281,9 @@ static uint64_t all_slices(const struct geometry *geo)
 	return max_u64(div_round_up(geo->size_bytes, covered), 1);
 }
 
-uint32_t cache_slices(const struct geometry *geo, uint64_t bytes)
+uint32_t cache_slices(const struct geometry *geo, uint64_t bytes, bool grows)
 {
-	uint64_t all = all_slices(geo);
+	uint64_t all = max_u64(all_slices(geo), grows ? GROWING_SLICES : 0);
 
 	if (!bytes)
 		bytes = min_u64(all * geo->slice_bytes, LIMIT_L2_CACHE_DEFAULT);
@@ -290,11 +291,11 @@ uint32_t cache_slices(const struct geometry *geo, uint64_t bytes)
 				 LIMIT_L2_CACHE_SLICES);
 }
 
-int cache_open(struct node *node, uint32_t slices, void *memory)
+int cache_open(struct node *node, uint32_t slices, uint64_t room, void *memory)
 {
 	const struct geometry *geo = &node->geo;
 	struct cache *cache = &node->cache;
-	uint64_t all = all_slices(geo);
+	uint64_t all = max_u64(all_slices(geo), room);
 
 	cache->nslices = slices;
 	cache->nshards = 1;

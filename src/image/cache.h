@@ -5,11 +5,17 @@
 
 #include "engine.h"
 
-/* How many slices; @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT. */
-uint32_t cache_slices(const struct geometry *geo, uint64_t bytes);
+/*
+ * How many slices; @bytes 0: as many as map the whole disk, within LIMIT_L2_CACHE_DEFAULT.  @grows: some
+ * more, for a disk that may become larger.
+ */
+uint32_t cache_slices(const struct geometry *geo, uint64_t bytes, bool grows);
 
-/* @memory: of so many slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM. */
-int cache_open(struct node *node, uint32_t slices, void *memory);
+/*
+ * @room: that many slices of the disk can be there, if it has no more now.  @memory: of so many
+ * slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM.
+ */
+int cache_open(struct node *node, uint32_t slices, uint64_t room, void *memory);
 void cache_free(struct node *node);
 
 static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)

@@ -44,7 +44,7 @@ static int format_below(const struct node *above, const char *given, enum layer_
 static void set_backed(struct node *above)
 {
 	uint64_t cluster = above->geo.cluster_bytes;
-	uint64_t end = min_u64(above->below->geo.size_bytes, above->geo.size_bytes);
+	uint64_t end = min_u64(node_bytes(above->below), node_bytes(above));
 
 	above->backed_bytes = round_up(end, cluster);
 }
@@ -90,8 +90,8 @@ static int open_below(struct node *above, const struct image_options *options, s
 	if (!err)
 		err = chain_open_data(above->below, options, why);
 	if (!err && format == LAYER_QCOW2 &&
-	    cache_open(above->below, cache_slices(&above->below->geo, options->l2_cache_bytes),
-		       NULL))
+	    cache_open(above->below,
+		       cache_slices(&above->below->geo, options->l2_cache_bytes, false), 0, NULL))
 		err = why_set(why, -ENOMEM, "%s: not enough memory", file->name);
 	if (err)
 		return err;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /*
- *	FLUSH -> DONE ALLOC~
+ *	FLUSH -> DONE ALLOC~ FLUSH*
  *	ALLOC -> WAIT
  *	WAIT  -> WAIT* DONE
  */
@@ -27,13 +27,17 @@ static enum step close_step(struct task *t)
 	struct image *image = container_of(closer, struct image, closer);
 
 	switch (t->state) {
-	case C_FLUSH:
+	case C_FLUSH: {
 		if (image->read_only)
 			return go(t, C_DONE);
+		CRITICAL(&image->alloc.lock);
+		if (image->resize.busy)
+			return park(t, &image->resize.ended, C_FLUSH);
 		closer->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
 		part_queue(image, t->lane, &closer->flush);
 		return await_io(t, C_ALLOC);
+	}
 
 	case C_ALLOC:
 		/* Also after a failed flush: what was reserved is given back all the same. */

@@ -87,7 +87,7 @@ void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes)
 	struct copy *copy = &image->copies.copy[part->copy_buffer];
 	uint8_t *tail = copies_tail(image, part->copy_buffer);
 	uint64_t end = part->guest.byte + part->extent.len;
-	uint64_t there = min_u64(tail_bytes, image->top.geo.size_bytes - end);
+	uint64_t there = min_u64(tail_bytes, node_bytes(&image->top) - end);
 
 	*copy = (struct copy){ .parent = &part->task };
 	copy->head.done = head_done;

@@ -102,7 +102,7 @@ void cow_plan(struct part *part, const struct slice *slice)
 		plan_standard(part);
 	/* A data file ends where the disk does, for those who read it without the image. */
 	if (geo->data_apart)
-		part->tail = (uint32_t)min_u64(part->tail, geo->size_bytes - end);
+		part->tail = (uint32_t)min_u64(part->tail, node_bytes(&part->image->top) - end);
 }
 
 struct l2_word cow_entry(const struct part *part, uint32_t nth, struct host host)

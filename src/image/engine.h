@@ -43,6 +43,7 @@ struct arena {
 	bool shared; /* or nobody will ever look at it but this process */
 	uint32_t slices;
 	uint32_t l1_blocks;
+	uint32_t l1_room; /* bytes for L1, all of them zeros behind its end */
 	uint32_t lane_words;
 	uint32_t releases;
 	struct arena_header *header;
@@ -136,16 +137,18 @@ struct node {
 	struct image *image;
 	struct host_file *file; /* header, tables, refcounts */
 	struct host_file *data; /* the guest's bytes: file, or the external data file */
-	bool raw; /* guest bytes are host bytes; of the rest only geo.size_bytes is set */
+	bool raw; /* guest bytes are host bytes; of the rest only the size is set */
 	bool data_raw; /* the data file alone is to say what the guest's disk holds */
-	struct geometry geo;
+	struct geometry geo; /* as it was opened: its size_bytes is the disk's no longer */
+	/* What the engine serves: of the top more than the guest may ask for, while it is resized. */
+	_Atomic uint64_t size_bytes;
 	struct qcow2_header header;
 	uint8_t *header_sector; /* the first sector of the file as it is on disk */
 
 	struct be64_atomic
 		*l1; /* as on disk; the top's is changed under tables.lock and flush.lock */
 	uint32_t l1_entries;
-	size_t l1_bytes; /* of the memory */
+	size_t l1_bytes; /* whole sectors */
 	bool l1_lent; /* it belongs to the arena */
 	struct cache cache;
 
@@ -157,8 +160,18 @@ struct node {
 	char below_format[LIMIT_BACKING_FORMAT + 1]; /* "": the header does not say */
 	struct node *below; /* NULL: what is absent here is zeros */
 	/* The guest's bytes from here on have nothing below them; a multiple of the cluster size. */
-	uint64_t backed_bytes;
+	_Atomic uint64_t backed_bytes;
 };
+
+static inline uint64_t node_bytes(const struct node *node)
+{
+	return atomic_load_explicit(&node->size_bytes, memory_order_acquire);
+}
+
+static inline uint64_t node_backed_bytes(const struct node *node)
+{
+	return atomic_load_explicit(&node->backed_bytes, memory_order_acquire);
+}
 
 /* --- making L2 tables (table.c) ------------------------------------------------------------------ */
 
@@ -242,6 +255,7 @@ struct flush {
 	uint8_t *l1_dirty; /* one byte a block of L1 */
 	uint32_t l1_dirty_count;
 	bool data_first; /* some change needs the data to be durable before it (law 2) */
+	bool l1_moving; /* to another place, or about to: nothing is linked in it, no run begins */
 	bool running;
 	uint64_t started; /* runs begun */
 	uint64_t finished; /* runs ended */
@@ -374,6 +388,10 @@ struct alloc {
 	struct list work; /* releases being dropped */
 	struct release old_table; /* for the refcount table that was grown out of */
 	struct release returned; /* for a run given back at close */
+	struct release old_l1; /* for the L1 table that was grown out of */
+	struct release new_l1; /* clusters in a row for the next one, counted; .count 0: none */
+	bool row; /* what is searched for is such a row */
+	uint64_t row_at; /* ... from here on */
 	unsigned lane; /* being served */
 	uint32_t want; /* clusters, for that lane */
 	uint32_t got;
@@ -383,6 +401,38 @@ struct alloc {
 	struct sync_wait sync_wait; /* its own and its children's */
 	uint64_t trim; /* one behind the last cluster in use, while looking for it */
 	struct io io[RESERVE_RUNS];
+};
+
+/* --- a larger disk (resize.c) ----------------------------------------------------------------------------- */
+
+#define RESIZE_MOVES_MOST 64u
+
+/* What the allocator is to do for it. */
+enum resize_order {
+	RESIZE_NOTHING,
+	RESIZE_SPACE, /* have clusters in a row for a larger L1 table: alloc->new_l1 */
+	RESIZE_HEADER, /* write the header: where L1 is, or how large the disk */
+};
+
+struct resize {
+	struct task task;
+	struct io io;
+	struct req req; /* of its own: zeros, then a flush */
+	uint64_t bytes; /* of the disk, then */
+	uint32_t l1_entries;
+	uint32_t l1_clusters;
+	unsigned moves; /* of the table, so far */
+	bool moving; /* the table is to become larger first */
+	struct sync_wait sync_wait;
+	void (*done)(void *arg, int err);
+	void *arg;
+	/* Under alloc->lock: */
+	bool busy;
+	bool unused; /* alloc->new_l1 is to be given back */
+	enum resize_order order;
+	int answer;
+	struct waitq answered;
+	struct waitq ended; /* for who wants to close the image */
 };
 
 /* --- compressed clusters (unpack.c) --------------------------------------------------------------------- */
@@ -527,6 +577,8 @@ struct image {
 	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
 	/* What a dead process has left was taken over, and nothing has been flushed since. */
 	_Atomic bool inherited;
+	_Atomic uint64_t disk_bytes; /* what the guest may ask for; durable */
+	bool snapshots_incomplete; /* some do not say how large the disk was */
 
 	void *zeros; /* as many as a cluster of the top has, never written */
 	struct arena arena;
@@ -548,6 +600,7 @@ struct image {
 	struct copies copies;
 	struct overlap overlap;
 	struct closer closer;
+	struct resize resize;
 	struct counters counters;
 };
 
@@ -559,6 +612,11 @@ static inline struct image_lane *image_lane(struct image *image, const struct la
 static inline struct lane *service_lane(struct image *image)
 {
 	return image->lane[image->lanes - 1].lane;
+}
+
+static inline uint64_t image_disk_bytes(const struct image *image)
+{
+	return atomic_load_explicit(&image->disk_bytes, memory_order_acquire);
 }
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)

@@ -173,6 +173,7 @@ static size_t l1_block_bytes(const struct image *image, uint64_t block)
 	return min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - block * L1_BLOCK_BYTES);
 }
 
+/* All of it, also what is behind the end of the table: there it is zeros. */
 static const uint8_t *l1_block(const struct image *image, uint64_t block)
 {
 	return (const uint8_t *)image->top.l1 + block * L1_BLOCK_BYTES;
@@ -182,7 +183,7 @@ static void mark_l1(struct image *image, uint64_t block)
 {
 	if (!mutant(L1_NOT_MARKED))
 		arena_mark(&image->arena, unit_of_l1(&image->arena, block), block,
-			   l1_block(image, block), l1_block_bytes(image, block));
+			   l1_block(image, block), L1_BLOCK_BYTES);
 }
 
 bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, uint64_t old_cluster,
@@ -191,6 +192,8 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 	struct flush *flush = &image->flush;
 	uint64_t block = l1_index * sizeof(*image->top.l1) / L1_BLOCK_BYTES;
 
+	if (flush->l1_moving)
+		return false;
 	if ((old_cluster && !flush->releases_free) ||
 	    (!flush->l1_dirty[block] && flush->l1_dirty_count >= FLUSH_L1_BLOCKS)) {
 		want_room(image);
@@ -287,7 +290,7 @@ static void copy_l1(struct image *image)
 		memcpy(l1_copy(image, flush->l1_frozen_count), l1_block(image, i),
 		       l1_block_bytes(image, i));
 		arena_writing(&image->arena, unit_of_l1(&image->arena, i), l1_block(image, i),
-			      l1_block_bytes(image, i));
+			      L1_BLOCK_BYTES);
 		flush->l1_dirty[i] = 0;
 		flush->l1_frozen[flush->l1_frozen_count++] = i;
 	}
@@ -443,7 +446,7 @@ static enum step flush_step(struct task *t)
 			return go(t, F_DONE);
 		if (flush->finished >= part->flush_run)
 			return fail(t, flush->err, F_DONE);
-		if (flush->running)
+		if (flush->running || (flush->l1_moving && !mutant(FLUSH_DURING_MOVE)))
 			return park(t, &flush->waiters, F_JOIN);
 		freeze(image, part);
 		probe2(flush_start, flush->started, flush->frozen_count);
@@ -565,7 +568,7 @@ static int flush_memory(struct image *image, uint32_t releases)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
 	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
-	flush->l1_dirty = calloc(div_round_up(image->top.l1_bytes, L1_BLOCK_BYTES) + 1, 1);
+	flush->l1_dirty = calloc((size_t)image->arena.l1_blocks + 1, 1);
 	flush->releases = calloc(releases, sizeof(*flush->releases));
 	if (flush->bounce == MAP_FAILED) {
 		flush->bounce = NULL;

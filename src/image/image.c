@@ -43,7 +43,7 @@ __attribute__((noinline)) static void submit_rest(struct image *image, struct la
 
 void image_submit(struct image *image, struct lane *lane, struct req *req)
 {
-	uint64_t size = image->top.geo.size_bytes;
+	uint64_t size = image_disk_bytes(image);
 
 	must(is_aligned(req->guest.byte | req->len, SECTOR_SIZE));
 	must(req->guest.byte <= size);
@@ -119,7 +119,7 @@ void image_corrupt(struct image *image, const char *format, ...)
 struct image_info image_info(const struct image *image)
 {
 	return (struct image_info){
-		.size_bytes = image->top.geo.size_bytes,
+		.size_bytes = image_disk_bytes(image),
 		.cluster_bytes = image->top.geo.cluster_bytes,
 		.version = image->top.geo.version,
 		.read_only = image->read_only,

@@ -59,7 +59,28 @@ static bool shape_is_sane(const struct arena_shape *shape)
 {
 	return shape->lanes >= 1 && shape->lanes <= LANES_MOST && shape->lane_words >= 1 &&
 	       shape->lane_words <= LANE_WORDS_MOST && shape->slices >= 1 &&
-	       shape->slices <= LIMIT_L2_CACHE_SLICES && shape->releases <= RELEASES_MOST;
+	       shape->slices <= LIMIT_L2_CACHE_SLICES && shape->releases <= RELEASES_MOST &&
+	       shape->l1_room <= LIMIT_L1_BYTES && is_aligned(shape->l1_room, L1_BLOCK_BYTES);
+}
+
+/* What a resize may have been about to change. */
+static bool either(const _Atomic uint64_t *word, uint64_t value)
+{
+	return value == arena_get(&word[ARENA_NOW]) ||
+	       (value && value == arena_get(&word[ARENA_NEXT]));
+}
+
+static bool was_resized(const struct arena_header *header, const struct image *image)
+{
+	return arena_get(&header->disk_bytes[ARENA_NOW]) != image->top.geo.size_bytes ||
+	       arena_get(&header->l1_host[ARENA_NOW]) != image->top.header.l1.byte;
+}
+
+static bool same_disk(const struct arena_header *header, const struct image *image)
+{
+	return either(header->disk_bytes, image->top.geo.size_bytes) &&
+	       either(header->l1_host, image->top.header.l1.byte) &&
+	       either(header->l1_entries, image->top.l1_entries);
 }
 
 static bool same_image(const struct arena_shape *a, const struct image *image)
@@ -68,9 +89,7 @@ static bool same_image(const struct arena_shape *a, const struct image *image)
 
 	return a->version == geo->version && a->cluster_bits == geo->cluster_bits &&
 	       a->refcount_order == geo->refcount_order && a->slice_bytes == geo->slice_bytes &&
-	       a->l2_entry_bytes == geo->l2_entry_bytes && a->data_apart == geo->data_apart &&
-	       a->size_bytes == geo->size_bytes && a->l1_host == image->top.header.l1.byte &&
-	       a->l1_entries == image->top.l1_entries && a->l1_bytes == image->top.l1_bytes;
+	       a->l2_entry_bytes == geo->l2_entry_bytes && a->data_apart == geo->data_apart;
 }
 
 static int check_header(struct inheritance *left, const struct handover *handover, uint64_t bytes)
@@ -93,10 +112,11 @@ static int check_header(struct inheritance *left, const struct handover *handove
 		return 0;
 	if (arena_get(&header->state) != ARENA_OPEN || arena_get(&header->broken) > ARENA_CORRUPT)
 		return inherit_damaged(left, "its state");
-	if (!same_image(&left->shape, left->image))
+	if (!same_image(&left->shape, left->image) || !same_disk(header, left->image))
 		return inherit_changed(left, "it has other sizes");
 	if (arena_place(&left->arena, &left->shape, left->arena.memory) > bytes)
 		return inherit_damaged(left, "it is cut off");
+	left->resized = was_resized(header, left->image);
 	left->there = true;
 	return 0;
 }
@@ -138,6 +158,20 @@ static int make_room(struct inheritance *left)
 	return 0;
 }
 
+/* What a sync that has failed was to make durable does not count: the disk is as large as it was. */
+static void keep_size(struct inheritance *left)
+{
+	struct image *image = left->image;
+	struct arena_header *header = image->arena.header;
+	uint64_t bytes = arena_get(&left->arena.header->disk_bytes[ARENA_NOW]);
+
+	if (bytes >= image->top.geo.size_bytes)
+		return;
+	arena_set(&header->disk_bytes[ARENA_NEXT], image->top.geo.size_bytes);
+	arena_set(&header->disk_bytes[ARENA_NOW], bytes);
+	atomic_store(&image->disk_bytes, bytes);
+}
+
 static void take_header(struct inheritance *left)
 {
 	struct image *image = left->image;
@@ -155,6 +189,7 @@ static void take_header(struct inheritance *left)
 	arena_set(&image->arena.header->broken, broken);
 	atomic_store(&image->broken, -EIO);
 	atomic_store(&image->corrupt, broken == ARENA_CORRUPT);
+	keep_size(left);
 }
 
 /* The dead process may not have come to it. */

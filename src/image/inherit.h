@@ -32,6 +32,7 @@ struct refcount_look {
 struct inheritance {
 	struct image *image;
 	bool there; /* there is something */
+	bool resized; /* the header has what a resize was about to make durable */
 	struct arena arena; /* the dead one's: only read */
 	struct arena_shape shape;
 	uint64_t host_clusters; /* in the file */

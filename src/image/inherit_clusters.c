@@ -198,17 +198,64 @@ static bool table_was_switched(const struct inheritance *left, const struct refe
 	return now == old->where >> WHERE_BITS && now != old->cluster;
 }
 
+/* The same of the new L1 table. */
+static bool l1_was_switched(const struct inheritance *left, const struct references *old)
+{
+	uint64_t now = host_cluster(&left->image->top.geo, left->image->top.header.l1);
+
+	return now == old->where >> WHERE_BITS && now != old->cluster;
+}
+
+/*
+ * Space for an L1 table, unless that is there: it was being counted, so behind the first that has no
+ * refcount all are free.
+ */
+static int give_new_l1(struct inheritance *left, struct references space)
+{
+	uint32_t count = 0;
+	int err = 0;
+
+	if (space.cluster == host_cluster(&left->image->top.geo, left->image->top.header.l1) ||
+	    mutant(NEW_L1_FORGOTTEN))
+		return 0;
+	for (; count < space.clusters && !err; count++) {
+		uint64_t refcount = 0;
+
+		err = inherit_refcount(left, space.cluster + count, &refcount);
+		if (err || refcount == 0)
+			break;
+	}
+	space.clusters = count;
+	return err || !count ? err : give_release(left, space);
+}
+
+/* Is it not to be dropped, as the header names what it would have been replaced by? */
+static bool is_void(const struct inheritance *left, uint32_t nth)
+{
+	const struct references *release = &left->release[nth];
+	uint32_t extra = nth - left->arena.releases;
+
+	if (!release->clusters || nth < left->arena.releases)
+		return !release->clusters;
+	if (extra == RELEASE_OLD_TABLE)
+		return !table_was_switched(left, release);
+	if (extra == RELEASE_OLD_L1)
+		return !l1_was_switched(left, release) || mutant(OLD_L1_FORGOTTEN);
+	return false;
+}
+
 int inherit_releases(struct inheritance *left)
 {
-	const struct references *old = &left->release[left->arena.releases + RELEASE_OLD_TABLE];
 	int err = 0;
 
 	for (uint32_t i = 0; i < left->arena.releases + RELEASE_EXTRAS && !err; i++) {
 		const struct references *release = &left->release[i];
 
-		if (!release->clusters || (release == old && !table_was_switched(left, old)))
+		if (is_void(left, i))
 			continue;
-		if ((release->where & WHERE_KIND) == WHERE_DATA)
+		if (i == left->arena.releases + RELEASE_NEW_L1)
+			err = give_new_l1(left, *release);
+		else if ((release->where & WHERE_KIND) == WHERE_DATA)
 			err = give_data_release(left, *release);
 		else if (!still_held(left, release))
 			err = give_release(left, *release);

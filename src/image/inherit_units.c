@@ -87,7 +87,7 @@ static int take_l1_block(struct inheritance *left, uint64_t block)
 {
 	struct image *image = left->image;
 	uint64_t first = block * L1_BLOCK_BYTES / sizeof(*image->top.l1);
-	size_t len = min_u64(L1_BLOCK_BYTES, image->top.l1_bytes - block * L1_BLOCK_BYTES);
+	size_t len = L1_BLOCK_BYTES;
 	struct be64_atomic *ours = &image->top.l1[first];
 	const struct be64_atomic *theirs = &left->arena.l1[first];
 
@@ -119,7 +119,7 @@ int inherit_l1(struct inheritance *left)
 
 		if (!marked(left, unit_of_l1(&left->arena, block), &index))
 			continue;
-		if (index != block)
+		if (index != block || block >= left->image->arena.l1_blocks)
 			return inherit_damaged(left, "the mark of L1 block %u", block);
 		err = take_l1_block(left, block);
 		if (err)

@@ -172,8 +172,10 @@ static void look_at_service(const struct image *image, struct live_list *look)
 	for (unsigned i = 0; i < REF_PIECES; i++)
 		look_at_io(image, look, &alloc->piece[i].io);
 	look_at_io(image, look, &alloc->grow.io);
+	look_at_io(image, look, &image->resize.io);
 	look_at_own_request(image, look, &image->writeback.flush);
 	look_at_own_request(image, look, &image->closer.flush);
+	look_at_own_request(image, look, &image->resize.req);
 }
 
 void image_look(struct image *image, struct lane *lane, struct live_list *look)

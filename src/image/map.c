@@ -157,7 +157,8 @@ static int lookup_table(const struct node *node, struct guest guest, uint64_t le
 
 int map_lookup(const struct node *node, struct guest guest, uint64_t len, struct extent *extent)
 {
-	bool backed = guest.byte < node->backed_bytes;
+	uint64_t backed_bytes = node_backed_bytes(node);
+	bool backed = guest.byte < backed_bytes;
 
 	if (node->raw) {
 		*extent = (struct extent){ .kind = EXTENT_DATA, .len = len };
@@ -165,7 +166,7 @@ int map_lookup(const struct node *node, struct guest guest, uint64_t len, struct
 		return 0;
 	}
 	if (backed)
-		len = min_u64(len, node->backed_bytes - guest.byte);
+		len = min_u64(len, backed_bytes - guest.byte);
 
 	int err = lookup_table(node, guest, len, extent);
 
@@ -184,7 +185,7 @@ int map_chain(struct part *part)
 	must(part->reach <= part->len);
 	for (;;) {
 		const struct node *node = part->node;
-		uint64_t size = node->geo.size_bytes;
+		uint64_t size = node_bytes(node);
 
 		/* Behind the end of a layer there are zeros, whatever is below. */
 		if (part->guest.byte >= size) {

@@ -168,6 +168,8 @@ static int find_snapshot(struct finder *f, const struct snapshot *snapshot)
 	uint64_t bytes = (uint64_t)snapshot->l1_entries * sizeof(struct be64);
 	int err;
 
+	if (snapshot->faults & SNAPSHOT_INCOMPLETE)
+		f->image->snapshots_incomplete = true;
 	/* Nothing can be made of it, and nothing protected. */
 	if (snapshot->faults & (SNAPSHOT_L1_MISALIGNED | SNAPSHOT_L1_TOO_LARGE))
 		return 0;
@@ -281,9 +283,10 @@ static int reserve_room(const struct finder *f)
 	const struct geometry *geo = &f->image->top.geo;
 	uint64_t blocks = (f->image->alloc.limit >> geo->refcount_block_bits) + 1;
 	uint64_t table_words = (LIMIT_REFCOUNT_TABLE_BYTES >> geo->cluster_bits) / 64 + 3;
-	uint64_t words = f->image->top.l1_entries +
+	uint64_t l1_words = f->image->arena.l1_room / geo->cluster_bytes / 64 + 3;
+	uint64_t words = f->image->arena.l1_room / sizeof(struct be64) +
 			 min_u64(blocks, LIMIT_REFCOUNT_TABLE_BYTES / sizeof(struct be64)) +
-			 TABLES_MOST * table_words;
+			 TABLES_MOST * table_words + RESIZE_MOVES_MOST * l1_words;
 
 	if (overlap_reserve(&f->image->overlap, words))
 		return why_set(f->why, -ENOMEM, "%s: not enough memory", f->image->top.file->name);

@@ -179,6 +179,7 @@ int node_open(struct node *node, struct image *image, struct host_file *file, bo
 	node->geo = qcow2_geometry(&node->header);
 	if (snapshot)
 		err = snapshot_choose(node, snapshot, why);
+	node->size_bytes = node->geo.size_bytes;
 	return err ? err : read_l1(node, why);
 }
 
@@ -190,6 +191,7 @@ void node_open_raw(struct node *node, struct image *image, struct host_file *fil
 	node->raw = true;
 	/* The host completes a last sector that is cut off with zeros. */
 	node->geo.size_bytes = div_round_up(file->size, SECTOR_SIZE) * SECTOR_SIZE;
+	node->size_bytes = node->geo.size_bytes;
 }
 
 void node_close(struct node *node)

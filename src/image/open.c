@@ -16,6 +16,7 @@
 #include "overlap.h"
 #include "part.h"
 #include "reserve.h"
+#include "resize.h"
 #include "table.h"
 #include "unlock.h"
 #include "unpack.h"
@@ -56,8 +57,9 @@ static int open_memory(struct image *image, const struct image_options *options,
 		return no_memory(image->top.file, why);
 	}
 	if (open_lanes(image, options) || unpack_open(image, options) ||
-	    cache_open(&image->top, image->arena.slices, image->arena.slice) || flush_open(image) ||
-	    tables_open(image) || copies_open(image) ||
+	    cache_open(&image->top, image->arena.slices, resize_slices(image, options->size_most),
+		       image->arena.slice) ||
+	    flush_open(image) || tables_open(image) || copies_open(image) ||
 	    bounce_open(image, options->reqs_per_lane, options->bounce_buffers) ||
 	    reserve_open(image, options->reqs_per_lane, options->reserve_bytes))
 		return no_memory(image->top.file, why);
@@ -148,8 +150,11 @@ static int open_for_writing(struct image *image, const struct handover *handover
 		err = handover->keep(handover->arg, why);
 	if (!err && handover)
 		err = inherit(left);
-	/* Who goes on where another has ended believes nothing to be durable before the first flush. */
-	if (!err && !atomic_load(&image->inherited))
+	/*
+	 * Who goes on where another has ended believes nothing to be durable before the first flush, but
+	 * how large the disk is that it shows.
+	 */
+	if (!err && (!atomic_load(&image->inherited) || (left->resized && !image_broken(image))))
 		err = make_all_durable(image, why);
 	if (!err)
 		err = clear_autoclear(image, why);
@@ -167,6 +172,8 @@ static int open_all(struct image *image, struct host_file *file,
 	if (err)
 		return err;
 	image->read_only = options->read_only;
+	image->disk_bytes = image->top.geo.size_bytes;
+	resize_open(image);
 	err = unlock_node(&image->top, options, why);
 	image->encrypted = image->top.cipher != NULL;
 	if (!err)
@@ -180,7 +187,7 @@ static int open_all(struct image *image, struct host_file *file,
 	if (!err)
 		err = open_memory(image, options, why);
 	if (!err)
-		err = alloc_open(image, why);
+		err = alloc_open(image, options->size_most, why);
 	if (!err)
 		writeback_open(image);
 	if (!err && !image->read_only)

@@ -76,7 +76,7 @@ static int find_last_used(struct image *image, uint64_t from, uint8_t *bytes, ui
 	return 0;
 }
 
-int reach_find(struct image *image, struct why *why)
+int reach_find(struct image *image, uint64_t size_most, struct why *why)
 {
 	const struct geometry *geo = &image->top.geo;
 	const struct host_file *file = image->top.file;
@@ -84,6 +84,7 @@ int reach_find(struct image *image, struct why *why)
 	uint64_t clusters = div_round_up(file->size, geo->cluster_bytes);
 	uint64_t disk = div_round_up(geo->size_bytes, geo->cluster_bytes);
 	uint64_t most = LIMIT_HOST_OFFSET >> geo->cluster_bits;
+	uint64_t larger = size_most ? max_u64(size_most, 2 * geo->size_bytes) : 0;
 	uint64_t end = clusters;
 	uint8_t *bytes =
 		aligned_alloc(LIMIT_SLICE_BYTES, max_u64(geo->cluster_bytes, LIMIT_SLICE_BYTES));
@@ -100,5 +101,6 @@ int reach_find(struct image *image, struct why *why)
 	alloc_reaches(image, end);
 	clusters = max_u64(max_u64(end, disk), CLUSTERS_LEAST);
 	alloc->limit = min_u64(clusters, most / GROWTH_MOST) * GROWTH_MOST;
+	alloc->limit = max_u64(alloc->limit, min_u64((larger >> geo->cluster_bits) * 2, most));
 	return 0;
 }

@@ -6,9 +6,10 @@
 #include "engine.h"
 
 /*
- * Set alloc->tail, alloc->limit and overlap->end.  When the refcount table has been read; blocking.
+ * Set alloc->tail, alloc->limit, for a disk that may grow to @size_most, and overlap->end.  When the
+ * refcount table has been read; blocking.
  * -EIO or -ENOMEM with the sentence in @why.
  */
-int reach_find(struct image *image, struct why *why);
+int reach_find(struct image *image, uint64_t size_most, struct why *why);
 
 #endif

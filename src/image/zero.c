@@ -52,7 +52,7 @@ static bool entry_can_be_zero(const struct part *part)
 {
 	const struct node *top = &part->image->top;
 
-	return top->geo.version >= 3 || part->guest.byte >= top->backed_bytes;
+	return top->geo.version >= 3 || part->guest.byte >= node_backed_bytes(top);
 }
 
 /* Must zeros get into the data file, whatever the mapping says? */
@@ -76,7 +76,8 @@ static bool begins_with_cluster(const struct part *part)
 	const struct geometry *geo = &part->image->top.geo;
 
 	return !guest_in_cluster(geo, part->guest) &&
-	       (part->len >= geo->cluster_bytes || part->guest.byte + part->len == geo->size_bytes);
+	       (part->len >= geo->cluster_bytes ||
+		part->guest.byte + part->len == part->disk_bytes);
 }
 
 /*
@@ -86,7 +87,7 @@ static bool begins_with_cluster(const struct part *part)
 static uint64_t whole_bytes(const struct part *part)
 {
 	const struct geometry *geo = &part->image->top.geo;
-	bool to_end = part->guest.byte + part->len == geo->size_bytes;
+	bool to_end = part->guest.byte + part->len == part->disk_bytes;
 	uint32_t in_cluster = guest_in_cluster(geo, part->guest);
 	uint64_t rest = geo->cluster_bytes - in_cluster;
 
@@ -124,7 +125,7 @@ static uint64_t undiscarded_bytes(const struct part *part)
 		return part->len;
 	if (entry_can_be_zero(part))
 		return partial_bytes(part);
-	return min_u64(part->len, part->image->top.backed_bytes - part->guest.byte);
+	return min_u64(part->len, node_backed_bytes(&part->image->top) - part->guest.byte);
 }
 
 /* Does the space, if there is any, stay allocated?  So it does where others have the rest of it. */
@@ -256,6 +257,7 @@ static enum step look(struct part *part, struct shard *shard, struct slice *slic
 	struct task *t = &part->task;
 	struct extent *extent = &part->extent;
 
+	part->disk_bytes = node_bytes(&part->image->top);
 	if (map_lookup(&part->image->top, part->guest, stretch_bytes(part), extent))
 		return fail(t, -EIO, Z_BAD);
 	extent_fill_cluster(&part->image->top.geo, part->guest, stretch_bytes(part), extent);
@@ -307,10 +309,13 @@ static enum step zero_step(struct task *t)
 			slice_looked(part);
 			return fail(t, -EIO, Z_DONE);
 		}
+		part->disk_bytes = node_bytes(&image->top);
 		/* Also when nothing needs a change: it may have been changed a moment ago. */
 		if (part->req->flags & REQ_FUA)
 			part->flush_after = true;
 		if (part->req->op == REQ_DISCARD && (needs_bytes(part) || !whole_bytes(part))) {
+			/* The disk may have grown while it waited for the slice. */
+			slice_looked(part);
 			part->extent.len = undiscarded_bytes(part);
 			return go(t, Z_NEXT);
 		}

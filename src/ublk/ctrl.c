@@ -248,6 +248,19 @@ int ctrl_params(struct ctrl *ctrl, int32_t id, struct ublk_params *params, struc
 	return ctrl_run(ctrl, &command, why);
 }
 
+int ctrl_update_size(struct ctrl *ctrl, int32_t id, uint64_t sectors, struct why *why)
+{
+	struct ctrl_command command = {
+		.name = "UPDATE_SIZE",
+		.op = UBLK_U_CMD_UPDATE_SIZE,
+		.id = id,
+		.data = sectors,
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	return ctrl_run(ctrl, &command, why);
+}
+
 int ctrl_affinity(struct ctrl *ctrl, int32_t id, unsigned queue, cpu_set_t *cpus, size_t bytes,
 		  struct why *why)
 {

@@ -59,6 +59,9 @@ int ctrl_set_params(struct ctrl *ctrl, int32_t id, const struct ublk_params *par
 /* GET_PARAMS: all that @params has room for. */
 int ctrl_params(struct ctrl *ctrl, int32_t id, struct ublk_params *params, struct why *why);
 
+/* UPDATE_SIZE: of a device that was started; its users hear of it. */
+int ctrl_update_size(struct ctrl *ctrl, int32_t id, uint64_t sectors, struct why *why);
+
 /* GET_QUEUE_AFFINITY: the CPUs whose requests come through @queue.  @bytes is a multiple of 8. */
 int ctrl_affinity(struct ctrl *ctrl, int32_t id, unsigned queue, cpu_set_t *cpus, size_t bytes,
 		  struct why *why);

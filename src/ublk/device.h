@@ -123,6 +123,17 @@ struct device_traffic {
 /* Those of a queue, added to @sum.  Any thread. */
 void device_traffic(const struct device *device, unsigned queue, struct device_traffic *sum);
 
+/*
+ * Can the driver change the size of a device that is served?  -EOPNOTSUPP with the sentence in @why.
+ */
+int device_can_resize(const struct device *device, struct why *why);
+
+/*
+ * The image has grown to @bytes: so does the device, and its users hear of it.  -errno with the
+ * sentence in @why; then it may be tried again.
+ */
+int device_resize(struct device *device, uint64_t bytes, struct why *why);
+
 /* Do all lanes turn?  False before device_start() has come that far. */
 bool device_runs(const struct device *device);
 

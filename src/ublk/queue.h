@@ -32,7 +32,7 @@ struct tag {
 	uint64_t seen_at; /* monotonic nanoseconds */
 };
 
-/* What all queues of a device share; constant while they run. */
+/* What all queues of a device share; constant while they run, but for the size. */
 struct disk {
 	struct image *image;
 	const char *name; /* /dev/ublkbN, for messages */

@@ -42,8 +42,10 @@ static unsigned decode_flags(enum req_op op, uint32_t op_flags)
 static bool range_is_on_disk(const struct request_limits *limits,
 			     const struct ublksrv_io_desc *desc)
 {
-	return desc->nr_sectors > 0 && desc->nr_sectors <= limits->sectors &&
-	       desc->start_sector <= limits->sectors - desc->nr_sectors;
+	uint64_t sectors = atomic_load_explicit(&limits->sectors, memory_order_acquire);
+
+	return desc->nr_sectors > 0 && desc->nr_sectors <= sectors &&
+	       desc->start_sector <= sectors - desc->nr_sectors;
 }
 
 bool request_decode(struct req *req, const struct ublksrv_io_desc *desc,

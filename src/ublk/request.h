@@ -10,10 +10,11 @@
 #include "req.h"
 
 #include <linux/ublk_cmd.h>
+#include <stdatomic.h>
 
 /* What a request is checked against. */
 struct request_limits {
-	uint64_t sectors; /* of the disk */
+	_Atomic uint64_t sectors; /* of the disk; may become more */
 	uint32_t max_io_bytes; /* of a read or write: the size of the buffer */
 	bool read_only;
 };

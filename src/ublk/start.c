@@ -39,6 +39,7 @@
 static uint64_t wanted_flags(const struct device *device, struct image *image)
 {
 	return buffers_flags(device->features, image_info(image).encrypted) |
+	       (device->features & UBLK_F_UPDATE_SIZE) |
 	       (device->options.recoverable ? RECOVERY_FLAGS : 0);
 }
 
@@ -68,8 +69,9 @@ static int add(struct device *device, struct image *image, struct why *why)
 		return err;
 	device->added = true;
 	device_set_name(device);
-	if ((info->flags & FLAGS_OF_MODE) != flags || info->nr_hw_queues > device->lanes ||
-	    info->queue_depth != depth || info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
+	if ((info->flags & FLAGS_OF_MODE) != (flags & FLAGS_OF_MODE) ||
+	    info->nr_hw_queues > device->lanes || info->queue_depth != depth ||
+	    info->max_io_buf_bytes < DEVICE_MAX_IO_LEAST)
 		return why_set(why, -EPROTO, "%s: the driver made another device than asked for",
 			       device->name);
 	return options->host.added(options->host.arg, info->dev_id, why);
@@ -122,21 +124,32 @@ static int start_by_helper(struct device *device, struct why *why)
 
 /* --- a dead server's ------------------------------------------------------------------------------- */
 
-/* The device cannot change any more; so the image must not have. */
+/* A server that was killed while it resized both has left the image larger than the device. */
+static int check_size(struct device *device, uint64_t device_sectors, struct why *why)
+{
+	uint64_t sectors = image_info(device->disk.image).size_bytes >> SECTOR_SHIFT;
+
+	device->smaller = device_sectors < sectors && !device_can_resize(device, why);
+	if (device_sectors == sectors || device->smaller)
+		return 0;
+	return why_set(why, -EINVAL,
+		       "%s: has %llu sectors and the image has %llu by now; give the image its old "
+		       "size, or remove the device with qcow2-ublkd stop %s",
+		       device->name, (unsigned long long)device_sectors,
+		       (unsigned long long)sectors, device->name);
+}
+
+/* The same device, for an image that has changed? */
 static int check_params(struct device *device, struct why *why)
 {
 	struct image_info facts = image_info(device->disk.image);
 	struct ublk_params params;
 	int err = ctrl_params(&device->ctrl, device->info.dev_id, &params, why);
 
+	if (!err)
+		err = check_size(device, params.basic.dev_sectors, why);
 	if (err)
 		return err;
-	if (params.basic.dev_sectors != facts.size_bytes >> SECTOR_SHIFT)
-		return why_set(why, -EINVAL,
-			       "%s: has %llu sectors and the image has %llu by now; give the "
-			       "image its old size, or remove the device with qcow2-ublkd stop %s",
-			       device->name, (unsigned long long)params.basic.dev_sectors,
-			       (unsigned long long)facts.size_bytes >> SECTOR_SHIFT, device->name);
 	if (!(params.basic.attrs & UBLK_ATTR_READ_ONLY) != !facts.read_only)
 		return why_set(why, -EINVAL, "%s: the device is %s and the image is not",
 			       device->name, facts.read_only ? "writable" : "read-only");
@@ -248,6 +261,19 @@ static int let_go(struct device *device, struct why *why)
 	return 0;
 }
 
+/* What a dead server had begun; it is served all the same if not. */
+static void follow_image(struct device *device)
+{
+	uint64_t bytes = image_info(device->disk.image).size_bytes;
+	struct why why;
+
+	if (device_resize(device, bytes, &why))
+		log_warn("%s: smaller than its image: %s", device->name, why.text);
+	else
+		log_info("%s: resized to %llu bytes, as its image was", device->name,
+			 (unsigned long long)bytes);
+}
+
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,
 		 struct why *why)
 {
@@ -277,6 +303,8 @@ int device_start(struct device *device, struct image *image, const int *file, un
 	device->added = true;
 	if (device->found)
 		tell_differences(device);
+	if (device->smaller)
+		follow_image(device);
 	err = let_go(device, why);
 	return err ? err : wait_for_node(device, why);
 }

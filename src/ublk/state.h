@@ -21,6 +21,7 @@ struct device {
 	struct ublksrv_ctrl_dev_info info;
 	bool found; /* a dead server's device, which is ours to take over */
 	bool added; /* to be deleted */
+	bool smaller; /* than its image, as a dead server had it: to be resized when it is served */
 	bool silent; /* START was not answered: nor would STOP be */
 	char name[NAME_BYTES]; /* /dev/ublkbN */
 	struct disk disk;

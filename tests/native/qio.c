@@ -5,6 +5,7 @@
  *	write OFF LEN PATTERN [fua]	discard OFF LEN
  *	read OFF LEN [PATTERN]		flush
  *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN [OFF IN FILE]]]
+ *	resize BYTES
  *	unpacked N			(no more clusters than that were decompressed)
  *	abort				(die of SIGKILL, whatever is under way)
  *
@@ -34,7 +35,7 @@ static struct qio {
 	unsigned failed; /* commands, ever */
 	unsigned turn; /* the lane of the next command */
 } qio = {
-	.options = { .queues = 2, .depth = 64 },
+	.options = { .queues = 2, .depth = 64, .size_most = 16 * KIB * GIB },
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.changed = PTHREAD_COND_INITIALIZER,
 };
@@ -246,6 +247,15 @@ static void expect_unpacked(const char *line, uint64_t most)
 	complain(line, text);
 }
 
+static void resize(const char *line, const char *size)
+{
+	struct why why;
+
+	if (rig_resize(&qio.rig, rig_number(size), &why))
+		complain(line, why.text);
+	qio.info = image_info(qio.rig.image);
+}
+
 static void compare_words(const char *line, char *const *word, unsigned words)
 {
 	uint64_t off = words > 2 ? rig_number(word[2]) : 0;
@@ -262,6 +272,8 @@ static void obey(const char *line, char *const *word, unsigned words)
 		start(command_make(line, REQ_FLUSH));
 	else if (strcmp(word[0], "unpacked") == 0 && words > 1)
 		expect_unpacked(line, rig_number(word[1]));
+	else if (strcmp(word[0], "resize") == 0 && words > 1)
+		resize(line, word[1]);
 	else if (strcmp(word[0], "compare") == 0 && words > 1)
 		compare_words(line, word, words);
 	else if (strcmp(word[0], "abort") == 0)

@@ -44,6 +44,7 @@ static int open_image(struct rig *rig, const struct key *key, struct why *why)
 		.lane = rig->lane,
 		.workers = rig->options.no_pool ? 0 : rig->pool.threads,
 		.reserve_bytes = rig->options.reserve_bytes,
+		.size_most = rig->options.size_most,
 		.files = {
 			.open_below = backing_open,
 			.open_data = backing_open_data,
@@ -136,6 +137,27 @@ static void start_close(void *arg)
 	struct rig *rig = arg;
 
 	image_close_start(rig->image, rig->lane[rig->lanes - 1], on_closed, rig);
+}
+
+static void start_resize(void *arg)
+{
+	struct rig *rig = arg;
+
+	image_resize_start(rig->image, rig->resize_bytes, on_closed, rig);
+}
+
+int rig_resize(struct rig *rig, uint64_t bytes, struct why *why)
+{
+	int err = image_resize_check(rig->image, bytes, why);
+
+	if (err)
+		return err;
+	rig->resize_bytes = bytes;
+	rig_call(rig, rig->lanes - 1, start_resize, rig);
+	while (sem_wait(&rig->closed) && errno == EINTR)
+		;
+	err = rig->close_err;
+	return err ? why_set(why, err, "resize: %s", strerror(-err)) : 0;
 }
 
 int rig_close(struct rig *rig)

@@ -20,6 +20,7 @@ struct rig_options {
 	unsigned depth; /* requests of a lane at a time */
 	uint64_t l2_cache_bytes;
 	uint64_t reserve_bytes;
+	uint64_t size_most; /* see struct image_options */
 	bool no_pool; /* lanes decompress by themselves */
 	bool direct;
 	bool read_only;
@@ -38,8 +39,9 @@ struct rig {
 	struct lane *lane[RIG_LANES];
 	struct pool pool;
 	struct image *image;
-	sem_t closed;
+	sem_t closed; /* or resized */
 	int close_err;
+	uint64_t resize_bytes;
 };
 
 /* Open the image and start the threads; 0 or -errno with the sentence in @why. */
@@ -47,6 +49,9 @@ int rig_open(struct rig *rig, const struct rig_options *options, struct why *why
 
 /* Run @run(@arg) on the thread of a lane, between two turns, and wait for it. */
 void rig_call(struct rig *rig, unsigned lane, void (*run)(void *arg), void *arg);
+
+/* Resize the disk, and wait for it.  0, or -errno with the sentence in @why. */
+int rig_resize(struct rig *rig, uint64_t bytes, struct why *why);
 
 /* Close the image, when no request is left; end the threads.  0 or what the close says. */
 int rig_close(struct rig *rig);

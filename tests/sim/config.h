@@ -11,7 +11,8 @@ enum { TRAFFIC_READ, TRAFFIC_WRITE, TRAFFIC_FLUSH, TRAFFIC_DISCARD, TRAFFIC_ZERO
 /* What a seed aims at, as bits: for who looks for something that few seeds can show. */
 #define AIM_LIST(a) \
 	a(CHURN, "churn") a(REUSE, "reuse") a(COPIES, "copies") a(BREAK, "break") \
-		a(BOUNCE, "bounce") a(GROWTH, "growth") a(KILLS, "kills") a(CORRUPT, "corrupt")
+		a(BOUNCE, "bounce") a(GROWTH, "growth") a(KILLS, "kills") a(CORRUPT, "corrupt") \
+			a(RESIZE, "resize")
 
 #define AIM_ENUM(name, text) AIM_##name,
 enum aim { AIM_LIST(AIM_ENUM) AIMS };

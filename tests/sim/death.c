@@ -121,7 +121,10 @@ void death_may_come(struct stage *stage)
 {
 	uint32_t one_in = stage->config.kill_one_in;
 
-	if (death.armed && rng_one_in(&stage->rng, one_in) && !nobody_could_tell(stage))
+	if (!death.armed)
+		return;
+	if ((rng_one_in(&stage->rng, one_in) || resizing_is_worth_a_kill(stage)) &&
+	    !nobody_could_tell(stage))
 		end();
 }
 

@@ -431,6 +431,7 @@ struct verdict judge(const struct sparse *file, const struct sparse *data,
 	j->clusters = div_round_up(file->size, j->geo.cluster_bytes);
 	make_room(j);
 	j->verdict.cluster_bytes = j->geo.cluster_bytes;
+	j->verdict.disk_bytes = j->geo.size_bytes;
 	j->verdict.snapshots = j->header.snapshots;
 	judge_refer(j, 0, 1, USE_HEADER);
 	if (j->header.crypt_method)

@@ -26,6 +26,7 @@ struct verdict {
 	uint64_t mapped; /* host clusters that the active disk refers to, each time it does */
 	uint64_t snapshots;
 	uint64_t cluster_bytes;
+	uint64_t disk_bytes;
 	char why[256]; /* the first corruption */
 	char leak[128]; /* the first leak */
 };

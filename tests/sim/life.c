@@ -72,6 +72,7 @@ static void live(void)
 		random_move();
 		if (life.turns == life.corrupt_at)
 			corrupt_now(&stage);
+		resizing_may_begin(&stage);
 		death_may_come(&stage);
 		/* What was promised a moment ago is the most likely to be broken. */
 		if ((stage.traffic.look && rng_one_in(&stage.rng, 3)) ||
@@ -267,6 +268,7 @@ void lives_run(uint64_t seed)
 	stage.config = config_draw(&stage.rng);
 	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
 		config_corrupts(&stage.config);
+	resizing_draw(&stage, seed);
 	if ((stage.config.aims & life.aims) != life.aims)
 		return;
 	stage_make(&stage);

@@ -464,7 +464,6 @@ void make_image(const struct shape *shape, struct disk *disk, struct disk *data,
 
 	model_reset(model, shape->size_bytes / SECTOR_SIZE);
 	make_chain(shape, below, model, rng);
-	sparse_resize(&below->content, min_u64(below->content.size, shape->size_bytes));
 	tell_model(model, &below->content);
 	b.old = model_made(model);
 	b.active = model_made(model);

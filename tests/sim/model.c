@@ -39,12 +39,19 @@ void model_reset(struct model *model, uint64_t sectors)
 		model->page[model->used[i]] = NULL;
 	}
 	model->nused = 0;
-	model->sectors = sectors;
+	model->sectors = model->snapshot_sectors = sectors;
 	model->pages = div_round_up(sectors, MODEL_PAGE_SECTORS);
 	model->clock = 0;
 	model->nflying = model->nended = model->next_durable = 0;
 	model_tick(model, CHANGE_NONE); /* version 0 means zeros */
 	model->life = model->based = model_tick(model, CHANGE_NONE);
+}
+
+void model_grow(struct model *model, uint64_t sectors)
+{
+	must(sectors >= model->sectors && sectors <= MAX_SECTORS);
+	model->sectors = sectors;
+	model->pages = div_round_up(sectors, MODEL_PAGE_SECTORS);
 }
 
 static struct model_sector *sector_make(struct model *model, uint64_t sector)

@@ -45,7 +45,8 @@ struct model_sector {
 #define MODEL_PAGE_SECTORS 64u
 
 struct model {
-	uint64_t sectors; /* on the disk; a snapshot may be larger, it is not looked at */
+	uint64_t sectors; /* on the disk */
+	uint64_t snapshot_sectors; /* of a snapshot; what it has behind them is not looked at */
 	struct model_sector **page; /* NULL: zeros ever since */
 	uint64_t pages;
 	uint64_t *used;
@@ -65,6 +66,9 @@ struct model {
 void model_init(struct model *model);
 /* A disk of zeros. */
 void model_reset(struct model *model, uint64_t sectors);
+
+/* It becomes larger: with zeros. */
+void model_grow(struct model *model, uint64_t sectors);
 
 /* Before lanes run: the disk was made with these; 0 for zeros.  The version of all that. */
 version_t model_made(struct model *model);

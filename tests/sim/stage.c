@@ -104,14 +104,15 @@ void stage_make(struct stage *stage)
 		config_print(&stage->config);
 }
 
-static void check_info(const struct stage *stage)
+static void check_info(struct stage *stage)
 {
 	struct image_info info = image_info(stage->image);
 	const struct shape *shape = &stage->config.shape;
 
-	if (info.size_bytes != shape->size_bytes || info.version != shape->version ||
-	    info.cluster_bytes != 1u << shape->cluster_bits || info.read_only != stage->read_only ||
-	    info.layers != 1 + shape->layers || info.encrypted != shape_has_keys(shape))
+	resizing_found(stage, info.size_bytes, true);
+	if (info.version != shape->version || info.cluster_bytes != 1u << shape->cluster_bits ||
+	    info.read_only != stage->read_only || info.layers != 1 + shape->layers ||
+	    info.encrypted != shape_has_keys(shape))
 		sim_fail("image_info() says something else");
 }
 
@@ -125,6 +126,7 @@ static int open_image(struct stage *stage, struct why *why)
 		.lanes = stage->config.lanes,
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
+		.size_most = stage->resizing.possible ? stage->resizing.most : 0,
 		.bounce_buffers = stage->config.bounce_buffers,
 		.workers = stage->config.workers,
 		.unpack_here_bytes = stage->config.unpack_here_bytes,
@@ -260,7 +262,7 @@ static bool settle(struct stage *stage, bool (*done)(const struct stage *stage))
 
 static bool all_is_back(const struct stage *stage)
 {
-	return stage->traffic.busy == 0;
+	return stage->traffic.busy == 0 && !stage->resizing.busy;
 }
 
 void stage_drain(struct stage *stage)
@@ -268,8 +270,8 @@ void stage_drain(struct stage *stage)
 	while (traffic_ask_again(&stage->traffic))
 		;
 	if (!settle(stage, all_is_back))
-		sim_fail("nothing flies, nothing is ready, %u requests wait: a lost wake-up",
-			 stage->traffic.busy);
+		sim_fail("nothing flies, nothing is ready, %u requests%s wait: a lost wake-up",
+			 stage->traffic.busy, stage->resizing.busy ? " and a resize" : "");
 }
 
 void stage_rest(struct stage *stage)

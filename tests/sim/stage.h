@@ -8,6 +8,7 @@
 #include "image.h"
 #include "judge.h"
 #include "model.h"
+#include "resizing.h"
 #include "ring.h"
 #include "traffic.h"
 
@@ -19,6 +20,7 @@ struct stage {
 	struct traffic traffic;
 	struct image *image; /* NULL between lives */
 	struct estate estate; /* what it hands over, in this life and from life to life */
+	struct resizing resizing;
 	bool interrupted; /* a lane has not ended its look at a mapping */
 	struct image_stats spent; /* by those that were killed in this life */
 	uint64_t takeovers; /* ever */

@@ -32,13 +32,26 @@ static void complain(struct visit *visit, bool snapshot, uint64_t sector, uint64
 		 sector, host, wrong, what);
 }
 
+/* A snapshot is as large as the disk was when it was made. */
+static uint64_t seen_bytes(const struct model *model, bool snapshot, uint64_t guest, uint64_t len)
+{
+	uint64_t end = model->snapshot_sectors * SECTOR_SIZE;
+
+	if (!snapshot)
+		return len;
+	return guest < end ? min_u64(len, end - guest) : 0;
+}
+
 static void see_zeros(void *arg, bool snapshot, uint64_t guest, uint64_t len)
 {
 	static const uint8_t zeros[SECTOR_SIZE];
 	struct visit *visit = arg;
 	struct model *model = &visit->stage->model;
 	uint64_t first = guest / SECTOR_SIZE, sector;
-	const char *wrong = model_check_zeros(model, first, len / SECTOR_SIZE, snapshot, &sector);
+	const char *wrong;
+
+	len = seen_bytes(model, snapshot, guest, len);
+	wrong = model_check_zeros(model, first, len / SECTOR_SIZE, snapshot, &sector);
 
 	if (wrong)
 		complain(visit, snapshot, sector, 0, wrong, zeros);
@@ -63,7 +76,7 @@ static void see_data(void *arg, bool snapshot, uint64_t guest, const struct spar
 		     uint64_t host, uint64_t len)
 {
 	struct visit *visit = arg;
-	uint64_t end = guest + len;
+	uint64_t end = guest + seen_bytes(&visit->stage->model, snapshot, guest, len);
 
 	while (guest < end) {
 		uint64_t n = sparse_hole(file, host, end - guest);
@@ -123,9 +136,12 @@ struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look,
 
 	if (verdict.corruptions)
 		sim_fail("%s: %s", when, verdict.why);
+	resizing_found(stage, verdict.disk_bytes, false);
 	if (visit.wrong[0])
 		sim_fail("%s: %s", when, visit.wrong);
 	ask_others(stage, file, data, &verdict);
+	if (look != LOOK_ONLY)
+		resizing_found(stage, verdict.disk_bytes, true);
 	if (look != LOOK_ONLY)
 		model_life_begins(&stage->model, ending_of(look));
 	return verdict;

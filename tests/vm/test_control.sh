@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# list, status and stop: by name and by device, of devices that live, that are left behind and that
+# list, status, stop and what resize refuses: by name and by device, of devices that live, that are left behind and that
 # are somebody else's; and a control socket that answers nobody but root.
 # vm: on 6.12
 
@@ -65,6 +65,16 @@ expect_json "[(e['name'], e['state'], e['writes']) for e in d] == [('vm', 'servi
 refused "$QCOW2_UBLKD" top vm-3
 refused "$QCOW2_UBLKD" status vm-3
 refused "$QCOW2_UBLKD" status /dev/zero
+
+note "a resize: refused by drivers that cannot do it, and then nothing has changed"
+refused "$QCOW2_UBLKD" resize vm 32M
+if [[ $(uname -r) = 6.12.* ]]; then
+	refused "$QCOW2_UBLKD" resize vm +64M
+	grep -q 'the kernel.s driver cannot resize a device, Linux 6.16' "$work/refused" ||
+		fail "$(cat "$work/refused")"
+fi
+refused "$QCOW2_UBLKD" resize vm-2 +64M
+expect_json "[e['virtual-size'] for e in d] == [64 << 20, 32 << 20]" "$QCOW2_UBLKD" list --json
 
 note "who is not root gets no answer"
 chmod 755 /run/qcow2-ublkd

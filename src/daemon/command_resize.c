@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2-ublkd resize: have a daemon make its disk larger. */
+#include "client.h"
+#include "commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum resize_status { RESIZE_OK, RESIZE_FAILED, RESIZE_USAGE };
+
+#define PATIENCE_S 5
+
+struct resize_command {
+	struct command_options common;
+	bool json;
+};
+
+#define AT(field) offsetof(struct resize_command, field)
+
+static const struct option_row rows[] = {
+	{ "json", NULL, "print the result as a JSON object", FLAG, AT(json), 0, 0, 0 },
+	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
+};
+
+static const struct command_usage usage = {
+	.name = "resize",
+	.operand = "NAME|DEVICE [+]SIZE",
+	.least = 2,
+	.most = 2,
+	.about =
+		"Make the disk larger, while it is used: image and device get SIZE, or with + so much\n"
+		"more; digits, and k, M, G or T behind them. What is new reads as zeros. It takes\n"
+		"Linux 6.16 or newer. A disk that is served does not become smaller.\n",
+	.ending =
+		"Exit status: 0 resized, and durably so; 1 no such device, or it is as large as it\n"
+		"was; 2 wrong command line.\n",
+	.rows = { rows, ARRAY_SIZE(rows) },
+};
+
+/* How large it is to be, from how large it is. */
+static int find_size(const struct registry_entry *entry, const char *text, uint64_t *bytes,
+		     struct why *why)
+{
+	struct report report;
+	uint64_t more;
+	int err;
+
+	if (text[0] != '+')
+		return 0;
+	more = *bytes;
+	err = client_ask(entry->name, "status", PATIENCE_S, &report, why);
+	if (err)
+		return err;
+	*bytes = report_get(&report, "virtual-size");
+	report_free(&report);
+	if (more > UINT64_MAX - *bytes)
+		return why_set(why, -EINVAL, "%s: too much", text);
+	*bytes += more;
+	return 0;
+}
+
+static int resize(const struct resize_command *command, struct registry_entry *entry,
+		  uint64_t *bytes, struct why *why)
+{
+	struct report report;
+	char request[64];
+	int err = client_find(command->common.operand[0], entry, why);
+
+	if (!err && !entry->alive)
+		err = why_set(why, -ESRCH, "%s: its daemon is gone; see qcow2-ublkd list",
+			      entry->name);
+	if (!err)
+		err = find_size(entry, command->common.operand[1], bytes, why);
+	if (err)
+		return err;
+	snprintf(request, sizeof(request), "resize %" PRIu64, *bytes);
+	err = client_ask(entry->name, request, 0, &report, why);
+	if (!err)
+		report_free(&report);
+	return err;
+}
+
+int command_resize(char **argv)
+{
+	struct resize_command command = { 0 };
+	struct registry_entry entry;
+	struct why why;
+	const char *size;
+	uint64_t bytes;
+	int err, status;
+
+	if (!command_parse(&usage, &command.common, argv, RESIZE_USAGE, &status))
+		return status;
+	size = command.common.operand[1];
+	if (!rows_size(size + (size[0] == '+'), &bytes)) {
+		fprintf(stderr, "qcow2-ublkd resize: %s: not a size like 20G or +512M\n", size);
+		return RESIZE_USAGE;
+	}
+	err = resize(&command, &entry, &bytes, &why);
+	if (err)
+		log_error("%s", why.text);
+	if (!err && command.json)
+		printf("{\n    \"name\": \"%s\",\n    \"device\": \"%s\",\n"
+		       "    \"virtual-size\": %" PRIu64 "\n}\n",
+		       entry.name, entry.device, bytes);
+	return command_end(err ? RESIZE_FAILED : RESIZE_OK, RESIZE_FAILED);
+}

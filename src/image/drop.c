@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* References less, and what that frees is punched before it can be found free (law 4). */
+#include "drop.h"
+
+#include "arena.h"
+#include "overlap.h"
+
+void drop_punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters)
+{
+	io_start(&image->alloc.task, io, IO_PUNCH, image->top.file->index, span_memory(NULL),
+		 cluster_host(&image->top.geo, cluster), clusters << image->top.geo.cluster_bits);
+}
+
+/* Who drops a reference has had one, and what is freed is not needed by anybody else. */
+static bool may_drop(struct image *image, bool table, uint64_t cluster, uint64_t refcount)
+{
+	bool shared = table && refcount == 1 && overlap_is_snapshot(image, cluster);
+
+	if (refcount == 0 || shared)
+		image_corrupt(image, "the refcount of cluster %llu is too low",
+			      (unsigned long long)cluster);
+	else if (!table && overlap_hit(image, cluster, 1))
+		image_corrupt(image, "metadata in cluster %llu was mapped as data",
+			      (unsigned long long)cluster);
+	else
+		return true;
+	return false;
+}
+
+/* One reference to the first cluster of the release less; true when it was the last. */
+static bool drop_reference(struct image *image, struct ref_piece *piece, struct release *release)
+{
+	uint64_t cluster = release->cluster;
+	uint64_t refcount = piece_refcount(image, piece, cluster);
+	bool table = (release->where & WHERE_KIND) == WHERE_TABLE;
+
+	if (!may_drop(image, table, cluster, refcount)) {
+		count(&image->counters.clusters_dropped, -UINT64_C(1));
+		release->cluster++;
+		release->count--;
+		return false;
+	}
+	if (table && refcount == 1)
+		overlap_remove(image, cluster, 1);
+	arena_drop_begin(image, release, refcount - 1);
+	piece_set(image, piece, cluster, refcount - 1);
+	arena_drop_end(image, release);
+	count(&image->counters.clusters_released, 1);
+	return refcount == 1;
+}
+
+void drop_in_piece(struct image *image, struct ref_piece *piece, struct release *release)
+{
+	struct alloc *alloc = &image->alloc;
+	uint64_t end = min_u64(release->cluster + release->count,
+			       piece_end(&image->top.geo, release->cluster));
+	uint64_t freed_first = 0, freed = 0;
+	unsigned punches = 0;
+
+	while (release->cluster < end && punches < RESERVE_RUNS) {
+		uint64_t at = release->cluster;
+
+		if (drop_reference(image, piece, release)) {
+			alloc->scan = min_u64(alloc->scan, at);
+			freed_first = freed++ ? freed_first : at;
+			continue;
+		}
+		if (freed && !alloc->no_punch)
+			drop_punch(image, &alloc->io[punches++], freed_first, freed);
+		freed = 0;
+	}
+	if (freed && !alloc->no_punch)
+		drop_punch(image, &alloc->io[punches], freed_first, freed);
+}

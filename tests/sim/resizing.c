@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Resizes while requests run: when, by how much, and what a resize promises. */
+#include "resizing.h"
+
+#include "format.h"
+#include "memory.h"
+#include "report.h"
+#include "stage.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define MOST_BYTES (UINT64_C(1) << 30) /* the model has room for twice as much */
+
+static uint64_t table_bytes(const struct shape *shape)
+{
+	return shape_l2_entries(shape) << shape->cluster_bits;
+}
+
+void resizing_draw(struct stage *stage, uint64_t seed)
+{
+	static const unsigned moves[] = { 5, 20, 60, 200 };
+	struct resizing *resizing = &stage->resizing;
+	struct shape *shape = &stage->config.shape;
+	struct region *hot = &shape->hot[shape->hots - 1];
+	uint64_t before;
+
+	*resizing = (struct resizing){ .rng.state = seed * UINT64_C(0xd1342543de82ef95) };
+	if (seed % 8 != 3 || shape->data_apart)
+		return;
+	/* What would be refused. */
+	shape->snapshot &= shape->version > 2;
+	resizing->one_in = moves[rng_below(&resizing->rng, ARRAY_SIZE(moves))];
+	resizing->most = shape->size_bytes + table_bytes(shape) * rng_range(&resizing->rng, 1, 80) +
+			 SECTOR_SIZE * rng_below(&resizing->rng, 100);
+	resizing->most = min_u64(resizing->most, MOST_BYTES);
+	resizing->possible = resizing->most > shape->size_bytes;
+	stage->config.aims |= resizing->possible ? 1u << AIM_RESIZE : 0;
+	/* The end is where something can go wrong; also what is behind it. */
+	before = min_u64(shape->clusters, rng_range(&resizing->rng, 1, 4));
+	hot->first_cluster = shape->clusters - before;
+	hot->clusters = before + rng_range(&resizing->rng, 1, 12);
+}
+
+static void grown(struct stage *stage, uint64_t bytes)
+{
+	struct shape *shape = &stage->config.shape;
+
+	trace("the disk has %" PRIu64 " bytes now", bytes);
+	shape->size_bytes = bytes;
+	shape->clusters = div_round_up(bytes, UINT64_C(1) << shape->cluster_bits);
+	model_grow(&stage->model, bytes / SECTOR_SIZE);
+	stage->resizing.done++;
+}
+
+static bool is_fair(const struct stage *stage, int err)
+{
+	return err == 0 || stage->host.mishap || (err == -ENOSPC && stage->config.shape.full_host);
+}
+
+static void on_resized(void *arg, int err)
+{
+	struct stage *stage = arg;
+	bool engine = engine_running;
+
+	engine_running = false;
+	trace("resized: %d", err);
+	if (!stage->resizing.busy)
+		sim_fail("a resize was done twice");
+	if (!is_fair(stage, err))
+		sim_fail("a resize ended with %d", err);
+	stage->resizing.busy = false;
+	stage->resizing.unsure = err && image_info(stage->image).broken;
+	if (err == 0)
+		grown(stage, stage->resizing.target);
+	/* What was promised a moment ago is the most likely to be broken. */
+	stage->traffic.look = true;
+	engine_running = engine;
+}
+
+static uint64_t draw_target(struct resizing *resizing, const struct shape *shape)
+{
+	uint64_t cluster = UINT64_C(1) << shape->cluster_bits, bytes = shape->size_bytes;
+
+	switch (rng_below(&resizing->rng, 12)) {
+	case 0 ... 2:
+		bytes += SECTOR_SIZE * rng_range(&resizing->rng, 1, 16);
+		break;
+	case 3 ... 4:
+		bytes = round_up(bytes + 1, cluster);
+		break;
+	case 5 ... 7:
+		bytes += cluster * rng_range(&resizing->rng, 1, 20);
+		break;
+	case 8 ... 10:
+		bytes = round_up(bytes + 1, table_bytes(shape)) +
+			cluster * rng_below(&resizing->rng, 3);
+		break;
+	default:
+		bytes += SECTOR_SIZE * rng_below_u64(&resizing->rng, resizing->most / SECTOR_SIZE);
+		break;
+	}
+	return min_u64(bytes, resizing->most);
+}
+
+void resizing_may_begin(struct stage *stage)
+{
+	struct resizing *resizing = &stage->resizing;
+	struct sim_ring *ring = &stage->host.ring[stage->config.lanes - 1];
+	struct why why;
+	uint64_t target;
+
+	if (!resizing->possible || resizing->busy || resizing->unsure || stage->read_only ||
+	    !rng_one_in(&resizing->rng, resizing->one_in))
+		return;
+	target = draw_target(resizing, &stage->config.shape);
+	if (target == stage->config.shape.size_bytes ||
+	    image_resize_check(stage->image, target, &why))
+		return;
+	trace("resize to %" PRIu64, target);
+	resizing->busy = true;
+	resizing->target = target;
+	resizing->fresh = 0;
+	sparse_read(&stage->host.disk.visible, QCOW2_AT_SIZE, resizing->header, HEADER_WATCHED);
+	ring->blocked = false;
+	this_lane = &ring->lane;
+	engine_running = true;
+	image_resize_start(stage->image, target, on_resized, stage);
+	engine_running = false;
+}
+
+bool resizing_is_worth_a_kill(struct stage *stage)
+{
+	struct resizing *resizing = &stage->resizing;
+	uint8_t now[HEADER_WATCHED];
+
+	if (!resizing->busy)
+		return false;
+	sparse_read(&stage->host.disk.visible, QCOW2_AT_SIZE, now, sizeof(now));
+	if (memcmp(now, resizing->header, sizeof(now)) != 0)
+		resizing->fresh = 16;
+	memcpy(resizing->header, now, sizeof(now));
+	if (resizing->fresh) {
+		resizing->fresh--;
+		return rng_one_in(&resizing->rng, 8);
+	}
+	return rng_one_in(&resizing->rng, 500);
+}
+
+void resizing_found(struct stage *stage, uint64_t bytes, bool over)
+{
+	struct resizing *resizing = &stage->resizing;
+	uint64_t now = stage->config.shape.size_bytes;
+	bool may_have_changed = resizing->busy || resizing->unsure;
+	bool may_be = may_have_changed && bytes == resizing->target;
+
+	if (bytes != now && !may_be)
+		sim_fail("the disk has %" PRIu64 " bytes instead of %" PRIu64, bytes, now);
+	if (!over)
+		return;
+	/* What a failed sync has left in the file is no promise yet, and may still be there later. */
+	resizing->unsure = may_have_changed && stage->image && image_info(stage->image).broken;
+	resizing->busy = false;
+	if (bytes != now && resizing->unsure)
+		sim_fail("the disk is larger, though nobody knows whether that is durable");
+	if (bytes != now)
+		grown(stage, bytes);
+}

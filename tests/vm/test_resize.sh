@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A disk grows while it is mounted and written to, and while its daemon is killed.  (What a driver that
+# cannot do that says, is in test_control.sh.)
+# vm: on backport
+
+. "$(dirname "$0")/lib.sh"
+
+requires mkfs.ext4 resize2fs e2fsck fio
+kills=${TEST_KILLS:-1}
+fast_disk "$work/disk"
+image=$work/disk/image
+
+virtual_size()
+{
+	sed -n 's/.*"virtual-size": \([0-9]*\).*/\1/p' | head -n 1
+}
+
+size_of_image()
+{
+	qemu-img info -U --output=json "$image" | virtual_size
+}
+
+expect_size()
+{
+	local of_device of_image
+
+	of_device=$(blockdev --getsize64 "$device")
+	of_image=$(size_of_image)
+	[ "$of_device" = "$1" ] || fail "$device has $of_device bytes, not $1"
+	[ "$of_image" = "$1" ] || fail "the image has $of_image bytes, not $1"
+}
+
+image_create -o cluster_size=4k "$image" 64M
+serve "$image" --queues 2 --name growing
+
+"$QCOW2_UBLKD" resize growing +64M
+expect_size $((128 << 20))
+
+note "what is refused"
+refused "$QCOW2_UBLKD" resize growing 32M
+grep -q 'cannot become smaller' "$work/refused" || fail "$(cat "$work/refused")"
+refused "$QCOW2_UBLKD" resize growing 1000
+refused "$QCOW2_UBLKD" resize growing 900000T
+grep -q 'more than there is room for' "$work/refused" || fail "$(cat "$work/refused")"
+refused "$QCOW2_UBLKD" resize nobody 1G
+expect_size $((128 << 20))
+
+note "a mounted file system under load grows with it"
+mkfs.ext4 -q -F "$device"
+mount_on "$device" "$work/mnt"
+fio --name=verify --directory="$work/mnt" --size=8M --rw=randwrite --bsrange=4k-32k --verify=crc32c \
+	--verify_fatal=1 --direct=1 --ioengine=io_uring --iodepth=8 --fsync=50 \
+	--output="$work/fio" >"$work/fio.stderr" 2>&1 &
+load=$!
+cleanup_add "kill -KILL $load 2>/dev/null"
+size=$((128 << 20))
+for step in 512 $((1 << 20)) $((1200 << 20)); do
+	size=$((size + step))
+	answer=$("$QCOW2_UBLKD" resize --json "$device" $size)
+	[ "$(virtual_size <<<"$answer")" = "$size" ] || fail "$answer"
+	expect_size $size
+done
+resize2fs "$device" >"$work/resize2fs" 2>&1 || fail "$(cat "$work/resize2fs")"
+wait "$load" || fail "$(cat "$work/fio" "$work/fio.stderr")"
+[ "$(df --output=size -B1M "$work/mnt" | tail -1)" -gt 1000 ] || fail "it is small: $(df "$work/mnt")"
+head -c 8M /dev/urandom >"$work/mnt/new"
+sync
+
+note "killed $kills times while it grows"
+for ((i = 0; i < kills; i++)); do
+	"$QCOW2_UBLKD" resize growing +256M >/dev/null 2>&1 &
+	client=$!
+	pause $((RANDOM % 40))
+	before=$device
+	kill_hard
+	wait "$client" || :
+	serve "$image" --name growing
+	[ "$device" = "$before" ] || fail "$device instead of $before"
+	now=$(size_of_image)
+	[ "$now" = "$size" ] || [ "$now" = $((size + (256 << 20))) ] || fail "the image has $now bytes"
+	size=$now
+	expect_size "$size"
+	echo "$i" >"$work/mnt/after-kill"
+	sync
+done
+resize2fs "$device" >"$work/resize2fs" 2>&1 || fail "$(cat "$work/resize2fs")"
+umount "$work/mnt"
+e2fsck -fn "$device" >"$work/e2fsck" 2>&1 || fail "$(cat "$work/e2fsck")"
+unserve
+check_image "$image"
+[ "$(size_of_image)" = "$size" ] || fail "the image has $(size_of_image) bytes"
