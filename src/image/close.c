@@ -3,6 +3,7 @@
 #include "alloc.h"
 #include "arena.h"
 #include "part.h"
+#include "writeback.h"
 
 #include <stdlib.h>
 
@@ -33,6 +34,7 @@ static enum step close_step(struct task *t)
 		CRITICAL(&image->alloc.lock);
 		if (image->resize.busy)
 			return park(t, &image->resize.ended, C_FLUSH);
+		writeback_end(image);
 		closer->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
 		part_queue(image, t->lane, &closer->flush);

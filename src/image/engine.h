@@ -289,6 +289,7 @@ struct writeback {
 	struct waitq idle; /* the two tasks park here; flush->lock */
 	bool wanted;
 	bool lazy_wanted;
+	bool ended; /* no flush is begun any more: the image is being closed */
 };
 
 /* --- host clusters (reserve.c, alloc.c, refblock.c, grow.c) ------------------------------------------ */

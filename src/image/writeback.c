@@ -14,7 +14,7 @@
 
 /*
  *	IDLE  -> IDLE* FLUSH
- *	FLUSH -> IDLE~
+ *	FLUSH -> IDLE IDLE~
  */
 #define URGENT_LIST(s) s(U_IDLE) s(U_FLUSH)
 MACHINE_STATES(urgent, URGENT_LIST);
@@ -50,6 +50,12 @@ void writeback_lazily_locked(struct image *image)
 	waitq_wake(&image->writeback.idle);
 }
 
+void writeback_end(struct image *image)
+{
+	CRITICAL(&image->flush.lock);
+	image->writeback.ended = true;
+}
+
 /* A failure is told to whoever waits for the flush's effects; here it changes nothing. */
 static void flush_done(struct req *req)
 {
@@ -66,16 +72,20 @@ static enum step urgent_step(struct task *t)
 	switch (t->state) {
 	case U_IDLE: {
 		CRITICAL(&image->flush.lock);
-		if (!writeback->wanted)
+		if (!writeback->wanted || writeback->ended)
 			return park(t, &writeback->idle, U_IDLE);
 		writeback->wanted = false;
 		return go(t, U_FLUSH);
 	}
-	case U_FLUSH:
+	case U_FLUSH: {
+		CRITICAL(&image->flush.lock);
+		if (writeback->ended)
+			return go(t, U_IDLE);
 		writeback->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
 		part_queue(image, t->lane, &writeback->flush);
 		return await_io(t, U_IDLE);
+	}
 	}
 	abort();
 }

@@ -15,6 +15,12 @@ void writeback_want_locked(struct image *image);
 /* Space was dropped: flush within WRITEBACK_LAZY_NS, so that it is given back.  Under flush->lock. */
 void writeback_lazily_locked(struct image *image);
 
+/*
+ * No flush is begun any more: the image is being closed.  What had been begun has ended when a flush that is
+ * asked for now has, also when that fails.  On the service lane; takes flush->lock.
+ */
+void writeback_end(struct image *image);
+
 #define WRITEBACK_LAZY_NS UINT64_C(1000000000)
 
 #endif
