@@ -158,7 +158,7 @@ enum image_health image_health(const struct image *image);
 
 /*
  * May the disk be resized to @bytes?  0, or -errno with the sentence in @why: -EROFS, -EIO when it is
- * broken, -EINVAL, -EFBIG more than there is room for, -ENOTSUP what QEMU refuses as well, or an
+ * broken, -EINVAL, -EFBIG more than there is room for, -ENOTSUP what QEMU refuses as well, or a raw
  * external data file, or less than it has.  Any thread, while nobody resizes it.
  */
 int image_resize_check(const struct image *image, uint64_t bytes, struct why *why);

@@ -96,9 +96,9 @@ static int check_kind(const struct image *image, struct why *why)
 	if (image_broken(image))
 		return refuse(image, -EIO, "nothing is written to it any more, after an error",
 			      why);
-	if (top->geo.data_apart)
+	if (top->data_raw)
 		return refuse(image, -ENOTSUP,
-			      "has an external data file; resize it with qemu-img when it is not "
+			      "has a raw external data file; resize it with qemu-img when it is not "
 			      "served",
 			      why);
 	if (top->bitmaps.bitmaps && top->header.autoclear & QCOW2_BITMAPS)
@@ -131,6 +131,9 @@ static int check_room(const struct image *image, uint64_t bytes, struct why *why
 		return refuse(image, -EFBIG,
 			      "that is more than there is room for while it is served; resize it "
 			      "with qemu-img when it is not",
+			      why);
+	if (geo->data_apart && top->data->fixed_size && top->data->size < bytes)
+		return refuse(image, -EFBIG, "its data file is a device, and that is too small",
 			      why);
 	if (entries > top->l1_entries && (clusters >= UINT64_C(1) << geo->slice_refcounts_bits ||
 					  image->resize.moves == RESIZE_MOVES_MOST))

@@ -127,6 +127,27 @@ def over_a_shorter_image(case):
     grow(case, MIB + 512 * 5, STEPS, "compat=0.10", "base")
 
 
+def a_data_file(case):
+    """With noise behind the end of the disk."""
+    size = MIB + 512 * 5
+    case.create("top", size=str(size), options=f"cluster_size=4k,data_file={case.path('data')}")
+    fill(case, "top", size, 10)
+    with open(case.path("data"), "ab") as file:
+        file.write(bytes([77]) * MIB)
+    raw_of(case, "top", "wanted")
+    commands = []
+    for step in STEPS:
+        commands += [f"aio write {size - 1024} 512 40", f"resize {step}", "wait",
+                     f"write {step - 512} 512 60"]
+        case.tool("qemu-img", "resize", "-q", "-f", "raw", "wanted", str(step))
+        case.tool("qemu-io", "-f", "raw", "-c", f"write -P 40 {size - 1024} 512",
+                  "-c", f"write -P 60 {step - 512} 512", case.path("wanted"))
+        size = step
+    case.serves("top", *(word for command in commands for word in ("-c", command)), "-c", "flush")
+    check(case, "top", size)
+    case.tool("qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", "top", "wanted")
+
+
 def noise_behind_the_end(case):
     """What a shrink of qemu-img, or another program, has left in the last cluster is not shown."""
     case.create("top", size="1M")
@@ -163,8 +184,8 @@ def what_is_refused(case):
     case.create("bitmaps", size="4M")
     case.tool("qemu-img", "bitmap", "--add", "bitmaps", "one")
     refuse(case, "bitmaps", 8 * MIB, "persistent bitmaps")
-    case.create("apart", size="4M", options=f"data_file={case.path('data')}")
-    refuse(case, "apart", 8 * MIB, "external data file")
+    case.create("apart", size="4M", options=f"data_file={case.path('data')},data_file_raw=on")
+    refuse(case, "apart", 8 * MIB, "raw external data file")
     case.raw("base", 5 * MIB)
     case.create("short", "base", "raw", "4M", "compat=0.10")
     refuse(case, "short", 8 * MIB, "backing file is longer")
@@ -182,6 +203,6 @@ if __name__ == "__main__":
     cases.main(__doc__, [
         small_clusters, clusters_of_4k, clusters_of_64k, clusters_of_2m, version_2,
         refcounts_of_a_bit, refcounts_of_64_bits, all_mapped, subclusters, snapshots,
-        over_a_longer_raw_file, over_a_longer_image, over_a_shorter_image, noise_behind_the_end,
-        what_is_refused, full_device_of_tables,
+        over_a_longer_raw_file, over_a_longer_image, over_a_shorter_image, a_data_file,
+        noise_behind_the_end, what_is_refused, full_device_of_tables,
     ])

@@ -26,7 +26,7 @@ void resizing_draw(struct stage *stage, uint64_t seed)
 	uint64_t before;
 
 	*resizing = (struct resizing){ .rng.state = seed * UINT64_C(0xd1342543de82ef95) };
-	if (seed % 8 != 3 || shape->data_apart)
+	if (seed % 8 != 3 || shape->data_raw)
 		return;
 	/* What would be refused. */
 	shape->snapshot &= shape->version > 2;
