@@ -69,6 +69,9 @@ struct handover {
 	uint8_t identity[HANDOVER_IDENTITY];
 };
 
+/* Which form that memory has: a process of another one can do nothing with it. */
+uint32_t image_handover_layout(void);
+
 struct image_options {
 	bool read_only;
 	const char *snapshot; /* id or name of an internal one to serve, read only; NULL: none */

@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a daemon says when it is asked, and that it can be found. */
 #include "admin.h"
+#include "report.h"
 #include "status.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* --- answers ------------------------------------------------------------------------------------- */
+
+#define LEAVING "is just being left to another process; ask that one"
+
+static enum control_verdict refuse(const struct admin *admin, const char *what, struct why *why)
+{
+	why_set(why, -EBUSY, "%s: %s", device_name(admin->device), what);
+	return CONTROL_REFUSED;
+}
 
 static enum control_verdict ask_for_resize(struct admin *admin, const char *size, struct why *why)
 {
 	char *end;
 
+	if (admin->leave_wanted)
+		return refuse(admin, LEAVING, why);
 	if (admin->stopping || admin->resizing) {
 		why_set(why, -EBUSY, "%s: is being %s", device_name(admin->device),
 			admin->stopping ? "stopped" : "resized already");
@@ -25,6 +37,59 @@ static enum control_verdict ask_for_resize(struct admin *admin, const char *size
 	}
 	admin->resize_asked = admin->resizing = true;
 	return CONTROL_LATER;
+}
+
+static void write_origin(const struct origin *origin, FILE *out)
+{
+	char key[32];
+
+	report_flag(out, "managed", origin->managed);
+	report_text(out, "version", VERSION);
+	report_number(out, "handover-layout", image_handover_layout());
+	report_text(out, "directory", origin->directory);
+	for (unsigned i = 0; origin->argv[i]; i++) {
+		snprintf(key, sizeof(key), "arguments.%u", i);
+		report_text(out, key, origin->argv[i]);
+	}
+}
+
+static enum control_verdict answer_stop(struct admin *admin, bool force, struct why *why)
+{
+	if (admin->leave_wanted)
+		return refuse(admin, LEAVING, why);
+	admin->stop_asked = true;
+	admin->stop_force = force;
+	return CONTROL_LATER;
+}
+
+static const char *hindrance_of(const struct admin *admin)
+{
+	if (admin->stop_asked)
+		return "it is being stopped";
+	/* A kill would not harm it, but who has asked for it waits for the answer. */
+	if (admin->resizing)
+		return "it is being resized";
+	return admin->origin.hindrance(admin->origin.arg);
+}
+
+static enum control_verdict answer_leave(struct admin *admin, struct why *why)
+{
+	const char *hindrance = hindrance_of(admin);
+
+	if (hindrance)
+		return refuse(admin, hindrance, why);
+	admin->leave_asked = admin->leave_wanted = true;
+	return CONTROL_LATER;
+}
+
+static enum control_verdict answer_origin(const struct admin *admin, FILE *out, struct why *why)
+{
+	const char *hindrance = hindrance_of(admin);
+
+	if (hindrance)
+		return refuse(admin, hindrance, why);
+	write_origin(&admin->origin, out);
+	return CONTROL_ANSWERED;
 }
 
 static enum control_verdict answer(void *arg, const char *request, FILE *out, struct why *why)
@@ -44,18 +109,37 @@ static enum control_verdict answer(void *arg, const char *request, FILE *out, st
 		status_write(&status, out);
 		return CONTROL_ANSWERED;
 	}
-	if (strcmp(request, "stop") == 0 || strcmp(request, "stop force") == 0) {
-		admin->stop_asked = true;
-		admin->stop_force = request[4] != '\0';
-		return CONTROL_LATER;
-	}
+	if (strcmp(request, "stop") == 0 || strcmp(request, "stop force") == 0)
+		return answer_stop(admin, request[4] != '\0', why);
 	if (strncmp(request, "resize ", 7) == 0)
 		return ask_for_resize(admin, request + 7, why);
+	if (strcmp(request, "origin") == 0)
+		return answer_origin(admin, out, why);
+	if (strcmp(request, "leave") == 0)
+		return answer_leave(admin, why);
 	why_set(why, -EINVAL, "this daemon does not know the request; it is of version " VERSION);
 	return CONTROL_REFUSED;
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
+
+/* Is this the process that a service manager has started, and will start again? */
+static bool is_managed(void)
+{
+	const char *pid = getenv("SYSTEMD_EXEC_PID");
+
+	return getenv("NOTIFY_SOCKET") || (pid && strtol(pid, NULL, 10) == getpid());
+}
+
+void admin_origin(struct admin *admin, char *const *argv)
+{
+	struct origin *origin = &admin->origin;
+
+	origin->argv = argv;
+	origin->managed = is_managed();
+	if (!getcwd(origin->directory, sizeof(origin->directory)))
+		origin->directory[0] = '\0';
+}
 
 int admin_begin(struct admin *admin, const char *name, const char *image, struct why *why)
 {
@@ -120,6 +204,26 @@ void admin_resized(struct admin *admin, const char *failure)
 {
 	admin->resizing = admin->resize_asked = false;
 	control_finish(&admin->control, "resize", failure);
+}
+
+bool admin_is_awaited(const struct admin *admin)
+{
+	return control_is_awaited(&admin->control, "leave");
+}
+
+void admin_stays(struct admin *admin, const char *reason)
+{
+	admin->leave_wanted = admin->leave_asked = false;
+	control_finish(&admin->control, "leave", reason);
+}
+
+void admin_left(struct admin *admin)
+{
+	char text[128];
+
+	control_finish(&admin->control, "leave", NULL);
+	snprintf(text, sizeof(text), "%s: " LEAVING, device_name(admin->device));
+	control_end(&admin->control, text);
 }
 
 void admin_stopping(struct admin *admin)

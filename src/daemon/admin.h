@@ -3,8 +3,8 @@
  * The administrator's side of a daemon: its name, its place in the register, and the answers that
  * it gives on its control socket.  By the main thread.
  *
- * Life: admin_begin() takes the name; admin_serve() when there is a device; admin_watch() and
- * admin_turn() in the loop; admin_stopping(); admin_end().
+ * Life: admin_origin(); admin_begin() takes the name; admin_serve() when there is a device;
+ * admin_watch() and admin_turn() in the loop; admin_stopping(); admin_end().
  */
 #ifndef ADMIN_H
 #define ADMIN_H
@@ -14,7 +14,18 @@
 #include "image.h"
 #include "registry.h"
 
+/* What it takes to start the same daemon once more. */
+struct origin {
+	char *const *argv; /* as main() got it */
+	char directory[PATH_MAX]; /* in which that was; "": unknown */
+	bool managed; /* by a service manager, which will start it again */
+	/* Why no other process could go on now, or NULL. */
+	const char *(*hindrance)(const void *arg);
+	const void *arg;
+};
+
 struct admin {
+	struct origin origin;
 	struct registration registration;
 	struct control control;
 	char image_path[PATH_MAX]; /* absolute, where it can be */
@@ -26,8 +37,13 @@ struct admin {
 	bool resize_asked; /* the same: the disk is to have so many bytes */
 	bool resizing; /* until admin_resized() */
 	uint64_t resize_bytes;
+	bool leave_asked; /* by a peer: to leave the device to another process */
+	bool leave_wanted; /* the same, until it is answered */
 	int64_t started_s; /* monotonic */
 };
+
+/* Note where we come from.  First of all. */
+void admin_origin(struct admin *admin, char *const *argv);
 
 /*
  * Take @name, or, when it is NULL, one that is made of the image's file name.  After the last
@@ -45,6 +61,15 @@ const char *admin_name(const struct admin *admin);
 /* As control_watch() and control_turn(). */
 unsigned admin_watch(const struct admin *admin, struct pollfd *fds, int *timeout_ms);
 void admin_turn(struct admin *admin);
+
+/* Is anybody still there who waits for us to leave? */
+bool admin_is_awaited(const struct admin *admin);
+
+/* Tell those who have asked us to leave why we do not. */
+void admin_stays(struct admin *admin, const char *reason);
+
+/* The process is about to leave its device: tell those who have asked for it. */
+void admin_left(struct admin *admin);
 
 /* Tell those who have asked for a stop that there is none. */
 void admin_refuse(struct admin *admin, const char *reason);

@@ -124,16 +124,30 @@ static int take_verdict(char *text, struct why *why)
 	char *last;
 
 	if (len == 0 || text[len - 1] != '\n')
-		return why_set(why, -EPIPE, "the daemon ended before it had answered");
+		return -EPIPE;
 	text[len - 1] = '\0';
 	last = strrchr(text, '\n');
 	last = last ? last + 1 : text;
 	if (strncmp(last, "error ", 6) == 0)
 		return why_set(why, -EREMOTEIO, "%s", last + 6);
 	if (strcmp(last, "ok") != 0)
-		return why_set(why, -EPIPE, "the daemon ended before it had answered");
+		return -EPIPE;
 	*last = '\0';
 	return 0;
+}
+
+int client_receive(int fd, struct report *report, struct why *why)
+{
+	char *text = NULL;
+	int err = receive_all(fd, &text);
+
+	if (!err)
+		err = take_verdict(text, why);
+	if (err) {
+		free(text);
+		return err;
+	}
+	return report_parse(report, text);
 }
 
 int client_ask(const char *name, const char *request, unsigned seconds, struct report *report,
@@ -141,26 +155,20 @@ int client_ask(const char *name, const char *request, unsigned seconds, struct r
 {
 	int fd = connect_to(name, seconds);
 	int err = fd < 0 ? fd : send_request(fd, request);
-	char *text = NULL;
 
 	if (!err)
-		err = receive_all(fd, &text);
+		err = client_receive(fd, report, why);
 	if (fd >= 0)
 		close(fd);
 	if (err == -ECONNREFUSED || err == -ENOENT)
 		why_set(why, err, "%s: its daemon is gone; see qcow2-ublkd list", name);
 	else if (err == -ETIME)
 		why_set(why, err, "%s: its daemon does not answer within %u s", name, seconds);
-	else if (err)
+	else if (err == -EPIPE || err == -ECONNRESET)
+		why_set(why, err, "%s: its daemon ended before it had answered", name);
+	else if (err == -EPROTO)
+		why_set(why, err, "%s: its answer makes no sense", name);
+	else if (err && err != -EREMOTEIO)
 		why_set(why, err, "%s: %s", name, strerror(-err));
-	if (!err)
-		err = take_verdict(text, why);
-	if (!err) {
-		err = report_parse(report, text);
-		text = NULL;
-		if (err)
-			why_set(why, err, "%s: its answer makes no sense", name);
-	}
-	free(text);
 	return err;
 }

@@ -22,4 +22,11 @@ int client_find(const char *which, struct registry_entry *entry, struct why *why
 int client_ask(const char *name, const char *request, unsigned seconds, struct report *report,
 	       struct why *why);
 
+/*
+ * Read an answer from @fd, up to its end.  0 with the report, to be freed by report_free();
+ * -EREMOTEIO with the other side's own sentence in @why; -EPIPE, when it has ended without an
+ * answer, -ETIME, -ENOMEM or -errno, without a sentence; -EPROTO.
+ */
+int client_receive(int fd, struct report *report, struct why *why);
+
 #endif

@@ -16,6 +16,7 @@ static const struct command commands[] = {
 	{ "status", "tell what a device does", command_status },
 	{ "stop", "stop a device", command_stop },
 	{ "top", "show what devices do, again and again", command_top },
+	{ "upgrade", "have this program go on with a device, under load", command_upgrade },
 };
 
 const struct command *command_find(const char *name)

@@ -63,5 +63,6 @@ int command_resize(char **argv);
 int command_status(char **argv);
 int command_stop(char **argv);
 int command_top(char **argv);
+int command_upgrade(char **argv);
 
 #endif

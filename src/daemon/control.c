@@ -255,13 +255,25 @@ void control_turn(struct control *control)
 			peer_turn(control, &control->peer[i]);
 }
 
+static bool is_waiting(const struct control_peer *peer, const char *word)
+{
+	return peer->fd >= 0 && peer->later && strncmp(peer->request, word, strlen(word)) == 0;
+}
+
+bool control_is_awaited(const struct control *control, const char *word)
+{
+	for (unsigned i = 0; control->fd >= 0 && i < CONTROL_PEERS; i++)
+		if (is_waiting(&control->peer[i], word) && !hung_up(control->peer[i].fd))
+			return true;
+	return false;
+}
+
 void control_finish(struct control *control, const char *word, const char *failure)
 {
 	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
 		struct control_peer *peer = &control->peer[i];
 
-		if (peer->fd >= 0 && peer->later &&
-		    strncmp(peer->request, word, strlen(word)) == 0) {
+		if (is_waiting(peer, word)) {
 			FILE *out = open_memstream(&peer->answer, &peer->answer_bytes);
 
 			if (out)

@@ -66,6 +66,9 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 /* Take, answer and send whatever is possible without waiting. */
 void control_turn(struct control *control);
 
+/* Is anybody still there whose request begins with @word, and whose answer is to come later? */
+bool control_is_awaited(const struct control *control, const char *word);
+
 /*
  * Answer those whose answer was to come later and whose request begins with @word: with @failure
  * or, when it is NULL, with ok.

@@ -16,6 +16,7 @@
 #include "resize.h"
 #include "run.h"
 #include "service.h"
+#include "successor.h"
 #include "user.h"
 #include "watch.h"
 #include "watchdog.h"
@@ -26,6 +27,7 @@ struct daemon {
 	struct options options;
 	struct user user; /* with --user */
 	struct run run;
+	struct successor successor;
 	struct file file;
 	bool file_is_open;
 	bool remembers; /* there is a folder for what outlives the process */
@@ -50,6 +52,8 @@ struct daemon {
 	int signal_fd;
 	int64_t forced_s; /* since when a stop by force is wanted, monotonic; 0: it is not */
 	bool stop_by_signal; /* we have been told to stop, and do when the device is free */
+	bool leaving; /* the device is left as soon as the image is flushed */
+	bool leaving_by_signal; /* ... and if it cannot be, it is stopped */
 	bool failed; /* it could not be served after all */
 	bool lost_data; /* something dirty could not be written back before the stop */
 };
@@ -79,6 +83,26 @@ int startup(struct daemon *daemon, struct why *why);
 /* --- serve.c: until it is time to stop ----------------------------------------------------------- */
 
 void serve(struct daemon *daemon);
+
+/* --- leave.c: another process goes on with the device --------------------------------------------- */
+
+/* The exit status of a process that has left its device to the next one: EX_TEMPFAIL. */
+#define LEFT_STATUS 75
+
+/* Why the device of struct daemon @arg cannot be left to another process now, or NULL. */
+const char *leave_hindrance(const void *arg);
+
+/*
+ * Begin to leave: flush, while the device is served.  @by_signal: nobody waits for an answer.  False
+ * when it cannot be left, which a message says.
+ */
+bool leave_begin(struct daemon *daemon, bool by_signal);
+
+/*
+ * In each turn; @flushed: service_flush_fd() is readable.  Ends the process, with LEFT_STATUS, when it
+ * is time; or gives it up, which a message says.  False when the device is to be stopped instead.
+ */
+bool leave_turn(struct daemon *daemon, bool flushed);
 
 /* --- shutdown.c: and back ------------------------------------------------------------------------ */
 

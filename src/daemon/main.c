@@ -23,7 +23,13 @@ static int run_daemon(struct daemon *daemon)
 {
 	struct why why;
 	int status = STATUS_OK;
-	int err = run_prepare(&daemon->run, daemon->options.run, &why);
+	int err;
+
+	successor_init(&daemon->successor);
+	/* That was about what was left before the old process started. */
+	if (daemon->successor.fd >= 0)
+		daemon->options.abandon = false;
+	err = run_prepare(&daemon->run, daemon->options.run, &why);
 
 	if (!err)
 		err = signals_take(daemon, &why);
@@ -31,6 +37,7 @@ static int run_daemon(struct daemon *daemon)
 		err = startup(daemon, &why);
 	if (err) {
 		log_error("%s", why.text);
+		successor_tell(&daemon->successor, why.text);
 		status = STATUS_FAILED;
 	} else {
 		serve(daemon);
@@ -74,7 +81,11 @@ static int fill_standard_streams(void)
 int main(int argc, char **argv)
 {
 	struct daemon daemon = {
-		.signal_fd = -1, .admin.control.fd = -1, .owner.fd = -1, .resizing.fd = -1
+		.signal_fd = -1,
+		.successor.fd = -1,
+		.admin.control.fd = -1,
+		.owner.fd = -1,
+		.resizing.fd = -1,
 	};
 	const struct command *command;
 	struct why why;
@@ -100,5 +111,6 @@ int main(int argc, char **argv)
 		log_threshold = LOG_DEBUG;
 	must_fail_hook = show_lane;
 	share_heap();
+	admin_origin(&daemon.admin, argv);
 	return run_daemon(&daemon);
 }

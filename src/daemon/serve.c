@@ -16,7 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { FD_SIGNALS, FD_DRAINED, FD_RESIZED, FD_HOLD, FD_WATCH, FDS };
+enum { FD_SIGNALS, FD_DRAINED, FD_RESIZED, FD_HOLD, FD_WATCH, FD_FLUSH, FDS };
 
 static const char *device(const struct daemon *daemon)
 {
@@ -80,14 +80,19 @@ static bool announce(struct daemon *daemon)
 	log_debug("%s: served as %s", daemon->options.image, device(daemon));
 	watch_begin(&daemon->watch, daemon->device, daemon->image, &daemon->service,
 		    daemon->options.io_timeout);
+	daemon->admin.origin.hindrance = leave_hindrance;
+	daemon->admin.origin.arg = daemon;
 	admin_serve(&daemon->admin, daemon->device, daemon->image);
 	if (confine(daemon, &why)) {
 		log_error("%s", why.text);
+		successor_tell(&daemon->successor, why.text);
 		daemon->failed = true;
 		return false;
 	}
-	if (printf("%s\n", device(daemon)) < 0 || fflush(stdout))
+	/* Who reads the standard output of an upgraded daemon has had its line. */
+	if (daemon->successor.fd < 0 && (printf("%s\n", device(daemon)) < 0 || fflush(stdout)))
 		log_warn("standard output: %m");
+	successor_tell(&daemon->successor, NULL);
 	snprintf(ready, sizeof(ready), "READY=1\nSTATUS=Serving as %s", device(daemon));
 	notify(ready);
 	watchdog_begin(&daemon->watchdog, daemon->device, &daemon->service, &daemon->pool);
@@ -174,6 +179,14 @@ static bool pass_to_command(struct daemon *daemon, int signal)
 	return true;
 }
 
+static void stop_by_signal(struct daemon *daemon, int signal)
+{
+	if (pass_to_command(daemon, signal))
+		return;
+	daemon->stop_by_signal = true;
+	ask_for_stop(daemon, false);
+}
+
 /* True when it is time to stop. */
 static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *info)
 {
@@ -188,11 +201,13 @@ static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *
 		watch_show(&daemon->watch);
 		return false;
 	}
-	/* A terminal's signals the command has got from the terminal. */
-	if (pass_to_command(daemon, info->ssi_code != SI_KERNEL ? (int)info->ssi_signo : 0))
+	if (info->ssi_signo == SIGUSR2) {
+		if (!leave_begin(daemon, true))
+			stop_by_signal(daemon, SIGTERM);
 		return false;
-	daemon->stop_by_signal = true;
-	ask_for_stop(daemon, false);
+	}
+	/* A terminal's signals the command has got from the terminal. */
+	stop_by_signal(daemon, info->ssi_code != SI_KERNEL ? (int)info->ssi_signo : 0);
 	return false;
 }
 
@@ -203,11 +218,11 @@ static void obey_admin(struct daemon *daemon)
 	admin_turn(admin);
 	if (admin->resize_asked)
 		resizing_begin(&daemon->resizing, admin, &daemon->service);
-	if (!admin->stop_asked)
-		return;
-	admin->stop_asked = false;
-	if (!pass_to_command(daemon, SIGTERM))
+	if (admin->stop_asked && !pass_to_command(daemon, SIGTERM))
 		ask_for_stop(daemon, admin->stop_force);
+	if (admin->leave_asked)
+		leave_begin(daemon, false);
+	admin->stop_asked = admin->leave_asked = false;
 }
 
 void serve(struct daemon *daemon)
@@ -234,6 +249,10 @@ void serve(struct daemon *daemon)
 			.fd = watch_fd(&daemon->watch, &timeout_ms),
 			.events = POLLIN,
 		};
+		fds[FD_FLUSH] = (struct pollfd){
+			.fd = service_flush_fd(&daemon->service),
+			.events = POLLIN,
+		};
 		if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) {
 			log_error("poll: %m");
 			return;
@@ -252,6 +271,9 @@ void serve(struct daemon *daemon)
 				return;
 		obey_admin(daemon);
 		watch_turn(&daemon->watch);
+		/* Last, as who asks for a stop is to get it. */
+		if (!leave_turn(daemon, fds[FD_FLUSH].revents))
+			stop_by_signal(daemon, SIGTERM);
 		shutdown_if_hung(daemon);
 	}
 }

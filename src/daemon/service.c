@@ -3,8 +3,11 @@
 #include "service.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Background jobs are few; a close writes back many slices at a time. */
 #define SERVICE_SQ 256
@@ -15,10 +18,16 @@
 
 int service_prepare(struct service *service, unsigned id, struct why *why)
 {
-	int err = worker_prepare(&service->worker, id);
+	int err;
 
-	if (err)
+	service->flush_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (service->flush_fd < 0)
+		return why_set(why, -errno, "eventfd: %m");
+	err = worker_prepare(&service->worker, id);
+	if (err) {
+		close(service->flush_fd);
 		return why_set(why, err, "service lane: %s", strerror(-err));
+	}
 	sem_init(&service->closed, 0, 0);
 	return 0;
 }
@@ -132,6 +141,57 @@ int service_read(struct service *service, struct image *image, void *buf, uint32
 	return err;
 }
 
+/* --- flush --------------------------------------------------------------------------------------- */
+
+static void on_flushed(struct req *req)
+{
+	struct service *service = container_of(req, struct service, flush);
+
+	eventfd_write(service->flush_fd, 1);
+}
+
+static void call_flush(void *arg)
+{
+	struct service *service = arg;
+
+	image_submit(service->image, &service->worker.lane, &service->flush);
+}
+
+void service_flush_begin(struct service *service, struct image *image)
+{
+	service->image = image;
+	service->flush = (struct req){ .op = REQ_FLUSH, .done = on_flushed };
+	service->flushing = true;
+	worker_call(&service->worker, call_flush, service);
+}
+
+int service_flush_fd(const struct service *service)
+{
+	return service->flushing ? service->flush_fd : -1;
+}
+
+int service_flush_end(struct service *service)
+{
+	eventfd_t ignored;
+
+	must(service->flushing);
+	eventfd_read(service->flush_fd, &ignored);
+	service->flushing = false;
+	return service->flush.result;
+}
+
+/* No request may be in the engine when it is closed. */
+static void await_flush(struct service *service, void (*tick)(void *arg), void *arg)
+{
+	struct pollfd end = { .fd = service->flush_fd, .events = POLLIN };
+
+	if (!service->flushing)
+		return;
+	while (poll(&end, 1, 1000) <= 0)
+		tick(arg);
+	service_flush_end(service);
+}
+
 /* --- close --------------------------------------------------------------------------------------- */
 
 static void on_closed(void *arg, int err)
@@ -152,6 +212,7 @@ static void call_close(void *arg)
 int service_close_image(struct service *service, struct image *image, void (*tick)(void *arg),
 			void *arg)
 {
+	await_flush(service, tick, arg);
 	service->image = image;
 	worker_call(&service->worker, call_close, service);
 	while (!posted_within(&service->closed, 1))
@@ -191,5 +252,6 @@ void service_stop(struct service *service)
 void service_release(struct service *service)
 {
 	worker_release(&service->worker);
+	close(service->flush_fd);
 	sem_destroy(&service->closed);
 }

@@ -18,6 +18,9 @@ struct service {
 	void *resized_arg;
 	int close_err; /* of image_close_start(), before it is announced by `closed` */
 	sem_t closed;
+	struct req flush;
+	int flush_fd; /* readable when it has ended */
+	bool flushing;
 };
 
 /* Make the lane with number @id.  -errno with the sentence in @why. */
@@ -35,6 +38,14 @@ int service_hold(struct service *service, int fd);
  */
 int service_read(struct service *service, struct image *image, void *buf, uint32_t len,
 		 uint64_t off);
+
+/*
+ * Flush @image.  Nothing waits: service_flush_fd(), which is -1 without a flush, is readable at the
+ * end, and service_flush_end() says how it went: 0 or -errno.  One at a time.
+ */
+void service_flush_begin(struct service *service, struct image *image);
+int service_flush_fd(const struct service *service);
+int service_flush_end(struct service *service);
 
 /*
  * Close @image: write back everything, while all lanes turn.  Waits, and calls @tick(@arg) every

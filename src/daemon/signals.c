@@ -17,6 +17,7 @@ int signals_take(struct daemon *daemon, struct why *why)
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGUSR2);
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGUSR1);
 	/* nohup(1) has it ignored, and then it is to have no effect. */

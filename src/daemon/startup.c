@@ -142,11 +142,11 @@ static int abandon_writable(struct daemon *daemon, struct why *why)
 	return err == -EBUSY ? 0 : err;
 }
 
-/* A dead server's device, if there is one, becomes ours, and that server is entirely gone. */
+/* A dead server's device, if there is one, becomes ours. */
 static int find_device(struct daemon *daemon, struct why *why)
 {
 	const struct options *options = &daemon->options;
-	bool found = false;
+	bool found, is_upgrade = daemon->successor.fd >= 0;
 	int32_t id;
 	int err;
 
@@ -157,14 +157,23 @@ static int find_device(struct daemon *daemon, struct why *why)
 		return err;
 	err = device_find(daemon->device, identity_mark(&daemon->identity, daemon->view), &found,
 			  &id, why);
-	if (err == -EBUSY && options->read_only)
+	if (err == -EBUSY && options->read_only && !is_upgrade)
 		return 0;
 	if (err == -EBUSY)
 		return why_set(why, err, "%s: is served as /dev/ublkb%" PRId32 " by process %d",
 			       options->image, id, (int)daemon->holder);
-	if (err || !found)
-		return err;
-	return options->abandon ? abandon_device(daemon, why) : device_take(daemon->device, why);
+	if (!err && !found && is_upgrade)
+		return why_set(why, -ENODEV, "%s: there is no device left to go on with",
+			       options->image);
+	return err;
+}
+
+static int take_device(struct daemon *daemon, struct why *why)
+{
+	if (!device_is_left(daemon->device))
+		return 0;
+	return daemon->options.abandon ? abandon_device(daemon, why) :
+					 device_take(daemon->device, why);
 }
 
 /* What was acknowledged and is in memory only: part of the image, whoever opens it. */
@@ -338,13 +347,18 @@ int startup(struct daemon *daemon, struct why *why)
 	if (!err)
 		err = prepare_device(daemon, why);
 	if (!err)
-		err = admin_begin(&daemon->admin, daemon->options.name, daemon->options.image, why);
-	if (!err)
 		err = open_file(daemon, why);
 	if (!err)
 		err = device_ready(daemon->device, why);
 	if (!err)
+		err = successor_step_in(&daemon->successor, signals_cancelled, daemon, why);
+	if (!err)
 		err = find_device(daemon, why);
+	/* Its name is free as soon as its device is. */
+	if (!err)
+		err = admin_begin(&daemon->admin, daemon->options.name, daemon->options.image, why);
+	if (!err)
+		err = take_device(daemon, why);
 	if (!err)
 		err = lock_file(daemon, why);
 	if (!err && daemon->options.lock_memory)

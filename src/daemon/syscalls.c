@@ -73,10 +73,23 @@ static const int sockets[] = {
 
 /* The control socket, the command of --run, jobs for the helper, and what is removed at the end. */
 static const int main_thread[] = {
-	SCMP_SYS(accept4),  SCMP_SYS(access),	  SCMP_SYS(faccessat),	SCMP_SYS(faccessat2),
-	SCMP_SYS(fcntl),    SCMP_SYS(getsockopt), SCMP_SYS(getuid),	SCMP_SYS(geteuid),
-	SCMP_SYS(kill),	    SCMP_SYS(lseek),	  SCMP_SYS(socketpair), SCMP_SYS(unlink),
-	SCMP_SYS(unlinkat), SCMP_SYS(wait4),	  SCMP_SYS(waitid),	END,
+	SCMP_SYS(accept4),
+	SCMP_SYS(access),
+	SCMP_SYS(faccessat),
+	SCMP_SYS(faccessat2),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(kill),
+	SCMP_SYS(lseek),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(socketpair),
+	SCMP_SYS(unlink),
+	SCMP_SYS(unlinkat),
+	SCMP_SYS(wait4),
+	SCMP_SYS(waitid),
+	END,
 };
 
 /* What would change the machine, or run something else. */

@@ -168,6 +168,11 @@ void arena_drop_end(struct image *image, struct release *release)
 
 /* --- life ----------------------------------------------------------------------------------------- */
 
+uint32_t image_handover_layout(void)
+{
+	return ARENA_LAYOUT;
+}
+
 static struct arena_shape shape_of(const struct image *image, const struct image_options *options)
 {
 	const struct node *top = &image->top;

@@ -17,6 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The end of a process is mostly a matter of milliseconds; else there is no hurry. */
+#define HURRY_MS 500
+#define HURRIED_LOOK_MS 1
 #define LOOK_MS 20
 #define FIRST_REPORT_MS 2000
 #define REPORT_MS 10000
@@ -34,16 +37,36 @@ static void sleep_ms(long ms)
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 }
 
-/* Is it time to say again what we are waiting for, after @ms? */
-static bool is_time_to_report(long ms)
+struct patience {
+	int64_t begin_ms;
+	int64_t next_report_ms; /* after the beginning */
+};
+
+static struct patience begin_to_wait(void)
 {
-	return ms == FIRST_REPORT_MS || (ms > 0 && ms % REPORT_MS == 0);
+	return (struct patience){ .begin_ms = monotonic_ms(), .next_report_ms = FIRST_REPORT_MS };
 }
 
-static int check_cancelled(const struct device *device, struct why *why)
+static int64_t waited_ms(const struct patience *patience)
+{
+	return monotonic_ms() - patience->begin_ms;
+}
+
+/* Is it time to say again what we are waiting for? */
+static bool is_time_to_report(struct patience *patience)
+{
+	if (waited_ms(patience) < patience->next_report_ms)
+		return false;
+	patience->next_report_ms = waited_ms(patience) + REPORT_MS;
+	return true;
+}
+
+static int wait_a_little(const struct device *device, const struct patience *patience,
+			 struct why *why)
 {
 	const struct device_host *host = &device->options.host;
 
+	sleep_ms(waited_ms(patience) < HURRY_MS ? HURRIED_LOOK_MS : LOOK_MS);
 	if (!host->cancelled(host->arg))
 		return 0;
 	return why_set(why, -EINTR, "%s: told to stop while waiting for it; it is left as it was",
@@ -118,21 +141,20 @@ static int look_at_all(struct device *device, int32_t *id, struct why *why)
 
 int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, struct why *why)
 {
-	int64_t begin = monotonic_ms();
+	struct patience patience = begin_to_wait();
 	int err;
 
 	device->mark = mark;
-	for (long ms = 0;; ms += LOOK_MS) {
+	for (;;) {
 		err = look_at_all(device, id, why);
-		if (err != -EINPROGRESS && (err != -EBUSY || monotonic_ms() - begin >= LIVING_MS))
+		if (err != -EINPROGRESS && (err != -EBUSY || waited_ms(&patience) >= LIVING_MS))
 			break;
-		if (is_time_to_report(ms) && err == -EINPROGRESS)
+		if (err == -EINPROGRESS && is_time_to_report(&patience))
 			log_info("/dev/ublkb%d: waiting for the end of the process that served it",
 				 *id);
-		err = check_cancelled(device, why);
+		err = wait_a_little(device, &patience, why);
 		if (err)
 			break;
-		sleep_ms(LOOK_MS);
 	}
 	device->found = *found = err == 0;
 	return err == -ENOENT ? 0 : err;
@@ -201,29 +223,30 @@ static int forget(struct device *device, bool *unowned, struct why *why)
 
 int device_take(struct device *device, struct why *why)
 {
-	long unowned_ms = 0;
+	struct patience patience = begin_to_wait();
+	int64_t unowned_since = monotonic_ms();
 	bool unowned;
 	int err;
 
-	for (long ms = 0;; ms += LOOK_MS) {
+	for (;;) {
 		err = forget(device, &unowned, why);
 		if (err != -EBUSY)
 			return err;
-		unowned_ms = unowned ? unowned_ms + LOOK_MS : 0;
-		if (unowned_ms >= UNOWNED_MS)
+		if (!unowned)
+			unowned_since = monotonic_ms();
+		if (monotonic_ms() - unowned_since >= UNOWNED_MS)
 			return why_set(
 				why, err,
 				"%s: the driver does not let go of its dead server; remove the "
 				"device with qcow2-ublkd stop %s",
 				device->name, device->name);
-		if (is_time_to_report(ms))
+		if (is_time_to_report(&patience))
 			log_info("%s: waiting for the storage below the image to finish what the "
 				 "killed process had under way",
 				 device->name);
-		err = check_cancelled(device, why);
+		err = wait_a_little(device, &patience, why);
 		if (err)
 			return err;
-		sleep_ms(LOOK_MS);
 	}
 }
 

@@ -59,6 +59,16 @@ expect_read
 refused dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct
 "$QCOW2_UBLKD" list | grep -q '^corrupt .* corrupt ' || fail "list does not say so"
 
+note "upgraded"
+"$QCOW2_UBLKD" upgrade corrupt >"$work/upgraded" || fail "no upgrade"
+wait "$daemon_pid" || [ $? -eq 75 ] || fail "the old process has not left"
+forget_daemon "$daemon_pid"
+expect_read
+refused dd if=/dev/zero of="$device" bs=4k count=1 oflag=direct
+"$QCOW2_UBLKD" list | grep -q '^corrupt .* corrupt ' || fail "list does not say so"
+kill -KILL "$("$QCOW2_UBLKD" status --json corrupt | sed -n 's/^ *"pid": \([0-9]*\),\?$/\1/p')"
+serve "$image"
+
 note "killed, and given up"
 kill_hard
 # Whoever uses the device waits.

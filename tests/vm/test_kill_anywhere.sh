@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# SIGKILL during a start, during a take-over and during a stop, at instants by lot: the next start
-# works, what was written is there, and in the end the device can be removed.
+# SIGKILL during a start, during a take-over, during an upgrade and during a stop, at instants by lot:
+# the next start works, what was written is there, and in the end the device can be removed.
 # vm: timeout 900
 
 . "$(dirname "$0")/lib.sh"
@@ -62,6 +62,47 @@ for ((kill = 0; kill < kills; kill++)); do
 	[ "$device" = "$before" ] || fail "$device instead of $before"
 	expect_pattern
 done
+
+note "during an upgrade: of the new process, of the old one, or of the command"
+cleanup_add "remove_device $device"
+forget_daemon "$daemon_pid"
+before=$device
+server()
+{
+	"$QCOW2_UBLKD" status --json "$before" 2>/dev/null |
+		sed -n 's/^ *"pid": \([0-9]*\),\?$/\1/p' | grep .
+}
+served_or_ended()
+{
+	server >/dev/null || [ -z "$1" ] || ! kill -0 "$1" 2>/dev/null
+}
+begin=$(milliseconds)
+"$QCOW2_UBLKD" upgrade "$device" >"$work/upgraded"
+takes=$(($(milliseconds) - begin + 1))
+for ((kill = 0; kill < kills; kill++)); do
+	old=$(server) || fail "nobody serves"
+	dd if="$work/pattern" of="$device" bs=1M oflag=direct status=none
+	"$QCOW2_UBLKD" upgrade "$device" >"$work/upgraded" 2>&1 &
+	command=$!
+	pause $((RANDOM % takes))
+	new=$(pgrep -P "$command" || :)
+	case $((kill % 3)) in
+	0) kill -KILL ${new:-$old} 2>/dev/null || : ;;
+	1) kill -KILL "$old" 2>/dev/null || : ;;
+	2) kill -KILL "$command" 2>/dev/null || : ;;
+	esac
+	wait "$command" 2>/dev/null || :
+	within 60 served_or_ended "$new" || fail "it hangs: $(cat "$work/upgraded")"
+	# Who was killed before the command had found it has nobody who goes on.
+	server >/dev/null || {
+		serve "$image"
+		forget_daemon "$daemon_pid"
+		[ "$device" = "$before" ] || fail "$device instead of $before"
+	}
+	expect_pattern
+done
+"$QCOW2_UBLKD" stop "$device"
+serve "$image"
 
 note "during a stop"
 begin=$(milliseconds)

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# How long do clients stand still when the daemon is killed under load and started again at once?
-# Each figure is from SIGKILL to the end of a read that was asked for right after it.
+# How long do clients stand still when the daemon is upgraded under load, and when it is killed and
+# started again at once?  Each figure is the longest read of a client that reads all the time.
 # vm: timeout 900
 # vm: by name
 
 . "$(dirname "$0")/lib.sh"
 
-requires fio
-kills=${TEST_KILLS:-5}
+requires fio python3
+kills=${TEST_KILLS:-4}
 fast_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 256M
@@ -19,40 +19,65 @@ fio --name=load --filename="$device" --ioengine=io_uring --iodepth=8 --direct=1 
 	--runtime=3600 --output="$work/fio" >"$work/fio.stderr" 2>&1 &
 load=$!
 cleanup_add "kill -KILL $load 2>/dev/null"
+coproc client { exec "$vm_folder/stall.py" "$device"; }
+client_in=${client[1]} client_out=${client[0]}
+cleanup_add "kill -KILL $client_PID 2>/dev/null"
 
-milliseconds()
+# The longest read since the last time.
+longest_read()
 {
-	echo $(($(date +%s%N) / 1000000))
+	echo >&"$client_in"
+	read -r -t 60 longest <&"$client_out" || fail "the client's read fails"
 }
 
-for ((kill = 0; kill < kills; kill++)); do
-	pause $((500 + RANDOM % 500))
-	begin=$(milliseconds)
+kill_and_serve()
+{
 	kill_hard
-	{
-		dd if="$device" of=/dev/null bs=4k count=1 iflag=direct status=none
-		echo $(($(milliseconds) - begin)) >>"$work/stalls"
-	} &
-	read=$!
 	serve "$image" --queues 4
-	wait "$read" || fail "a read fails"
-	kill -0 "$load" 2>/dev/null || {
-		cat "$work/fio.stderr" "$work/fio" >&2
-		fail "fio has ended after kill $((kill + 1))"
-	}
-done
+}
+
+upgrade()
+{
+	"$QCOW2_UBLKD" upgrade image >"$work/upgraded" || fail "no upgrade"
+}
+
+# The value that $1 percent do not exceed.
+percentile()
+{
+	sort -n "$work/stalls" | sed -n "$(((kills * $1 + 99) / 100))p"
+}
+
+# $kills times $1.
+stalls_of()
+{
+	local i
+
+	: >"$work/stalls"
+	for ((i = 0; i < kills; i++)); do
+		pause $((200 + RANDOM % 300))
+		longest_read
+		"$1"
+		longest_read
+		echo "$longest" >>"$work/stalls"
+		kill -0 "$load" 2>/dev/null || {
+			cat "$work/fio.stderr" "$work/fio" >&2
+			fail "fio has ended after $((i + 1)) times $1"
+		}
+	done
+	note "$(uname -r): $kills times $1: stall p50 $(percentile 50) ms, p99 $(percentile 99) ms"
+}
+
+stalls_of kill_and_serve
+cleanup_add "remove_device $device"
+stalls_of upgrade
 kill -INT "$load"
 # 128 is what fio makes of the signal; each error counts one more.
 wait "$load" || [ $? -eq 128 ] || {
 	cat "$work/fio.stderr" "$work/fio" >&2
 	fail "fio reports an error"
 }
-unserve
+exec {client_in}>&-
+wait "$client_PID" || fail "the client fails"
+"$QCOW2_UBLKD" stop image
+expect_stopped "$daemon_pid" 75
 check_image "$image"
-sort -n "$work/stalls" >"$work/sorted"
-# The value that so many percent do not exceed.
-percentile()
-{
-	sed -n "$(((kills * $1 + 99) / 100))p" "$work/sorted"
-}
-note "$(uname -r): $kills kills, stall p50 $(percentile 50) ms, p99 $(percentile 99) ms"

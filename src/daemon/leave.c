@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The end that is none for the device: this process leaves it, and another one of the same image
+ * goes on with it, as after a kill.
+ *
+ * It flushes first, while the device is served: then little is left that the next one has to
+ * inherit, and little that only memory has should there be no next one.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static const char *device(const struct daemon *daemon)
+{
+	return device_name(daemon->device);
+}
+
+const char *leave_hindrance(const void *arg)
+{
+	const struct daemon *daemon = arg;
+
+	if (daemon->run.pid)
+		return "it ends with the command of --run";
+	if (daemon->options.key_file && strcmp(daemon->options.key_file, "-") == 0)
+		return "its key came from standard input, which has no second one";
+	if (!device_facts(daemon->device).recoverable)
+		return "its device ends with its process, because of --no-recovery";
+	if (daemon->options.abandon && daemon->admin.origin.managed)
+		return "started again with --abandon, its writes would be given up";
+	if (daemon->admin.stopping || device_hold_fd(daemon->device) >= 0)
+		return "it is being stopped";
+	if (watch_hung_s(&daemon->watch))
+		return "its storage does not answer, and the process could not end; see its messages";
+	return NULL;
+}
+
+/* Who waits for an answer wants us to leave: a stop is refused meanwhile, and the other way round. */
+static void cancel(struct daemon *daemon, const char *reason)
+{
+	log_warn("%s: not left to another process: %s", device(daemon), reason);
+	admin_stays(&daemon->admin, reason);
+	daemon->leaving = false;
+}
+
+bool leave_begin(struct daemon *daemon, bool by_signal)
+{
+	const char *hindrance = leave_hindrance(daemon);
+
+	if (hindrance) {
+		cancel(daemon, hindrance);
+		return false;
+	}
+	daemon->leaving_by_signal = by_signal || (daemon->leaving && daemon->leaving_by_signal);
+	daemon->leaving = true;
+	/* One that was given up may still be under way, and will do. */
+	if (service_flush_fd(&daemon->service) < 0)
+		service_flush_begin(&daemon->service, daemon->image);
+	return true;
+}
+
+/* Whatever this process could tidy up would be time in which nobody serves. */
+_Noreturn static void leave(struct daemon *daemon, int flush_err)
+{
+	if (flush_err)
+		log_warn("%s: cannot be flushed: %s; what was written is in memory", device(daemon),
+			 strerror(-flush_err));
+	log_info("%s: left to the next process", device(daemon));
+	admin_left(&daemon->admin);
+	_exit(LEFT_STATUS);
+}
+
+bool leave_turn(struct daemon *daemon, bool flushed)
+{
+	int err = flushed ? service_flush_end(&daemon->service) : 0;
+	const char *hindrance = daemon->leaving ? leave_hindrance(daemon) : NULL;
+
+	if (!daemon->leaving)
+		return true;
+	if (!hindrance && !daemon->leaving_by_signal && !admin_is_awaited(&daemon->admin))
+		hindrance = "who asked for it has gone";
+	if (!hindrance && flushed)
+		leave(daemon, err);
+	if (!hindrance)
+		return true;
+	cancel(daemon, hindrance);
+	return !daemon->leaving_by_signal;
+}

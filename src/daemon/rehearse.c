@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From header to header, as the engine goes when it opens a chain.  Tables are not looked at: they
+ * change while somebody serves the image.
+ */
+#include "rehearse.h"
+#include "key.h"
+#include "user.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct rehearsal {
+	const struct options *options;
+	struct backing backing;
+	uint8_t *bytes; /* of a header */
+};
+
+/* Its name is empty where the header has none. */
+static int take_name(const uint8_t *bytes, const struct header_range *range, char **name,
+		     struct why *why)
+{
+	*name = strndup((const char *)bytes + range->off, range->len);
+	return *name ? 0 : why_set(why, -ENOMEM, "out of memory");
+}
+
+static int read_header(struct rehearsal *rehearsal, struct host_file *file,
+		       struct qcow2_header *header, struct why *why)
+{
+	int64_t got = file->read(file, rehearsal->bytes, QCOW2_HEADER_READ, 0);
+
+	if (got < 0)
+		return why_set(why, (int)got, "%s: cannot read the header: %s", file->name,
+			       strerror((int)-got));
+	return qcow2_header_decode(rehearsal->bytes, (size_t)got, file->name, header, why);
+}
+
+static int open_data(struct rehearsal *rehearsal, struct host_file *file,
+		     const struct qcow2_header *header, struct why *why)
+{
+	struct host_file *data;
+	char *name;
+	int err = take_name(rehearsal->bytes, &header->data_file_name, &name, why);
+
+	if (!err && header->incompatible & QCOW2_DATA_FILE && name[0])
+		err = backing_open_data(&rehearsal->backing, file, name, &data, why);
+	free(name);
+	return err;
+}
+
+/* *@below: NULL when there is nothing, or nothing that has a header. */
+static int open_below(struct rehearsal *rehearsal, struct host_file *file,
+		      const struct qcow2_header *header, struct host_file **below, struct why *why)
+{
+	const char *given = rehearsal->options->backing_format;
+	char *name, *format = NULL;
+	int err = take_name(rehearsal->bytes, &header->backing_name, &name, why);
+
+	*below = NULL;
+	if (!err)
+		err = take_name(rehearsal->bytes, &header->backing_format, &format, why);
+	if (!err && header->has_backing && name[0])
+		err = backing_open(&rehearsal->backing, file, name, below, why);
+	if (!err && strcmp(format[0] ? format : given ? given : "", "qcow2") != 0)
+		*below = NULL;
+	free(format);
+	free(name);
+	return err;
+}
+
+static int open_chain(struct rehearsal *rehearsal, struct host_file *file, struct why *why)
+{
+	int err = 0;
+
+	for (unsigned layers = 1; file && !err; layers++) {
+		struct qcow2_header header;
+		struct host_file *below = NULL;
+
+		if (layers == LIMIT_CHAIN)
+			return why_set(why, -ENOTSUP, "%s: its chain is too long", file->name);
+		err = read_header(rehearsal, file, &header, why);
+		if (!err)
+			err = open_data(rehearsal, file, &header, why);
+		if (!err)
+			err = open_below(rehearsal, file, &header, &below, why);
+		file = below;
+	}
+	return err;
+}
+
+static int open_files(struct rehearsal *rehearsal, struct why *why)
+{
+	const struct options *options = rehearsal->options;
+	struct file_options how = { .read_only = true };
+	struct file top;
+	int err = file_open(&top, options->image, &how, why);
+
+	if (err)
+		return err;
+	err = file_measure(&top, &how, why);
+	backing_init(&rehearsal->backing, &top, &options->allow, false, false);
+	if (!err)
+		err = open_chain(rehearsal, &top.host, why);
+	backing_close(&rehearsal->backing);
+	file_close(&top);
+	return err;
+}
+
+static int find_key(const struct options *options, struct why *why)
+{
+	struct key key;
+	int err = key_read(&key, options->key_file, why);
+
+	if (!err)
+		key_forget(&key, false);
+	return err;
+}
+
+int rehearse(const struct options *options, struct why *why)
+{
+	struct rehearsal *rehearsal = calloc(1, sizeof(*rehearsal));
+	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
+	struct user user;
+	int err = 0;
+
+	if (!rehearsal || !bytes) {
+		err = why_set(why, -ENOMEM, "out of memory");
+	} else {
+		rehearsal->options = options;
+		rehearsal->bytes = bytes;
+		err = open_files(rehearsal, why);
+	}
+	free(bytes);
+	free(rehearsal);
+	if (!err)
+		err = find_key(options, why);
+	if (!err && options->user)
+		err = user_find(&user, options->user, why);
+	return err;
+}

@@ -1,0 +1,235 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# upgrade: another process goes on with the device under load, and nothing is lost; with a service
+# manager and without; one that cannot go on changes nothing, or is replaced by the old program; and
+# what cannot be upgraded is served as before.
+
+. "$(dirname "$0")/lib.sh"
+
+requires fio python3
+upgrades=${TEST_UPGRADES:-1}
+load=
+fast_disk "$work/disk"
+mkdir "$work/disk/folder"
+# Small clusters: most writes allocate, and so need what is handed over.
+image_create -o cluster_size=4k "$work/disk/image" 128M
+
+# The number $1 in the JSON that comes in.
+number()
+{
+	sed -n "s/^ *\"$1\": \([0-9]\+\),\?\$/\1/p" | grep .
+}
+
+# The process that serves $device.
+server()
+{
+	"$QCOW2_UBLKD" status --json "$device" | number pid
+}
+
+# The load has met no error yet.
+expect_load()
+{
+	kill -0 "$load" 2>/dev/null || {
+		cat "$work/fio.stderr" "$work/fio" >&2
+		fail "fio has ended"
+	}
+}
+
+# Upgrade $1, and expect another process.
+upgrade()
+{
+	local before now stall
+	before=$(server)
+	"$QCOW2_UBLKD" upgrade --json "$1" >"$work/json" || fail "no upgrade of $1"
+	now=$(server)
+	grep -qF "\"device\": \"$device\"" "$work/json" &&
+		[ "$(number old-pid <"$work/json")" -eq "$before" ] && [ "$now" -ne "$before" ] &&
+		[ "$(number pid <"$work/json")" -eq "$now" ] || fail "$now: $(cat "$work/json")"
+	stall=$(number stall-nanoseconds <"$work/json")
+	[ "$stall" -gt 0 ] || fail "$(cat "$work/json")"
+	echo "stall of $((stall / 1000)) us"
+	[ -z "$load" ] || expect_load
+}
+
+# An upgrade of $1 that fails, says $2, and leaves the process that serves it.
+no_upgrade()
+{
+	local before
+	before=$(server)
+	refused "$QCOW2_UBLKD" upgrade "$1"
+	grep -q "$2" "$work/refused" || fail "$(cat "$work/refused")"
+	[ "$(server)" -eq "$before" ] || fail "another process all the same"
+}
+
+# Device vm is listed as $1.
+is_listed()
+{
+	"$QCOW2_UBLKD" list | grep -qE "^vm .* $1 "
+}
+
+has_ended()
+{
+	local stat
+
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+	[[ $stat = *') Z '* ]]
+}
+
+# The process that serves no more has left the device, in order.
+expect_left()
+{
+	local status=0
+
+	wait "$1" || status=$?
+	[ "$status" -eq 75 ] || fail "status $status of a process that has left"
+	forget_daemon "$1"
+}
+
+# --abandon was about what there was before this process.
+note "under load, started with a relative path"
+cd "$work/disk/folder"
+options=(--queues 4 --name vm --user nobody --lock-memory --abandon)
+serve ../image "${options[@]}"
+first=$daemon_pid log=$stderr_file
+echo -500 >"/proc/$first/oom_score_adj"
+cd /
+cleanup_add "remove_device $device"
+fio --name=verify --filename="$device" --ioengine=io_uring --iodepth=4 --direct=1 --thread \
+	--numjobs=2 --size=64M --offset_increment=64M --rw=randrw --rwmixread=30 --bsrange=4k-64k \
+	--verify=crc32c --verify_interval=4k --verify_fatal=1 --verify_backlog=64 --fsync=100 \
+	--thinktime=50ms --thinktime_blocks=16 \
+	--time_based --runtime=3600 --randrepeat=0 --output="$work/fio" >"$work/fio.stderr" 2>&1 &
+load=$!
+cleanup_add "kill -KILL $load 2>/dev/null"
+for ((i = 0; i < upgrades; i++)); do
+	pause $((RANDOM % 300))
+	upgrade vm
+done
+upgrade "$device"
+expect_left "$first"
+[ "$("$QCOW2_UBLKD" list | grep -c serving)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
+now=$(server)
+[ "$(tr '\0' ' ' <"/proc/$now/cmdline")" = "$QCOW2_UBLKD --image ../image ${options[*]} " ] ||
+	fail "it runs as $(tr '\0' ' ' <"/proc/$now/cmdline")"
+[ "$(readlink "/proc/$now/fd/2")" = "$log" ] || fail "its messages go to $(readlink "/proc/$now/fd/2")"
+[ "$(ps -o sid= -p "$now")" -eq "$now" ] || fail "it is in somebody else's session"
+[ "$(<"/proc/$now/oom_score_adj")" -eq -500 ] || fail "it is less protected than the old one"
+grep -q '^Uid:.*\b65534$' "/proc/$now/status" || fail "it is another user"
+
+note "two at the same time"
+"$QCOW2_UBLKD" upgrade vm >"$work/one" 2>&1 &
+one=$!
+"$QCOW2_UBLKD" upgrade vm >"$work/other" 2>&1 && other=0 || other=$?
+wait "$one" && one=0 || one=$?
+[ $((one * other)) -eq 0 ] || fail "$(cat "$work/one" "$work/other")"
+[ "$(ublk_devices)" -eq 1 ] && server >/dev/null || fail "$("$QCOW2_UBLKD" list)"
+
+note "the next cannot start: nothing changes"
+mv "$work/disk/folder" "$work/disk/other"
+no_upgrade vm "folder: .*; process $(server) goes on serving it"
+mv "$work/disk/other" "$work/disk/folder"
+
+note "killed, and left by a signal"
+now=$(server)
+kill -KILL "$now"
+# Its first thread may end before the others do.
+within 20 is_listed waiting || fail "$("$QCOW2_UBLKD" list)"
+refused "$QCOW2_UBLKD" upgrade vm
+grep -q 'nobody serves it' "$work/refused" || fail "$(cat "$work/refused")"
+serve "$work/disk/image" --queues 4 --name vm
+kill -USR2 "$daemon_pid"
+expect_left "$daemon_pid"
+
+note "the next is killed when the old one has left: the old program again"
+cp "$QCOW2_UBLKD" "$work/old"
+mkfifo "$work/locked"
+QCOW2_UBLKD=$work/old serve "$work/disk/image" --queues 4 --name vm
+rm "$work/old"
+# Nobody enters the register as long as this process has it, and so nobody serves.
+python3 -c "import fcntl, time
+lock = open('/run/qcow2-ublkd/.lock', 'r+')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+open('$work/locked', 'w').close()
+time.sleep(600)" &
+lock=$!
+cleanup_add "kill -KILL $lock 2>/dev/null"
+read -r _ <"$work/locked" || :
+"$QCOW2_UBLKD" upgrade vm >"$work/upgraded" 2>&1 &
+upgrade=$!
+within 60 has_ended "$daemon_pid" || fail "it does not leave: $(cat "$work/upgraded")"
+expect_left "$daemon_pid"
+pkill -KILL -P "$upgrade" || fail "no new process"
+kill -KILL "$lock"
+wait "$lock" 2>/dev/null || :
+wait "$upgrade" && fail "upgraded, by a dead process" || :
+grep -q 'the old program serves it again, in process' "$work/upgraded" || fail "$(cat "$work/upgraded")"
+now=$(server)
+[ "$(readlink "/proc/$now/exe")" = "$work/old (deleted)" ] || fail "$(readlink "/proc/$now/exe") serves"
+
+note "during a stop, which waits for who holds the device"
+coproc holder { exec python3 -c "import os
+os.open('$device', os.O_RDONLY | os.O_EXCL)
+print(flush=True)
+input()"; }
+holder_in=${holder[1]}
+cleanup_add "kill -KILL $holder_PID 2>/dev/null"
+read -r -t 20 _ <&"${holder[0]}" || fail "nobody holds $device"
+now=$(server)
+kill -TERM "$now"
+no_upgrade vm 'it is being stopped'
+kill -INT "$load"
+# 128 is what fio makes of the signal; each error counts one more.
+wait "$load" || [ $? -eq 128 ] || {
+	cat "$work/fio.stderr" "$work/fio" >&2
+	fail "fio reports an error"
+}
+load=
+echo >&"$holder_in"
+within 30 has_ended "$now" || fail "it does not stop"
+expect_no_device "${device#/dev/ublkb}"
+check_image "$work/disk/image"
+
+note "a service manager starts the next"
+manage()
+{
+	local status=75
+
+	while [ "$status" -eq 75 ]; do
+		status=0
+		(SYSTEMD_EXEC_PID=$BASHPID exec "$QCOW2_UBLKD" --image "$work/disk/image" --name vm) ||
+			status=$?
+		echo "$status"
+	done
+}
+manage >"$work/manager.out" 2>"$work/manager.err" &
+manager=$!
+within 30 is_listed serving || fail "$(cat "$work/manager.err")"
+parent()
+{
+	ps -o ppid= -p "$(server)"
+}
+upgrade vm
+[ "$(parent)" -eq "$manager" ] || fail "the manager has not started it: $(ps -e -o pid,ppid,args)"
+"$QCOW2_UBLKD" stop vm
+wait "$manager" || fail "$(cat "$work/manager.err")"
+grep -v dev "$work/manager.out" | tr '\n' ' ' >"$work/statuses"
+[ "$(cat "$work/statuses")" = '75 0 ' ] || fail "$(cat "$work/manager.out")"
+
+note "what is below it is not there any more; and read-only"
+image_create "$work/disk/overlay" -b image -F qcow2
+serve "$work/disk/overlay" --read-only
+mv "$work/disk/image" "$work/disk/moved"
+no_upgrade overlay "image: No such file or directory; process $daemon_pid goes on serving it"
+mv "$work/disk/moved" "$work/disk/image"
+upgrade overlay
+expect_left "$daemon_pid"
+[ "$(ublk_devices)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
+"$QCOW2_UBLKD" stop overlay
+
+note "what ends with its process cannot be left; by a signal, it is stopped"
+serve "$work/disk/image" --no-recovery
+no_upgrade image 'because of --no-recovery'
+kill -USR2 "$daemon_pid"
+expect_stopped
+check_image "$work/disk/image"
