@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "first_start.h"
 #include "hold.h"
+#include "partitions.h"
 #include "tune.h"
 
 #include <errno.h>
@@ -93,6 +94,9 @@ _Noreturn static void do_job(const struct help_job *job, int fd)
 		break;
 	case HELP_HOLD:
 		hold_device(fd, &job->info, job->force);
+		break;
+	case HELP_PARTITIONS:
+		await_partitions(fd, &job->info);
 		break;
 	}
 	_exit(0);

@@ -26,6 +26,7 @@ enum help {
 	HELP_BIND, /* see bind.h */
 	HELP_TUNE, /* see tune.h */
 	HELP_HOLD, /* see hold.h */
+	HELP_PARTITIONS, /* see partitions.h */
 };
 
 struct help_job {

@@ -19,6 +19,7 @@
 
 #define NODE_SECONDS 10
 #define TUNE_MS 30000
+#define PARTITIONS_MS 10000
 
 /* An ordinary device needs nothing but this, which 6.12 and later always have. */
 #define FEATURES_NEEDED UBLK_F_CMD_IOCTL_ENCODE
@@ -274,6 +275,21 @@ static void follow_image(struct device *device)
 			 (unsigned long long)bytes);
 }
 
+/* Who is told that the device is there looks for its partitions too. */
+static void wait_for_partitions(struct device *device)
+{
+	struct help_job job = { .help = HELP_PARTITIONS, .info = device->info };
+	struct why why;
+	int err;
+
+	if (device->found || device_scans_in_start(device))
+		return;
+	err = helper_run(&device->helper, &job, PARTITIONS_MS, &why);
+	if (err)
+		log_warn("%s: %s: %s; it may have none yet", device->name, why.text,
+			 strerror(-err));
+}
+
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,
 		 struct why *why)
 {
@@ -306,5 +322,9 @@ int device_start(struct device *device, struct image *image, const int *file, un
 	if (device->smaller)
 		follow_image(device);
 	err = let_go(device, why);
-	return err ? err : wait_for_node(device, why);
+	if (!err)
+		err = wait_for_node(device, why);
+	if (!err)
+		wait_for_partitions(device);
+	return err;
 }

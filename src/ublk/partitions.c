@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The driver allows the look (queue attribute "partscan", kernel docs: sysfs-block), and then looks
+ * with the lock that each open of the disk takes too.
+ */
+#include "partitions.h"
+#include "helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOKS 1000
+#define LOOK_NS (5 * NS_PER_MS)
+
+/* 0, -EAGAIN: not yet, or -errno. */
+static int look(const char *path)
+{
+	char allowed = '0';
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, &allowed, 1);
+	close(fd);
+	return n == 1 && allowed != '0' ? 0 : -EAGAIN;
+}
+
+void await_partitions(int fd, const struct ublksrv_ctrl_dev_info *info)
+{
+	char attribute[64], node[32];
+	int disk, err = -EAGAIN;
+
+	snprintf(attribute, sizeof(attribute), "/sys/block/ublkb%u/partscan", info->dev_id);
+	snprintf(node, sizeof(node), "/dev/ublkb%u", info->dev_id);
+	for (int i = 0; i < LOOKS && (err = look(attribute)) == -EAGAIN; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+	if (!err) {
+		disk = open(node, O_RDONLY | O_CLOEXEC);
+		err = disk < 0 ? -errno : close(disk);
+	}
+	help_say(fd, err, err ? "the look for partitions" : "");
+}
