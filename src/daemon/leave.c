@@ -7,6 +7,7 @@
  * inherit, and little that only memory has should there be no next one.
  */
 #include "daemon.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ const char *leave_hindrance(const void *arg)
 /* Who waits for an answer wants us to leave: a stop is refused meanwhile, and the other way round. */
 static void cancel(struct daemon *daemon, const char *reason)
 {
-	log_warn("%s: not left to another process: %s", device(daemon), reason);
+	log_event(MESSAGE_NOT_LEFT, "%s: not left to another process: %s", device(daemon), reason);
 	admin_stays(&daemon->admin, reason);
 	daemon->leaving = false;
 }
@@ -65,7 +66,7 @@ _Noreturn static void leave(struct daemon *daemon, int flush_err)
 	if (flush_err)
 		log_warn("%s: cannot be flushed: %s; what was written is in memory", device(daemon),
 			 strerror(-flush_err));
-	log_info("%s: left to the next process", device(daemon));
+	log_event(MESSAGE_LEFT, "%s: left to the next process", device(daemon));
 	admin_left(&daemon->admin);
 	_exit(LEFT_STATUS);
 }

@@ -2,6 +2,7 @@
 /* The process: a command, or a device until it is told to stop. */
 #include "commands.h"
 #include "daemon.h"
+#include "messages.h"
 #include "notify.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@ static int run_daemon(struct daemon *daemon)
 	if (!err)
 		err = startup(daemon, &why);
 	if (err) {
-		log_error("%s", why.text);
+		log_event(MESSAGE_FAILED, "%s", why.text);
 		successor_tell(&daemon->successor, why.text);
 		status = STATUS_FAILED;
 	} else {
@@ -111,6 +112,7 @@ int main(int argc, char **argv)
 		log_threshold = LOG_DEBUG;
 	must_fail_hook = show_lane;
 	share_heap();
+	log_open_journal();
 	admin_origin(&daemon.admin, argv);
 	return run_daemon(&daemon);
 }

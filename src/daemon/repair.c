@@ -3,6 +3,7 @@
 #include "repair.h"
 #include "checker.h"
 #include "format.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,9 +47,10 @@ static int verdict(const struct check_result *result, const char *name, struct w
 			       " errors in it cannot be repaired; see qcow2-ublkd check, or use "
 			       "--read-only",
 			       name, result->corruptions + result->check_errors);
-	log_info("%s: was not closed in order; its refcounts are repaired (%" PRIu64
-		 " errors, %" PRIu64 " leaked clusters)",
-		 name, result->corruptions_fixed, result->leaks_fixed);
+	log_event(MESSAGE_REPAIRED,
+		  "%s: was not closed in order; its refcounts are repaired (%" PRIu64
+		  " errors, %" PRIu64 " leaked clusters)",
+		  name, result->corruptions_fixed, result->leaks_fixed);
 	return 0;
 }
 

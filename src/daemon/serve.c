@@ -8,6 +8,7 @@
  */
 #include "daemon.h"
 #include "janitor.h"
+#include "messages.h"
 #include "notify.h"
 #include "privileges.h"
 
@@ -84,7 +85,7 @@ static bool announce(struct daemon *daemon)
 	daemon->admin.origin.arg = daemon;
 	admin_serve(&daemon->admin, daemon->device, daemon->image);
 	if (confine(daemon, &why)) {
-		log_error("%s", why.text);
+		log_event(MESSAGE_FAILED, "%s", why.text);
 		successor_tell(&daemon->successor, why.text);
 		daemon->failed = true;
 		return false;
@@ -129,8 +130,8 @@ static void tell_in_use(struct daemon *daemon, const char *users)
 	struct why why;
 
 	if (daemon->stop_by_signal)
-		log_info("%s: is in use%s%s; it stops when that is over", device(daemon),
-			 users[0] ? ": " : "", users);
+		log_event(MESSAGE_IN_USE, "%s: is in use%s%s; it stops when that is over",
+			  device(daemon), users[0] ? ": " : "", users);
 	why_set(&why, 0, "%s: is in use%s%s; end that, or use --force", device(daemon),
 		users[0] ? ": " : "", users);
 	refuse(daemon, why.text);
@@ -153,8 +154,8 @@ static bool hear_hold(struct daemon *daemon)
 		log_warn("%s: stopped by force while it was %s", device(daemon), text.text);
 		return true;
 	case HOLD_DIRTY:
-		log_error("%s: what was not written back yet is lost: %s", device(daemon),
-			  text.text);
+		log_event(MESSAGE_LOST, "%s: what was not written back yet is lost: %s",
+			  device(daemon), text.text);
 		daemon->lost_data = true;
 		return true;
 	case HOLD_FAILED:

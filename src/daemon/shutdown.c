@@ -2,6 +2,7 @@
 /* The stop: the start backwards, from wherever it had come to. */
 #include "daemon.h"
 #include "lock.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +18,8 @@
  */
 _Noreturn static void give_up(struct daemon *daemon)
 {
-	log_error("%s: stopped by force after its storage has not answered for %llu s: its users "
+	log_event(MESSAGE_FORCED,
+		  "%s: stopped by force after its storage has not answered for %llu s: its users "
 		  "get errors; what was acknowledged is kept for the next process%s",
 		  device_name(daemon->device), (unsigned long long)watch_hung_s(&daemon->watch),
 		  daemon->remembers ? "" : " as far as it was flushed");
@@ -76,11 +78,12 @@ static int close_image(struct daemon *daemon)
 
 	corrupt = image_health(daemon->image) == IMAGE_CORRUPT;
 	if (err && corrupt)
-		log_error("%s: what was not flushed before it was found to be corrupt is lost",
+		log_event(MESSAGE_LOST,
+			  "%s: what was not flushed before it was found to be corrupt is lost",
 			  daemon->options.image);
 	else if (err)
-		log_error("%s: the last changes may not be on disk: %s", daemon->options.image,
-			  strerror(-err));
+		log_event(MESSAGE_LOST, "%s: the last changes may not be on disk: %s",
+			  daemon->options.image, strerror(-err));
 	/* Nobody can go on with a corrupt image; what it had in memory must not be in a repair's way. */
 	if (!err || corrupt)
 		handover_file_done(&daemon->handover);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Looks: asked for, gathered, judged, and shown. */
 #include "watch.h"
+#include "messages.h"
 #include "sight.h"
 
 #include <errno.h>
@@ -111,11 +112,13 @@ static void report(struct watch *watch, const struct finding *finding, uint64_t 
 	struct sight_place place = place_of(watch, finding->lane);
 
 	watch->reported_ns = now - finding->since;
-	log_warn("%s: the storage below the image does not answer: %u requests have been waiting for "
-		 "more than %" PRIu64 " s, the oldest for %" PRIu64
-		 " s; qcow2-ublkd stop --force does not wait for them",
-		 place.device, finding->requests, watch->limit_ns / NS_PER_S,
-		 watch->reported_ns / NS_PER_S);
+	log_event(
+		MESSAGE_HANGS,
+		"%s: the storage below the image does not answer: %u requests have been waiting for "
+		"more than %" PRIu64 " s, the oldest for %" PRIu64
+		" s; qcow2-ublkd stop --force does not wait for them",
+		place.device, finding->requests, watch->limit_ns / NS_PER_S,
+		watch->reported_ns / NS_PER_S);
 	if (finding->live)
 		sight_log(LOG_WARN, &place, finding->live, now);
 	else
@@ -130,8 +133,9 @@ static void conclude(struct watch *watch, uint64_t now)
 	if (finding.since && (!watch->hung_since || now - finding.since >= 2 * watch->reported_ns))
 		report(watch, &finding, now);
 	else if (!finding.since && watch->hung_since)
-		log_info("%s: what hung has been answered, after up to %" PRIu64 " s",
-			 device_name(watch->device), (now - watch->hung_since) / NS_PER_S);
+		log_event(MESSAGE_HUNG,
+			  "%s: what hung has been answered, after up to %" PRIu64 " s",
+			  device_name(watch->device), (now - watch->hung_since) / NS_PER_S);
 	watch->hung_since = finding.since;
 }
 

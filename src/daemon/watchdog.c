@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The service manager's watchdog: protocol of sd_watchdog_enabled(3). */
 #include "watchdog.h"
+#include "messages.h"
 #include "notify.h"
 
 #include <stdio.h>
@@ -75,7 +76,7 @@ static bool is_still(struct watchdog *watchdog)
 
 	find_still(watchdog, who);
 	if (who[0] && !watchdog->still)
-		log_error("%s: %s stands still; the watchdog is not told",
+		log_event(MESSAGE_STANDS_STILL, "%s: %s stands still; the watchdog is not told",
 			  device_name(watchdog->device), who);
 	watchdog->still = who[0];
 	return watchdog->still;

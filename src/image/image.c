@@ -7,6 +7,7 @@
 #include "cache.h"
 #include "chain.h"
 #include "hit.h"
+#include "messages.h"
 #include "part.h"
 
 #include <errno.h>
@@ -92,7 +93,8 @@ void image_break(struct image *image, int err, const char *what)
 	if (!atomic_compare_exchange_strong(&image->broken, &was, -EIO))
 		return;
 	arena_broken(image, ARENA_BROKEN);
-	log_error("%s: %s failed: %s; nothing is written to it any more, reads go on",
+	log_event(MESSAGE_BROKEN,
+		  "%s: %s failed: %s; nothing is written to it any more, reads go on",
 		  image->top.file->name, what, strerror(-err));
 	wake_all(image);
 }
@@ -109,7 +111,8 @@ void image_corrupt(struct image *image, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	log_error("%s: is corrupt: %s; nothing is written to it any more; repair it with "
+	log_event(MESSAGE_CORRUPT,
+		  "%s: is corrupt: %s; nothing is written to it any more; repair it with "
 		  "qcow2-ublkd check --repair all",
 		  image->top.file->name, what);
 	atomic_store(&image->corrupt, true);

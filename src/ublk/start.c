@@ -7,6 +7,7 @@
 #include "affinity.h"
 #include "chardev.h"
 #include "first_start.h"
+#include "messages.h"
 #include "params.h"
 #include "state.h"
 #include "tune.h"
@@ -168,7 +169,8 @@ static void tell_differences(const struct device *device)
 	const struct ublksrv_ctrl_dev_info *info = &device->info;
 	struct device_facts facts = device_facts(device);
 
-	log_info("%s: taken over from the process that served it before", device->name);
+	log_event(MESSAGE_TAKEN_OVER, "%s: taken over from the process that served it before",
+		  device->name);
 	if (options->id >= 0 && options->id != info->dev_id)
 		log_info("%s: keeps its number, instead of %d", device->name, options->id);
 	if (options->queues != facts.queues || options->depth != facts.depth ||

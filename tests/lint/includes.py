@@ -11,15 +11,15 @@ import tree
 
 # Which contracts (include/) a room may see.  What is not in this table is not allowed.
 CONTRACTS = {
-    'base': 'base json',
+    'base': 'base json messages',
     'format': 'base format',
     'crypto': 'base format crypto',
     'check': 'base format checker json',
     'task': 'base stats task io',
-    'image': 'base format stats task io req image crypto probe',
+    'image': 'base format stats task io req image crypto messages probe',
     'io': 'base task io',
-    'ublk': 'base stats task io req image',
-    'daemon': 'base format stats task io req image checker json',
+    'ublk': 'base stats task io req image messages',
+    'daemon': 'base format stats task io req image checker json messages',
 }
 
 # Which private headers of another room.
@@ -32,6 +32,7 @@ ABOVE = {
     'crypto': 'base format',
     'checker': 'base',
     'json': '',
+    'messages': 'base',
     'probe': '',
     'io': 'base',
     'stats': 'base',

@@ -78,6 +78,9 @@ Look at it.
 .TP
 .B \\-\\-close
 From near.
+.Sh MESSAGES
+.It Li 0123456789abcdef0123456789abcdef Pq info
+Left.
 '''
 
 TREE = {
@@ -90,6 +93,8 @@ TREE = {
     'man/qcow2-ublkd.8': PAGE,
     'include/base.h': HEAD + '#ifndef BASE_H\n#define BASE_H\n\n#include <stdint.h>\n\n#endif\n',
     'include/image.h': HEAD + '#define MUTANT_LIST(m) m(NO_WAY)\n',
+    'include/messages.h': HEAD + '#define MESSAGE_LIST(m) '
+                                 'm(LEFT, INFO, "0123456789abcdef0123456789abcdef")\n',
     'include/io.h': HEAD + '#ifndef IO_H\n#define IO_H\n\n#include "base.h"\n\n#endif\n',
     'src/base/a.c': HEAD + '#include "base.h"\n\n#include <stdlib.h>\n\n'
                            'int a(void);\nint a(void)\n{\n\treturn 1; /* not: gets(x) */\n}\n',
@@ -162,6 +167,12 @@ FAULTS = [
     ('man', 'program', '-q, ', '', '-q has an entry in OPTIONS'),
     ('man', 'man/qcow2-ublkd.8', '\\-\\-depth', '\\-\\-width', '--depth is in --help, but has no'),
     ('man', 'man/qcow2-ublkd.8', '--depth 3', '--width 3', '--width is no option of qcow2-ublkd'),
+    ('messages', 'include/messages.h', '"0123', '"f123', 'lists 0123456789abcdef0123456789abcdef'),
+    ('messages', 'include/messages.h', '"0123', '"f123', 'does not list f123456789abcdef'),
+    ('messages', 'include/messages.h', 'INFO', 'WARN', 'its priority is warning'),
+    ('messages', 'include/messages.h', '0123456789abcdef0', '0', 'LEFT is not one: 32 digits'),
+    ('messages', 'include/messages.h', '\n#define', '\n#define N(m) m(NOT, INFO, '
+     '"0123456789abcdef0123456789abcdef")\n#define', 'LEFT is another one\'s too'),
     ('man', 'man/qcow2-ublkd.8', '.SH OPTIONS', '.SH OPTS', 'has no section OPTIONS'),
     ('man', 'program', '--close', '--near', '--near is in --help, but has no entry in COMMANDS'),
     ('man', 'program', '  look  ', '  peek  ', 'command look has a subsection, but is not in'),

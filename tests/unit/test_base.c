@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bytes, lists, messages, and the end of a process that is wrong. */
-#include "base.h"
+#include "messages.h"
 
 #include "check.h"
 
@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,6 +140,22 @@ static void say_to_the_journal(void)
 	log_debug("d");
 }
 
+static void say_events(void)
+{
+	say_to_the_journal();
+	log_open_journal();
+	log_info("for people");
+	log_event(MESSAGE_LEFT, "for\nprograms");
+	log_threshold = LOG_ERROR;
+	log_event(MESSAGE_NOT_LEFT, "below the threshold");
+}
+
+static void say_events_to_nobody(void)
+{
+	log_journal = "/nowhere/at/all";
+	say_events();
+}
+
 static void say_past_the_journal(void)
 {
 	setenv("JOURNAL_STREAM", "1:1", 1);
@@ -148,6 +166,35 @@ static void say_errno(void)
 {
 	errno = ENOSPC;
 	log_error("%m");
+}
+
+static void test_events(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char text[2048], path[] = "/tmp/test-base.XXXXXX", name[64];
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	ssize_t n;
+
+	check_case("messages with an identifier");
+	CHECK(mkdtemp(path) != NULL);
+	snprintf(name, sizeof(name), "%s/socket", path);
+	memcpy(address.sun_path, name, strlen(name) + 1);
+	CHECK_EQ(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	log_journal = name;
+	CHECK_EQ(run(say_events, text, sizeof(text)), 0);
+	CHECK(strcmp(text, "<3>e\n<4>w\n<6>i\n<7>d\n<6>for people\n") == 0);
+	n = recv(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	CHECK(strcmp(text, "MESSAGE=for?programs\nPRIORITY=6\nSYSLOG_IDENTIFIER=qcow2-ublkd\n"
+			   "MESSAGE_ID=de1975ff629444d8994825cd2b6667ff\n") == 0);
+	CHECK(recv(fd, text, sizeof(text), 0) < 0);
+	unlink(name);
+	close(fd);
+	rmdir(path);
+
+	check_case("messages with an identifier, and nobody who takes it");
+	CHECK_EQ(run(say_events_to_nobody, text, sizeof(text)), 0);
+	CHECK(strstr(text, "<6>for people\n<6>for?programs\n") != NULL);
 }
 
 static void test_messages(void)
@@ -225,6 +272,7 @@ int main(void)
 	test_bytes();
 	test_lists();
 	test_messages();
+	test_events();
 	test_must();
 	return check_end();
 }
