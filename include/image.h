@@ -82,7 +82,7 @@ struct image_options {
 	unsigned reqs_per_lane; /* requests that one lane may have in the engine at a time */
 	unsigned lanes; /* how many; the last one also runs the background jobs */
 	struct lane *const *lane; /* by id; initialised, outlive the image */
-	unsigned bounce_buffers; /* of each size and lane, for encrypted writes; 0: default */
+	unsigned buffers; /* for copies, and of each size and lane for encrypted writes; 0: default */
 	/*
 	 * Threads that do the rings' IO_WORK, io_work_fn's @worker; 0: there are none, and lanes
 	 * decompress by themselves.
@@ -323,7 +323,8 @@ extern void (*image_peek_seam)(void);
 	m(NEW_L1_FORGOTTEN) /* kill: the space of an L1 table that is being made is forgotten */ \
 	m(OLD_L1_FORGOTTEN) /* kill: ... and that of the one that it replaces */ \
 	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
-	m(KEPT_EARLY) /* kill: handed over before all has been taken over */
+	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
+	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

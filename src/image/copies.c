@@ -7,12 +7,25 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-int copies_open(struct image *image)
+/* What lies between a head and a tail is read with them, up to so much: cheaper than a second read. */
+#define BRIDGE_BYTES (16 * KIB)
+
+/* As many as a queue has requests, if these are small; the kernel gives memory to those that are used. */
+#define BUFFERS_BYTES (8 * MIB)
+#define BUFFERS_LEAST 16u
+
+int copies_open(struct image *image, unsigned buffers)
 {
 	struct copies *copies = &image->copies;
-	size_t bytes = (size_t)COPY_BUFFERS * 2 * image->top.geo.cluster_bytes;
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t pair = 2 * (size_t)image->top.geo.cluster_bytes, bytes;
+	void *memory;
+
+	if (!buffers)
+		buffers = (unsigned)max_u64(BUFFERS_BYTES / pair, BUFFERS_LEAST);
+	copies->buffers = (unsigned)min_u64(buffers, COPY_BUFFERS_MAX);
+	bytes = copies->buffers * pair;
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	pthread_mutex_init(&copies->lock, NULL);
 	waitq_init(&copies->waiters);
@@ -32,7 +45,7 @@ void copies_free(struct image *image)
 
 int copies_take(struct copies *copies)
 {
-	for (int i = 0; i < COPY_BUFFERS; i++) {
+	for (int i = 0; i < (int)copies->buffers; i++) {
 		if (!copies->busy[i]) {
 			copies->busy[i] = true;
 			return i;
@@ -54,9 +67,18 @@ void *copies_head(struct image *image, int buffer)
 	return image->copies.memory + (size_t)buffer * 2 * image->top.geo.cluster_bytes;
 }
 
-void *copies_tail(struct image *image, int buffer)
+bool copies_whole(const struct part *part)
 {
-	return (uint8_t *)copies_head(image, buffer) + image->top.geo.cluster_bytes;
+	return span_is_memory(part->span) &&
+	       part->head + part->extent.len + part->tail <= 2 * part->image->top.geo.cluster_bytes;
+}
+
+void *copies_tail(const struct part *part)
+{
+	uint8_t *head = copies_head(part->image, part->copy_buffer);
+
+	return head + (copies_whole(part) ? part->head + part->extent.len :
+					    part->image->top.geo.cluster_bytes);
 }
 
 /* --- filling them ------------------------------------------------------------------------------------ */
@@ -85,7 +107,7 @@ void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes)
 {
 	struct image *image = part->image;
 	struct copy *copy = &image->copies.copy[part->copy_buffer];
-	uint8_t *tail = copies_tail(image, part->copy_buffer);
+	uint8_t *tail = copies_tail(part);
 	uint64_t end = part->guest.byte + part->extent.len;
 	uint64_t there = min_u64(tail_bytes, node_bytes(&image->top) - end);
 
@@ -95,6 +117,11 @@ void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes)
 	copy->tail.done = tail_done;
 	copy->tail.span = span_memory(tail);
 	memset(tail + there, 0, tail_bytes - there);
+	if (copies_whole(part) && head_bytes && there && part->extent.len <= BRIDGE_BYTES) {
+		start_read(part, &copy->head, part->guest.byte - head_bytes,
+			   head_bytes + part->extent.len + there);
+		return;
+	}
 	if (head_bytes)
 		start_read(part, &copy->head, part->guest.byte - head_bytes, head_bytes);
 	if (there)

@@ -5,7 +5,8 @@
 
 #include "engine.h"
 
-int copies_open(struct image *image);
+/* @buffers: 0: as many as are good.  0 or -ENOMEM. */
+int copies_open(struct image *image, unsigned buffers);
 void copies_free(struct image *image);
 
 /* A free buffer, or -1: park on copies->waiters.  Under copies->lock. */
@@ -23,6 +24,9 @@ void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes);
 
 /* What belongs in front of, and behind, the guest's bytes. */
 void *copies_head(struct image *image, int buffer);
-void *copies_tail(struct image *image, int buffer);
+void *copies_tail(const struct part *part);
+
+/* Is there room for the guest's bytes between these two, and can they be copied there? */
+bool copies_whole(const struct part *part);
 
 #endif

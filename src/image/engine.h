@@ -472,7 +472,7 @@ struct unpack {
 
 /* --- copy on write --------------------------------------------------------------------------------------- */
 
-#define COPY_BUFFERS 16
+#define COPY_BUFFERS_MAX 64u
 
 /* What a part that copies on write reads from the old mapping. */
 struct copy {
@@ -483,10 +483,11 @@ struct copy {
 
 struct copies {
 	pthread_mutex_t lock;
-	struct copy copy[COPY_BUFFERS];
-	uint8_t *memory; /* COPY_BUFFERS pairs of clusters: head and tail */
+	unsigned buffers;
+	struct copy copy[COPY_BUFFERS_MAX];
+	uint8_t *memory; /* a pair of clusters for each buffer: head and tail */
 	size_t memory_bytes;
-	bool busy[COPY_BUFFERS];
+	bool busy[COPY_BUFFERS_MAX];
 	struct waitq waiters;
 };
 

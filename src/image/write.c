@@ -182,7 +182,27 @@ static void around(const struct part *part, struct span *before, struct span *be
 	if (part->copy_buffer < 0)
 		return;
 	*before = span_memory(copies_head(image, part->copy_buffer));
-	*behind = span_memory(copies_tail(image, part->copy_buffer));
+	*behind = span_memory(copies_tail(part));
+}
+
+/* The guest's bytes to between what was read around them. */
+static void place_guest(struct part *part)
+{
+	uint8_t *head = copies_head(part->image, part->copy_buffer);
+
+	memcpy(head + part->head, span_address(part->span), part->extent.len);
+}
+
+static void write_whole(struct part *part)
+{
+	struct image *image = part->image;
+
+	if (!mutant(EARLY_GUEST_BYTES))
+		place_guest(part);
+	io_start(&part->task, &part->io[0], IO_WRITE, image->top.data->index,
+		 span_memory(copies_head(image, part->copy_buffer)),
+		 (struct host){ target(part).byte - part->head },
+		 part->head + part->extent.len + part->tail);
 }
 
 static void start_writes(struct part *part)
@@ -194,6 +214,10 @@ static void start_writes(struct part *part)
 	bool fill = part->reuse || !part->fresh_zero || part->copy_buffer >= 0;
 	uint16_t file = image->top.data->index;
 
+	if (part->copy_buffer >= 0 && copies_whole(part)) {
+		write_whole(part);
+		return;
+	}
 	around(part, &before, &behind);
 	if (mutant(NO_ZERO_FILL) && part->copy_buffer < 0)
 		fill = false;
@@ -431,6 +455,8 @@ static enum step write_step(struct task *t)
 		if (part->copy_buffer < 0)
 			return park(t, &image->copies.waiters, W_COPY);
 		copies_read(part, part->head, part->tail);
+		if (mutant(EARLY_GUEST_BYTES) && copies_whole(part))
+			place_guest(part);
 		return await_io(t, W_WRITE);
 	}
 	case W_WRITE:

@@ -19,7 +19,7 @@ static void draw_engine(struct config *config, struct rng *rng)
 	config->l2_cache_bytes = rng_one_in(rng, 4) ? 0 : slice * rng_range(rng, 1, 6);
 	config->reserve_bytes = rng_one_in(rng, 8) ? 0 : cluster * rng_range(rng, 1, 8);
 	config->by_slot = rng_one_in(rng, 3);
-	config->bounce_buffers = rng_one_in(rng, 3) ? 0 : rng_range(rng, 1, 3);
+	config->buffers = rng_one_in(rng, 3) ? 0 : rng_range(rng, 1, 3);
 	config->workers = rng_one_in(rng, 4) ? 0 : rng_range(rng, 1, 3);
 	config->unpack_here_bytes = rng_one_in(rng, 4) ? 0 : 1;
 }
@@ -147,7 +147,7 @@ static void draw_reuse(struct config *config, struct rng *rng)
 	if (rng_one_in(rng, 2)) {
 		config->shape.encrypted = true;
 		config->shape.packed_percent = 0;
-		config->bounce_buffers = 1;
+		config->buffers = 1;
 		config->held = 1u << IO_WRITE;
 	}
 }
@@ -170,7 +170,7 @@ static void draw_bounce(struct config *config, struct rng *rng)
 	config->shape.gap_percent = 0;
 	config->shape.hots = 1;
 	config->shape.hot[0].clusters = min_u64(config->shape.hot[0].clusters, 6);
-	config->bounce_buffers = 1;
+	config->buffers = 1;
 	config->lanes = rng_range(rng, 3, MAX_LANES);
 	config->slow_lane = 0;
 	config->depth = rng_range(rng, 4, 16);
@@ -355,7 +355,7 @@ void config_print(const struct config *config)
 	fprintf(stderr,
 		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u\n",
 		config->lanes, config->depth, (unsigned long long)config->l2_cache_bytes,
-		(unsigned long long)config->reserve_bytes, config->bounce_buffers,
+		(unsigned long long)config->reserve_bytes, config->buffers,
 		config->by_slot ? " by_slot" : "", config->align);
 	fprintf(stderr,
 		"guest: read %u write %u flush %u discard %u zeroes %u fua %u%% small %u%%%s%s\n",

@@ -26,7 +26,7 @@ struct config {
 	unsigned depth; /* requests of a lane at a time */
 	uint64_t l2_cache_bytes;
 	uint64_t reserve_bytes;
-	unsigned bounce_buffers;
+	unsigned buffers;
 	unsigned workers; /* that decompress for lanes */
 	uint32_t unpack_here_bytes; /* what lanes decompress by themselves */
 	bool by_slot; /* requests name their buffers by number */

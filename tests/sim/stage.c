@@ -127,7 +127,7 @@ static int open_image(struct stage *stage, struct why *why)
 		.lane = lane,
 		.reserve_bytes = stage->config.reserve_bytes,
 		.size_most = stage->resizing.possible ? stage->resizing.most : 0,
-		.bounce_buffers = stage->config.bounce_buffers,
+		.buffers = stage->config.buffers,
 		.workers = stage->config.workers,
 		.unpack_here_bytes = stage->config.unpack_here_bytes,
 		.key = SIM_KEY,
