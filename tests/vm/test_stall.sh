@@ -10,6 +10,7 @@
 
 requires fio python3
 kills=${TEST_KILLS:-4}
+upgrades=${TEST_UPGRADES:-$kills}
 fast_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 256M
@@ -44,16 +45,16 @@ upgrade()
 # The value that $1 percent do not exceed.
 percentile()
 {
-	sort -n "$work/stalls" | sed -n "$(((kills * $1 + 99) / 100))p"
+	sort -n "$work/stalls" | sed -n "$((($(wc -l <"$work/stalls") * $1 + 99) / 100))p"
 }
 
-# $kills times $1.
+# $2 times $1.
 stalls_of()
 {
 	local i
 
 	: >"$work/stalls"
-	for ((i = 0; i < kills; i++)); do
+	for ((i = 0; i < $2; i++)); do
 		pause $((200 + RANDOM % 300))
 		longest_read
 		"$1"
@@ -64,12 +65,12 @@ stalls_of()
 			fail "fio has ended after $((i + 1)) times $1"
 		}
 	done
-	note "$(uname -r): $kills times $1: stall p50 $(percentile 50) ms, p99 $(percentile 99) ms"
+	note "$(uname -r): $2 times $1: stall p50 $(percentile 50) ms, p99 $(percentile 99) ms"
 }
 
-stalls_of kill_and_serve
+stalls_of kill_and_serve "$kills"
 cleanup_add "remove_device $device"
-stalls_of upgrade
+stalls_of upgrade "$upgrades"
 kill -INT "$load"
 # 128 is what fio makes of the signal; each error counts one more.
 wait "$load" || [ $? -eq 128 ] || {

@@ -106,7 +106,6 @@ for ((i = 0; i < upgrades; i++)); do
 	pause $((RANDOM % 300))
 	upgrade vm
 done
-upgrade "$device"
 expect_left "$first"
 [ "$("$QCOW2_UBLKD" list | grep -c serving)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
 now=$(server)
@@ -124,6 +123,14 @@ one=$!
 wait "$one" && one=0 || one=$?
 [ $((one * other)) -eq 0 ] || fail "$(cat "$work/one" "$work/other")"
 [ "$(ublk_devices)" -eq 1 ] && server >/dev/null || fail "$("$QCOW2_UBLKD" list)"
+
+kill -INT "$load"
+# 128 is what fio makes of the signal; each error counts one more.
+wait "$load" || [ $? -eq 128 ] || {
+	cat "$work/fio.stderr" "$work/fio" >&2
+	fail "fio reports an error"
+}
+load=
 
 note "the next cannot start: nothing changes"
 mv "$work/disk/folder" "$work/disk/other"
@@ -178,13 +185,6 @@ read -r -t 20 _ <&"${holder[0]}" || fail "nobody holds $device"
 now=$(server)
 kill -TERM "$now"
 no_upgrade vm 'it is being stopped'
-kill -INT "$load"
-# 128 is what fio makes of the signal; each error counts one more.
-wait "$load" || [ $? -eq 128 ] || {
-	cat "$work/fio.stderr" "$work/fio" >&2
-	fail "fio reports an error"
-}
-load=
 echo >&"$holder_in"
 within 30 has_ended "$now" || fail "it does not stop"
 expect_no_device "${device#/dev/ublkb}"
@@ -222,7 +222,7 @@ serve "$work/disk/overlay" --read-only
 mv "$work/disk/image" "$work/disk/moved"
 no_upgrade overlay "image: No such file or directory; process $daemon_pid goes on serving it"
 mv "$work/disk/moved" "$work/disk/image"
-upgrade overlay
+upgrade "$device"
 expect_left "$daemon_pid"
 [ "$(ublk_devices)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
 "$QCOW2_UBLKD" stop overlay
