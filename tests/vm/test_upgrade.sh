@@ -3,7 +3,8 @@
 #
 # upgrade: another process goes on with the device under load, and nothing is lost; with a service
 # manager and without; one that cannot go on changes nothing, or is replaced by the old program; and
-# what cannot be upgraded is served as before.
+# what cannot be upgraded is served as before.  On both kernels, upgrades are killed in kill_anywhere.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 
