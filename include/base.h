@@ -211,6 +211,14 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 #define list_for_each(pos, head) \
 	for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/*
+ * Address space of zeros that gets memory page by page, where it is touched; NULL: there is none.
+ * Any thread.  Ends with munmap().
+ */
+void *sparse_map(size_t bytes);
+
 /* --- secrets --------------------------------------------------------------------------------- */
 
 /*

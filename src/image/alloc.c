@@ -694,13 +694,10 @@ static int read_table(struct image *image, struct why *why)
 	struct alloc *alloc = &image->alloc;
 	uint64_t bytes = (uint64_t)alloc->table_clusters << image->top.geo.cluster_bits;
 
-	alloc->table = mmap(NULL, LIMIT_REFCOUNT_TABLE_BYTES, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (alloc->table == MAP_FAILED) {
-		alloc->table = NULL;
+	alloc->table = sparse_map(LIMIT_REFCOUNT_TABLE_BYTES);
+	if (!alloc->table)
 		return why_set(why, -ENOMEM, "%s: not enough memory for the refcount table",
 			       image->top.file->name);
-	}
 
 	int64_t got =
 		image->top.file->read(image->top.file, alloc->table, bytes, alloc->table_host.byte);

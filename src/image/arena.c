@@ -198,9 +198,8 @@ static int make_memory(struct image *image, const struct handover *handover, uin
 {
 	if (handover)
 		return handover->make(handover->arg, bytes, memory, why);
-	*memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (*memory == MAP_FAILED)
+	*memory = sparse_map(bytes);
+	if (!*memory)
 		return why_set(why, -ENOMEM, "%s: not enough memory", image->top.file->name);
 	return 0;
 }

@@ -37,12 +37,9 @@ static int open_lane(struct bounce *bounce, const struct bounce_pool *like)
 		bytes[i] = (size_t)like[i].buffers * like[i].bytes;
 		bounce->memory_bytes += bytes[i];
 	}
-	bounce->memory = mmap(NULL, bounce->memory_bytes, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (bounce->memory == MAP_FAILED) {
-		bounce->memory = NULL;
+	bounce->memory = sparse_map(bounce->memory_bytes);
+	if (!bounce->memory)
 		return -ENOMEM;
-	}
 	if (open_pool(&bounce->pool[0], bounce->memory) ||
 	    open_pool(&bounce->pool[1], bounce->memory + bytes[0]))
 		return -ENOMEM;

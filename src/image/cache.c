@@ -234,14 +234,6 @@ void slice_unpin(struct slice *slice)
 
 /* --- open ------------------------------------------------------------------------------------- */
 
-static void *map_memory(size_t bytes)
-{
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
 static void shards_init(struct node *node)
 {
 	struct cache *cache = &node->cache;
@@ -304,14 +296,14 @@ int cache_open(struct node *node, uint32_t slices, uint64_t room, void *memory)
 
 	/* Reserved address space: pages are touched as slices are used. */
 	cache->directory_entries = all;
-	cache->directory = map_memory(all * sizeof(*cache->directory));
+	cache->directory = sparse_map(all * sizeof(*cache->directory));
 	if (!memory) {
 		cache->memory_bytes = (size_t)cache->nslices * geo->slice_bytes;
-		memory = map_memory(cache->memory_bytes);
+		memory = sparse_map(cache->memory_bytes);
 	}
 	cache->memory = memory;
-	cache->spare_memory = map_memory(spare_bytes(node));
-	cache->slices = map_memory(slices_bytes(cache));
+	cache->spare_memory = sparse_map(spare_bytes(node));
+	cache->slices = sparse_map(slices_bytes(cache));
 	cache->shards = aligned_alloc(CACHE_LINE, cache->nshards * sizeof(*cache->shards));
 	if (!cache->directory || !cache->memory || !cache->spare_memory || !cache->slices ||
 	    !cache->shards)

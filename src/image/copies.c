@@ -24,12 +24,11 @@ int copies_open(struct image *image, unsigned buffers)
 		buffers = (unsigned)max_u64(BUFFERS_BYTES / pair, BUFFERS_LEAST);
 	copies->buffers = (unsigned)min_u64(buffers, COPY_BUFFERS_MAX);
 	bytes = copies->buffers * pair;
-	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	memory = sparse_map(bytes);
 
 	pthread_mutex_init(&copies->lock, NULL);
 	waitq_init(&copies->waiters);
-	if (memory == MAP_FAILED)
+	if (!memory)
 		return -ENOMEM;
 	copies->memory = memory;
 	copies->memory_bytes = bytes;

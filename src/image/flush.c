@@ -564,17 +564,13 @@ static int flush_memory(struct image *image, uint32_t releases)
 
 	flush->bounce_bytes = (size_t)flush->dirty_max * image->top.geo.slice_bytes +
 			      (size_t)FLUSH_L1_BLOCKS * L1_BLOCK_BYTES;
-	flush->bounce = mmap(NULL, flush->bounce_bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	flush->bounce = sparse_map(flush->bounce_bytes);
 	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
 	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
 	flush->l1_dirty = calloc((size_t)image->arena.l1_blocks + 1, 1);
 	flush->releases = calloc(releases, sizeof(*flush->releases));
-	if (flush->bounce == MAP_FAILED) {
-		flush->bounce = NULL;
-		return -ENOMEM;
-	}
-	if (!flush->frozen || !flush->frozen_off || !flush->l1_dirty || !flush->releases)
+	if (!flush->bounce || !flush->frozen || !flush->frozen_off || !flush->l1_dirty ||
+	    !flush->releases)
 		return -ENOMEM;
 	return 0;
 }

@@ -10,14 +10,6 @@
 
 #define SLOTS_LEAST 64u
 
-static void *map_memory(uint64_t bytes)
-{
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
 /* The slot of this word; a free one becomes it. */
 static uint64_t slot_of(struct overlap *overlap, uint64_t word)
 {
@@ -42,8 +34,8 @@ static int set_size(struct overlap *overlap, uint64_t slots)
 {
 	struct overlap old = *overlap;
 
-	overlap->slot = map_memory(slots * sizeof(*overlap->slot));
-	overlap->found = map_memory(slots * sizeof(*overlap->found));
+	overlap->slot = sparse_map(slots * sizeof(*overlap->slot));
+	overlap->found = sparse_map(slots * sizeof(*overlap->found));
 	overlap->mask = slots - 1;
 	overlap->shift = 64 - (unsigned)__builtin_ctzll(slots);
 	if (!overlap->slot || !overlap->found) {

@@ -237,12 +237,9 @@ static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds
 	/* Address space, used when there are compressed clusters. */
 	unpack->slot_bytes = bytes + stream;
 	unpack->memory_bytes = UNPACK_SLOTS * unpack->slot_bytes;
-	unpack->memory = mmap(NULL, unpack->memory_bytes, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (unpack->memory == MAP_FAILED) {
-		unpack->memory = NULL;
+	unpack->memory = sparse_map(unpack->memory_bytes);
+	if (!unpack->memory)
 		return -ENOMEM;
-	}
 	for (unsigned i = 0; i < UNPACK_SLOTS; i++) {
 		struct unpacked *slot = &unpack->slot[i];
 

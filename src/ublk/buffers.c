@@ -25,11 +25,10 @@ enum data_mode buffers_mode(uint64_t flags)
 int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes)
 {
 	size_t bytes = (size_t)tags * tag_bytes;
-	void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *arena = sparse_map(bytes);
 
-	if (arena == MAP_FAILED)
-		return -errno;
+	if (!arena)
+		return -ENOMEM;
 	buffers->arena = arena;
 	buffers->bytes = bytes;
 	buffers->tag_bytes = tag_bytes;
