@@ -43,7 +43,8 @@ static int check_supported(const struct host_file *file, const struct qcow2_head
 		return refuse(file, why,
 			      "has internal snapshots and an external data file, which cannot keep "
 			      "their bytes; convert it with qemu-img convert, or use --read-only");
-	if (header->incompatible & QCOW2_DIRTY)
+	/* A corrupt image may be one to be taken over: see open.c. */
+	if (header->incompatible & QCOW2_DIRTY && !(header->incompatible & QCOW2_CORRUPT))
 		return refuse(file, why,
 			      "is marked dirty (lazy refcounts); repair it with "
 			      "qemu-img check -r all, or use --read-only");

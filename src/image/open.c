@@ -174,16 +174,17 @@ static int open_all(struct image *image, struct host_file *file,
 	image->read_only = options->read_only;
 	image->disk_bytes = image->top.geo.size_bytes;
 	resize_open(image);
-	err = unlock_node(&image->top, options, why);
+	if (handover)
+		err = inherit_find(left, image, handover, why);
+	if (!err && !image->read_only)
+		err = refuse_corrupt(image, left, why);
+	if (!err)
+		err = unlock_node(&image->top, options, why);
 	image->encrypted = image->top.cipher != NULL;
 	if (!err)
 		err = chain_open_data(&image->top, options, why);
 	if (!err)
 		err = chain_open(image, options, why);
-	if (!err && handover)
-		err = inherit_find(left, image, handover, why);
-	if (!err && !image->read_only)
-		err = refuse_corrupt(image, left, why);
 	if (!err)
 		err = open_memory(image, options, why);
 	if (!err)
