@@ -14,7 +14,7 @@ library=$(dirname "$QCOW2_UBLKD")/tests/native/libno_memory.so
 	echo "SKIP: no $library"
 	exit 77
 }
-every=${TEST_EVERY:-17}
+every=${TEST_EVERY:-37}
 struck="no_memory.c: an allocation has failed"
 image=$work/image
 image_create "$image" 64M
