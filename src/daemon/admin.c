@@ -24,11 +24,10 @@ static enum control_verdict ask_for_resize(struct admin *admin, const char *size
 
 	if (admin->leave_wanted)
 		return refuse(admin, LEAVING, why);
-	if (admin->stopping || admin->resizing) {
-		why_set(why, -EBUSY, "%s: is being %s", device_name(admin->device),
-			admin->stopping ? "stopped" : "resized already");
-		return CONTROL_REFUSED;
-	}
+	if (admin->stopping)
+		return refuse(admin, "is being stopped", why);
+	if (admin->resizing)
+		return refuse(admin, "is being resized already", why);
 	errno = 0;
 	admin->resize_bytes = strtoull(size, &end, 10);
 	if (errno || end == size || *end) {

@@ -190,18 +190,11 @@ static int give_data_release(struct inheritance *left, struct references release
 	return !err && dropped.clusters ? give_release(left, dropped) : err;
 }
 
-/* Does the header name the new refcount table? */
-static bool table_was_switched(const struct inheritance *left, const struct references *old)
+/* Does the header, with a table @at, name what was to replace the @old one? */
+static bool was_switched(const struct inheritance *left, const struct references *old,
+			 struct host at)
 {
-	uint64_t now = host_cluster(&left->image->top.geo, left->image->alloc.table_host);
-
-	return now == old->where >> WHERE_BITS && now != old->cluster;
-}
-
-/* The same of the new L1 table. */
-static bool l1_was_switched(const struct inheritance *left, const struct references *old)
-{
-	uint64_t now = host_cluster(&left->image->top.geo, left->image->top.header.l1);
+	uint64_t now = host_cluster(&left->image->top.geo, at);
 
 	return now == old->where >> WHERE_BITS && now != old->cluster;
 }
@@ -238,9 +231,10 @@ static bool is_void(const struct inheritance *left, uint32_t nth)
 	if (!release->clusters || nth < left->arena.releases)
 		return !release->clusters;
 	if (extra == RELEASE_OLD_TABLE)
-		return !table_was_switched(left, release);
+		return !was_switched(left, release, left->image->alloc.table_host);
 	if (extra == RELEASE_OLD_L1)
-		return !l1_was_switched(left, release) || mutant(OLD_L1_FORGOTTEN);
+		return !was_switched(left, release, left->image->top.header.l1) ||
+		       mutant(OLD_L1_FORGOTTEN);
 	return false;
 }
 

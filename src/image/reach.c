@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "overlap.h"
+#include "resize.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,7 +85,7 @@ int reach_find(struct image *image, uint64_t size_most, struct why *why)
 	uint64_t clusters = div_round_up(file->size, geo->cluster_bytes);
 	uint64_t disk = div_round_up(geo->size_bytes, geo->cluster_bytes);
 	uint64_t most = LIMIT_HOST_OFFSET >> geo->cluster_bits;
-	uint64_t larger = size_most ? max_u64(size_most, 2 * geo->size_bytes) : 0;
+	uint64_t larger = resize_most(&image->top, size_most);
 	uint64_t end = clusters;
 	uint8_t *bytes =
 		aligned_alloc(LIMIT_SLICE_BYTES, max_u64(geo->cluster_bytes, LIMIT_SLICE_BYTES));

@@ -53,9 +53,14 @@ static uint64_t entries_for(const struct geometry *geo, uint64_t bytes)
 	return div_round_up(bytes, UINT64_C(1) << (geo->cluster_bits + geo->l2_bits));
 }
 
+uint64_t resize_most(const struct node *top, uint64_t size_most)
+{
+	return size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
+}
+
 uint64_t resize_l1_room(const struct node *top, uint64_t size_most)
 {
-	uint64_t wanted = size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
+	uint64_t wanted = resize_most(top, size_most);
 	uint64_t bytes = min_u64(entries_for(&top->geo, wanted), LIMIT_L1_ROOM / sizeof(*top->l1)) *
 			 sizeof(*top->l1);
 

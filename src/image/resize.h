@@ -7,6 +7,9 @@
 
 void resize_open(struct image *image);
 
+/* What a disk may grow to, with @size_most as in struct image_options; 0: it may not. */
+uint64_t resize_most(const struct node *top, uint64_t size_most);
+
 /* Bytes of memory that the L1 table of a disk of @options->size_most needs; a multiple of L1_BLOCK_BYTES. */
 uint64_t resize_l1_room(const struct node *top, uint64_t size_most);
 

@@ -211,17 +211,21 @@ static void close_cleanly(void)
 	check_closed(&verdict, leaks, size);
 }
 
-static void rest_corrupt(void)
+static void settle_corrupt(void)
 {
 	stage_drain(&stage);
 	stage_rest(&stage);
 	corrupt_check(&stage);
+}
+
+/* The next process, too, finds the mark, and serves it all the same. */
+static void rest_corrupt(void)
+{
+	settle_corrupt();
 	if (!stage.config.handover || stage.takeovers % 2)
 		return;
 	death_take_over(&stage);
-	stage_drain(&stage);
-	stage_rest(&stage);
-	corrupt_check(&stage);
+	settle_corrupt();
 }
 
 static void one_life(void)

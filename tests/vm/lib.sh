@@ -123,6 +123,17 @@ null_disk_make()
 	echo 1 >"$folder/power"
 }
 
+# End process $1, a fio with --output=$work/fio, which must have met no error.
+end_load()
+{
+	kill -INT "$1"
+	# 128 is what fio makes of the signal; each error counts one more.
+	wait "$1" || [ $? -eq 128 ] || {
+		cat "$work/fio.stderr" "$work/fio" >&2
+		fail "fio reports an error"
+	}
+}
+
 # XFS on a fast disk of $2 (3) GiB, mounted on $1.
 fast_disk()
 {

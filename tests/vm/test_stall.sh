@@ -71,12 +71,7 @@ stalls_of()
 stalls_of kill_and_serve "$kills"
 cleanup_add "remove_device $device"
 stalls_of upgrade "$upgrades"
-kill -INT "$load"
-# 128 is what fio makes of the signal; each error counts one more.
-wait "$load" || [ $? -eq 128 ] || {
-	cat "$work/fio.stderr" "$work/fio" >&2
-	fail "fio reports an error"
-}
+end_load "$load"
 exec {client_in}>&-
 wait "$client_PID" || fail "the client fails"
 "$QCOW2_UBLKD" stop image

@@ -84,12 +84,7 @@ for ((kill = 0; kill < kills; kill++)); do
 		fail "fio has ended after kill $((kill + 1))"
 	}
 done
-kill -INT "$load"
-# 128 is what fio makes of the signal; each error counts one more.
-wait "$load" || [ $? -eq 128 ] || {
-	cat "$work/fio.stderr" "$work/fio" >&2
-	fail "fio reports an error"
-}
+end_load "$load"
 unserve
 check_image "$image"
 

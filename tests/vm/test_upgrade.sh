@@ -125,12 +125,7 @@ wait "$one" && one=0 || one=$?
 [ $((one * other)) -eq 0 ] || fail "$(cat "$work/one" "$work/other")"
 [ "$(ublk_devices)" -eq 1 ] && server >/dev/null || fail "$("$QCOW2_UBLKD" list)"
 
-kill -INT "$load"
-# 128 is what fio makes of the signal; each error counts one more.
-wait "$load" || [ $? -eq 128 ] || {
-	cat "$work/fio.stderr" "$work/fio" >&2
-	fail "fio reports an error"
-}
+end_load "$load"
 load=
 
 note "the next cannot start: nothing changes"
