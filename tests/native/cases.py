@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+import tools
+
 SKIP = 77
 CLUSTER = 65536
 COPIED = 1 << 63
@@ -36,10 +38,8 @@ class Case:
         return os.path.join(self.folder, name)
 
     def run(self, *command, cwd=None):
-        """Both outputs in one; what the command makes of it is for the caller to judge."""
-        return subprocess.run(command, cwd=cwd or self.folder, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False, errors="replace",
-                              timeout=ENGINE_TIMEOUT_S)
+        """As tools.run()."""
+        return tools.run(command, cwd=cwd or self.folder, timeout=ENGINE_TIMEOUT_S)
 
     def tool(self, *command, cwd=None):
         result = self.run(*command, cwd=cwd)

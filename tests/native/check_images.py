@@ -2,7 +2,8 @@
 """Images for check_matrix.py, where their metadata lies, and ways to damage it."""
 import os
 import struct
-import subprocess
+
+import tools
 
 CLUSTERS = {"512": "1M", "4k": "4M", "16k": "4M", "64k": "4M", "2M": "32M"}
 SECRET = ["--object", "secret,id=s,data=abc"]
@@ -13,8 +14,7 @@ OFFSET = 0x00fffffffffffe00
 
 
 def tool(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                          text=True)
+    done = tools.run(command)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}")
 

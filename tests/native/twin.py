@@ -8,7 +8,8 @@ import filecmp
 import os
 import random
 import shutil
-import subprocess
+
+import tools
 
 SECTOR = 512
 SKIP = 77
@@ -19,20 +20,11 @@ class Failure(Exception):
 
 
 def run(command, stdin=None):
-    return subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False)
-
-
-# How long a key is to take, qemu-img measures in the host's ticks, and gives up when it got none.
-NO_TICKS = "Unable to get accurate CPU usage"
+    return tools.run(command, input=stdin)
 
 
 def demand(command, stdin=None):
     result = run(command, stdin)
-    for _ in range(20):
-        if NO_TICKS not in result.stdout:
-            break
-        result = run(command, stdin)
     if result.returncode:
         raise Failure(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}"
                       + (f"\ncommands:\n{stdin}" if stdin else ""))
