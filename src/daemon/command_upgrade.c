@@ -71,18 +71,29 @@ static const struct command_usage usage = {
 
 /* --- who serves now -------------------------------------------------------------------------------- */
 
-/* The process that serves its device now, once it answers: 0, -ENOENT, -EAGAIN: not yet. */
+/*
+ * The process that serves its device now, unless it is @other, once it answers: 0 with its @status,
+ * -ENOENT, -EAGAIN: not yet.
+ */
+static int ask_server(const struct upgrade *upgrade, pid_t other, struct registry_entry *entry,
+		      struct report *status)
+{
+	struct why ignored;
+
+	if (client_find(upgrade->old.device, entry, &ignored) || !entry->alive ||
+	    entry->pid == other)
+		return -ENOENT;
+	return client_ask(entry->name, "status", ANSWER_S, status, &ignored) ? -EAGAIN : 0;
+}
+
 static int look_for_new(struct upgrade *upgrade)
 {
 	struct registry_entry entry;
 	struct report status;
-	struct why ignored;
+	int err = ask_server(upgrade, upgrade->old.pid, &entry, &status);
 
-	if (client_find(upgrade->old.device, &entry, &ignored) || !entry.alive ||
-	    entry.pid == upgrade->old.pid)
-		return -ENOENT;
-	if (client_ask(entry.name, "status", ANSWER_S, &status, &ignored))
-		return -EAGAIN;
+	if (err)
+		return err;
 	upgrade->pid = entry.pid;
 	report_get_text(&status, "version", upgrade->version, sizeof(upgrade->version));
 	report_free(&status);
@@ -94,10 +105,8 @@ static pid_t server(const struct upgrade *upgrade)
 {
 	struct registry_entry entry;
 	struct report status;
-	struct why ignored;
 
-	if (client_find(upgrade->old.device, &entry, &ignored) || !entry.alive ||
-	    client_ask(entry.name, "status", ANSWER_S, &status, &ignored))
+	if (ask_server(upgrade, 0, &entry, &status))
 		return 0;
 	report_free(&status);
 	return entry.pid;
