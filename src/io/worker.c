@@ -87,20 +87,27 @@ static void wait_for(sem_t *sem)
 		;
 }
 
-int worker_start(struct worker *worker, const struct worker_options *options)
+int worker_launch(struct worker *worker, const struct worker_options *options)
 {
-	int err;
-
 	worker->options = *options;
-	err = thread_start(&worker->thread, options->name, worker_main, worker);
-	if (err)
-		return err;
+	return thread_start(&worker->thread, options->name, worker_main, worker);
+}
+
+int worker_await(struct worker *worker)
+{
 	wait_for(&worker->started);
 	if (worker->err)
 		pthread_join(worker->thread, NULL);
 	else
 		worker->running = true;
 	return worker->err;
+}
+
+int worker_start(struct worker *worker, const struct worker_options *options)
+{
+	int err = worker_launch(worker, options);
+
+	return err ? err : worker_await(worker);
 }
 
 void worker_post(struct worker *worker, struct worker_call *call)
@@ -111,29 +118,38 @@ void worker_post(struct worker *worker, struct worker_call *call)
 	worker->uring.ring.kick(&worker->uring.ring);
 }
 
-struct waited {
-	void (*run)(void *arg);
-	void *arg;
-	sem_t done;
-};
-
-static void run_waited(void *arg)
+static void run_awaited(void *arg)
 {
-	struct waited *waited = arg;
+	struct worker_errand *errand = arg;
 
-	waited->run(waited->arg);
-	sem_post(&waited->done);
+	errand->run(errand->arg);
+	sem_post(&errand->done);
+}
+
+void worker_call_begin(struct worker *worker, struct worker_errand *errand, void (*run)(void *arg),
+		       void *arg)
+{
+	*errand = (struct worker_errand){
+		.call = { .run = run_awaited, .arg = errand },
+		.run = run,
+		.arg = arg,
+	};
+	sem_init(&errand->done, 0, 0);
+	worker_post(worker, &errand->call);
+}
+
+void worker_call_end(struct worker_errand *errand)
+{
+	wait_for(&errand->done);
+	sem_destroy(&errand->done);
 }
 
 void worker_call(struct worker *worker, void (*run)(void *arg), void *arg)
 {
-	struct waited waited = { .run = run, .arg = arg };
-	struct worker_call call = { .run = run_waited, .arg = &waited };
+	struct worker_errand errand;
 
-	sem_init(&waited.done, 0, 0);
-	worker_post(worker, &call);
-	wait_for(&waited.done);
-	sem_destroy(&waited.done);
+	worker_call_begin(worker, &errand, run, arg);
+	worker_call_end(&errand);
 }
 
 void worker_ask_pulse(struct worker *worker)

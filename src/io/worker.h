@@ -20,7 +20,7 @@ struct worker;
 struct worker_options {
 	const char *name; /* of the thread, at most 15 characters */
 	struct uring_sizes sizes;
-	const int *file; /* see uring_start(); read before worker_start() returns */
+	const int *file; /* see uring_start(); read before the start is over */
 	unsigned files;
 	/* On the thread, when the ring is up and before the first turn: 0 or -errno. May be NULL. */
 	int (*start)(struct worker *worker);
@@ -33,6 +33,14 @@ struct worker_call {
 	void (*run)(void *arg);
 	void *arg;
 	struct worker_call *next; /* posted before it */
+};
+
+/* The same, for somebody who waits for it. */
+struct worker_errand {
+	struct worker_call call;
+	void (*run)(void *arg);
+	void *arg;
+	sem_t done;
 };
 
 struct worker {
@@ -60,10 +68,22 @@ int worker_prepare(struct worker *worker, unsigned id);
 int worker_start(struct worker *worker, const struct worker_options *options);
 
 /*
+ * The same in two steps, so that several start at the same time: when worker_launch() has succeeded,
+ * worker_await() must follow, by the same thread, and only then may the worker be called or stopped.
+ */
+int worker_launch(struct worker *worker, const struct worker_options *options);
+int worker_await(struct worker *worker);
+
+/*
  * Run @run(@arg) on the worker's thread, between two turns, and wait for it.  From any thread that
  * is no worker's; while the worker is running.
  */
 void worker_call(struct worker *worker, void (*run)(void *arg), void *arg);
+
+/* The same in two steps, so that several do it at the same time: @errand lives until the second. */
+void worker_call_begin(struct worker *worker, struct worker_errand *errand, void (*run)(void *arg),
+		       void *arg);
+void worker_call_end(struct worker_errand *errand);
 
 /*
  * Ask the thread for a turn, without waiting; worker_has_pulse() says whether it has made one

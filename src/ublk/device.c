@@ -135,7 +135,6 @@ void device_free(struct device *device)
 		close(device->disk.drained_fd);
 	free(device->queue);
 	free(device->file);
-	free(device->cpus);
 	free(device);
 }
 
@@ -155,8 +154,10 @@ int device_run_idle(struct device *device, const int *file, unsigned files, stru
 	disk.files = files;
 	for (unsigned i = 0; i < device->lanes; i++) {
 		struct queue *queue = &device->queue[i];
-		int err = queue->worker.running ? 0 : queue_start_idle(queue, &disk, why);
+		int err = queue->worker.running ? 0 : queue_launch_idle(queue, &disk, why);
 
+		if (!err && !queue->worker.running)
+			err = queue_await(queue, why);
 		queue->disk = &device->disk;
 		if (err)
 			return err;
@@ -171,8 +172,13 @@ bool device_is_left(const struct device *device)
 
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg)
 {
+	for (unsigned i = 0; i < device->lanes; i++) {
+		struct queue *queue = &device->queue[i];
+
+		worker_call_begin(&queue->worker, &queue->errand, run, arg);
+	}
 	for (unsigned i = 0; i < device->lanes; i++)
-		worker_call(&device->queue[i].worker, run, arg);
+		worker_call_end(&device->queue[i].errand);
 }
 
 void device_ask_pulse(struct device *device)

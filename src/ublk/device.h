@@ -146,7 +146,7 @@ int device_run_idle(struct device *device, const int *file, unsigned files, stru
 /* After device_delete(): is a dead server's device left that was not taken over? */
 bool device_is_left(const struct device *device);
 
-/* Run @run(@arg) once on each queue's thread. */
+/* Run @run(@arg) once on each queue's thread, on all at the same time. */
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg);
 
 /*

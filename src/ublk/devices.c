@@ -53,13 +53,7 @@ static int add(struct ublk_device **devices, size_t *count, int32_t id)
 	if (!more)
 		return -ENOMEM;
 	*devices = more;
-	more[(*count)++] = (struct ublk_device){
-		.id = id,
-		.state = UBLK_UNKNOWN,
-		.server = -1,
-		.size_bytes = read_number(id, "size") << SECTOR_SHIFT,
-		.read_only = read_number(id, "ro") != 0,
-	};
+	more[(*count)++] = (struct ublk_device){ .id = id, .state = UBLK_UNKNOWN, .server = -1 };
 	return 0;
 }
 
@@ -166,7 +160,7 @@ static void ask_all(struct ublk_device *devices, size_t count)
 		close(fd);
 }
 
-int devices_list(struct ublk_device **devices, size_t *count, struct why *why)
+int devices_find(struct ublk_device **devices, size_t *count, struct why *why)
 {
 	int err;
 
@@ -179,9 +173,22 @@ int devices_list(struct ublk_device **devices, size_t *count, struct why *why)
 		*count = 0;
 		return why_set(why, err, CLASS_FOLDER ": %s", strerror(-err));
 	}
-	if (*count) {
+	if (*count)
 		qsort(*devices, *count, sizeof(**devices), by_number);
-		ask_all(*devices, *count);
-	}
 	return 0;
+}
+
+int devices_list(struct ublk_device **devices, size_t *count, struct why *why)
+{
+	int err = devices_find(devices, count, why);
+
+	for (size_t i = 0; i < *count; i++) {
+		struct ublk_device *device = &(*devices)[i];
+
+		device->size_bytes = read_number(device->id, "size") << SECTOR_SHIFT;
+		device->read_only = read_number(device->id, "ro") != 0;
+	}
+	if (*count)
+		ask_all(*devices, *count);
+	return err;
 }

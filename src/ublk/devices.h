@@ -32,4 +32,7 @@ struct ublk_device {
  */
 int devices_list(struct ublk_device **devices, size_t *count, struct why *why);
 
+/* The same, but nothing of them is known besides the number: in a hurry. */
+int devices_find(struct ublk_device **devices, size_t *count, struct why *why);
+
 #endif

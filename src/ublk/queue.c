@@ -4,6 +4,7 @@
  * the kernel takes the tags back.
  */
 #include "queue.h"
+#include "affinity.h"
 #include "chardev.h"
 #include "request.h"
 
@@ -253,8 +254,10 @@ static void fetch_tags(void *arg)
 /* A queue runs without it, only slower: CPUs may be off line or outside our cpuset. */
 static void pin(const struct queue *queue)
 {
-	int err = pthread_setaffinity_np(pthread_self(), queue->cpus_bytes, queue->cpus);
+	int err;
 
+	affinity_widen(queue->cpus, queue->cpus_bytes);
+	err = pthread_setaffinity_np(pthread_self(), queue->cpus_bytes, queue->cpus);
 	if (err)
 		log_info("%s: queue %u runs on any CPU: %s", queue->disk->name, queue->number,
 			 strerror(err));
@@ -294,7 +297,13 @@ static void queue_end(struct worker *worker)
 	queue->desc = NULL;
 }
 
-static int queue_run(struct queue *queue, struct worker_options *options, struct why *why)
+static int cannot_start(const struct queue *queue, int err, struct why *why)
+{
+	return why_set(why, err, "%s: thread of queue %u: %s", queue->disk->name, queue->number,
+		       strerror(-err));
+}
+
+static int launch(struct queue *queue, struct worker_options *options, struct why *why)
 {
 	char name[16];
 	int err;
@@ -304,13 +313,8 @@ static int queue_run(struct queue *queue, struct worker_options *options, struct
 	options->file = queue->disk->file;
 	options->files = queue->disk->files;
 	queue->why.text[0] = '\0';
-	err = worker_start(&queue->worker, options);
-	if (err && queue->why.text[0])
-		*why = queue->why;
-	else if (err)
-		why_set(why, err, "%s: thread of queue %u: %s", queue->disk->name, queue->number,
-			strerror(-err));
-	return err;
+	err = worker_launch(&queue->worker, options);
+	return err ? cannot_start(queue, err, why) : 0;
 }
 
 /* A turn takes a commit and an I/O or two per tag; clusters and metadata make it more. */
@@ -327,8 +331,8 @@ static struct uring_sizes ring_sizes(unsigned depth, enum data_mode mode)
 	};
 }
 
-int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
-		size_t cpus_bytes, struct why *why)
+int queue_launch(struct queue *queue, const struct disk *disk, cpu_set_t *cpus, size_t cpus_bytes,
+		 struct why *why)
 {
 	struct worker_options options = {
 		.sizes = ring_sizes(disk->depth, disk->data_mode),
@@ -339,14 +343,37 @@ int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *c
 	queue->disk = disk;
 	queue->cpus = cpus;
 	queue->cpus_bytes = cpus_bytes;
-	return queue_run(queue, &options, why);
+	return launch(queue, &options, why);
 }
 
-int queue_fetch(struct queue *queue, struct why *why)
+int queue_launch_idle(struct queue *queue, const struct disk *disk, struct why *why)
+{
+	struct worker_options options = { .sizes = ring_sizes(0, DATA_COPY) };
+
+	queue->disk = disk;
+	return launch(queue, &options, why);
+}
+
+int queue_await(struct queue *queue, struct why *why)
+{
+	int err = worker_await(&queue->worker);
+
+	if (!err || !queue->why.text[0])
+		return err ? cannot_start(queue, err, why) : 0;
+	*why = queue->why;
+	return err;
+}
+
+void queue_fetch_begin(struct queue *queue)
+{
+	worker_call_begin(&queue->worker, &queue->errand, fetch_tags, queue);
+}
+
+int queue_fetch_end(struct queue *queue, struct why *why)
 {
 	int err;
 
-	worker_call(&queue->worker, fetch_tags, queue);
+	worker_call_end(&queue->errand);
 	queue->fetched = !queue->refused;
 	if (queue->fetched)
 		return 0;
@@ -354,14 +381,6 @@ int queue_fetch(struct queue *queue, struct why *why)
 		      queue->number, strerror(-queue->refused));
 	queue_stop(queue);
 	return err;
-}
-
-int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why)
-{
-	struct worker_options options = { .sizes = ring_sizes(0, DATA_COPY) };
-
-	queue->disk = disk;
-	return queue_run(queue, &options, why);
 }
 
 void queue_stop(struct queue *queue)

@@ -59,7 +59,7 @@ struct queue {
 	struct worker worker; /* worker.lane is the queue's lane */
 	const struct disk *disk;
 	unsigned number;
-	const cpu_set_t *cpus; /* only during queue_start() */
+	cpu_set_t *cpus; /* only until queue_await() */
 	size_t cpus_bytes;
 	struct buffers buffers;
 	struct tag *tag; /* disk->depth of them */
@@ -72,27 +72,33 @@ struct queue {
 	struct why why; /* of a failed start */
 	struct queue_counters counters;
 	struct worker_call abort;
+	struct worker_errand errand; /* of the thread that starts and stops */
 } __attribute__((aligned(QUEUE_ALIGN)));
 
 /*
- * Start the queue's thread on @cpus.  Its lane has been made by worker_prepare().  -errno with the
- * sentence in @why.
+ * Begin to start the queue's thread, near @cpus, which submit to it; they are the thread's until
+ * queue_await(), which must follow a success.  Its lane has been made by worker_prepare().  -errno
+ * with the sentence in @why.
  */
-int queue_start(struct queue *queue, const struct disk *disk, const cpu_set_t *cpus,
-		size_t cpus_bytes, struct why *why);
+int queue_launch(struct queue *queue, const struct disk *disk, cpu_set_t *cpus, size_t cpus_bytes,
+		 struct why *why);
+
+/*
+ * The same without a hardware queue: for lanes that the image was given and the device did not get
+ * a queue for.
+ */
+int queue_launch_idle(struct queue *queue, const struct disk *disk, struct why *why);
+
+/* Wait until its thread runs.  -errno with the sentence in @why; then there is none. */
+int queue_await(struct queue *queue, struct why *why);
 
 /*
  * Fetch every tag, so that the kernel has all or, when the process is killed meanwhile, none of
- * them: requests will be answered from now on.  -errno with the sentence in @why; then the thread
- * has ended.
+ * them: requests will be answered from now on.  Several queues do so at the same time; each begin has
+ * its end.  -errno with the sentence in @why; then the thread has ended.
  */
-int queue_fetch(struct queue *queue, struct why *why);
-
-/*
- * Start the lane without a hardware queue: for lanes that the image was given and the device did
- * not get a queue for.
- */
-int queue_start_idle(struct queue *queue, const struct disk *disk, struct why *why);
+void queue_fetch_begin(struct queue *queue);
+int queue_fetch_end(struct queue *queue, struct why *why);
 
 /* Add what its lane has under way to @look: see image_look().  On its thread, between two turns. */
 void queue_look(struct queue *queue, struct live_list *look);

@@ -202,35 +202,67 @@ static int open_node(struct device *device, const int *file, unsigned files, str
 	return host->opened(host->arg, fd, why);
 }
 
-static int start_queue(struct device *device, unsigned number, struct why *why)
+/* @cpus: memory for those of the queue. */
+static int launch_queue(struct device *device, unsigned number, void *cpus, size_t cpus_bytes,
+			struct why *why)
 {
 	struct queue *queue = &device->queue[number];
 	int err;
 
 	if (number >= device->info.nr_hw_queues)
-		return queue_start_idle(queue, &device->disk, why);
-	err = ctrl_affinity(&device->ctrl, device->info.dev_id, number, device->cpus,
-			    device->cpus_bytes, why);
-	if (err)
-		return err;
-	affinity_widen(device->cpus, device->cpus_bytes);
-	return queue_start(queue, &device->disk, device->cpus, device->cpus_bytes, why);
+		return queue_launch_idle(queue, &device->disk, why);
+	err = ctrl_affinity(&device->ctrl, device->info.dev_id, number, cpus, cpus_bytes, why);
+	return err ? err : queue_launch(queue, &device->disk, cpus, cpus_bytes, why);
+}
+
+/* Each is as good as started before the next one is waited for. */
+static int run_queues(struct device *device, struct why *why)
+{
+	size_t bytes = max_u64(round_up(possible_cpus(), 64) / 8, sizeof(cpu_set_t));
+	uint8_t *cpus = calloc(device->lanes, bytes);
+	unsigned launched = 0;
+	struct why other;
+	int err = 0;
+
+	if (!cpus)
+		return why_set(why, -ENOMEM, "%s: out of memory", device->name);
+	while (launched < device->lanes && !err) {
+		err = launch_queue(device, launched, cpus + launched * bytes, bytes, why);
+		launched += !err;
+	}
+	for (unsigned i = 0; i < launched; i++) {
+		int failed = queue_await(&device->queue[i], err ? &other : why);
+
+		if (!err)
+			err = failed;
+	}
+	free(cpus);
+	return err;
 }
 
 /* All queues are ready before the first is fetched: a kill between two of them is unlikely. */
-static int start_queues(struct device *device, struct why *why)
+static int fetch_queues(struct device *device, struct why *why)
 {
+	unsigned queues = device->info.nr_hw_queues;
+	struct why other;
 	int err = 0;
 
-	device->cpus_bytes = max_u64(round_up(possible_cpus(), 64) / 8, sizeof(cpu_set_t));
-	device->cpus = calloc(1, device->cpus_bytes);
-	if (!device->cpus)
-		return why_set(why, -ENOMEM, "%s: out of memory", device->name);
-	for (unsigned i = 0; i < device->lanes && !err; i++)
-		err = start_queue(device, i, why);
-	for (unsigned i = 0; i < device->info.nr_hw_queues && !err; i++)
-		err = queue_fetch(&device->queue[i], why);
+	for (unsigned i = 0; i < queues; i++)
+		queue_fetch_begin(&device->queue[i]);
+	for (unsigned i = 0; i < queues; i++) {
+		int failed = queue_fetch_end(&device->queue[i], err ? &other : why);
+
+		if (!err)
+			err = failed;
+	}
 	return err;
+}
+
+static int start_queues(struct device *device, struct why *why)
+{
+	int err = run_queues(device, why);
+
+	return err ? err : fetch_queues(device, why);
 }
 
 static int wait_for_node(const struct device *device, struct why *why)

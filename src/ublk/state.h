@@ -28,8 +28,6 @@ struct device {
 	int *file; /* disk.file */
 	unsigned lanes;
 	struct queue *queue; /* lanes of them; the first info.nr_hw_queues have tags */
-	cpu_set_t *cpus;
-	size_t cpus_bytes;
 	int hold_fd; /* of the job, or -1 */
 };
 

@@ -122,7 +122,7 @@ static int look_at_all(struct device *device, int32_t *id, struct why *why)
 	struct ublk_device *devices;
 	size_t count;
 	int result = -ENOENT;
-	int err = devices_list(&devices, &count, why);
+	int err = devices_find(&devices, &count, why);
 
 	if (err)
 		return err;

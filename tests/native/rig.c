@@ -82,23 +82,28 @@ static int start_threads(struct rig *rig, struct why *why)
 {
 	unsigned files;
 	const int *fd = backing_fds(&rig->backing, &files);
-
 	int err = pool_start(&rig->pool, NULL);
+	unsigned launched = 0;
 
 	if (err)
 		return why_set(why, err, "threads of the pool: %s", strerror(-err));
-	for (unsigned i = 0; i < rig->lanes; i++) {
+	for (; launched < rig->lanes && !err; launched += !err) {
+		unsigned i = launched;
 		struct worker_options options = {
 			.name = i + 1 < rig->lanes ? "queue" : "service",
 			.sizes = { .sq_entries = SQ_ENTRIES, .cq_entries = CQ_ENTRIES },
 			.file = fd,
 			.files = files,
 		};
-		err = worker_start(&rig->worker[i], &options);
-		if (err)
-			return why_set(why, err, "thread of lane %u: %s", i, strerror(-err));
+
+		err = worker_launch(&rig->worker[i], &options);
 	}
-	return 0;
+	for (unsigned i = 0; i < launched; i++) {
+		int failed = worker_await(&rig->worker[i]);
+
+		err = err ? err : failed;
+	}
+	return err ? why_set(why, err, "threads of the lanes: %s", strerror(-err)) : 0;
 }
 
 int rig_open(struct rig *rig, const struct rig_options *options, struct why *why)
