@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Arguments, directory, standard streams and control group of one process for another. */
+/* Arguments, directory, standard streams, control group and more of one process for another. */
 #include "restart.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -60,22 +61,35 @@ static int take_arguments(struct restart *restart, const struct report *origin, 
 static void take_streams(struct restart *restart, pid_t pid)
 {
 	int process = (int)syscall(SYS_pidfd_open, pid, 0);
+	int err = process < 0 ? errno : 0;
 
-	if (process < 0)
-		return;
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3 && process >= 0; i++) {
 		restart->stream[i] = (int)syscall(SYS_pidfd_getfd, process, i, 0);
-	close(process);
+		if (restart->stream[i] < 0 && errno != EBADF)
+			err = errno;
+	}
+	if (process >= 0)
+		close(process);
+	if (err)
+		log_warn("cannot take all standard streams of process %d: %s; what the new one "
+			 "would say there goes nowhere",
+			 (int)pid, strerror(err));
+}
+
+static FILE *open_proc(pid_t pid, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	return fopen(path, "re");
 }
 
 /* Who ends a session must not end the daemon of another one. */
 static void take_cgroup(struct restart *restart, pid_t pid)
 {
-	char path[64], line[PATH_MAX], procs[PATH_MAX + 32];
-	FILE *in;
+	char line[PATH_MAX], procs[PATH_MAX + 32];
+	FILE *in = open_proc(pid, "cgroup");
 
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	in = fopen(path, "re");
 	if (!in)
 		return;
 	while (fgets(line, sizeof(line), in)) {
@@ -84,6 +98,9 @@ static void take_cgroup(struct restart *restart, pid_t pid)
 			continue;
 		snprintf(procs, sizeof(procs), "/sys/fs/cgroup%s/cgroup.procs", line + 3);
 		restart->cgroup = open(procs, O_WRONLY | O_CLOEXEC);
+		if (restart->cgroup < 0 && errno != ENOENT)
+			log_warn("%s: %m; the new process is in our control group instead", procs);
+		break;
 	}
 	fclose(in);
 }
@@ -91,16 +108,27 @@ static void take_cgroup(struct restart *restart, pid_t pid)
 /* Whoever has protected it from the OOM killer means the one that serves. */
 static void take_oom_score(struct restart *restart, pid_t pid)
 {
-	char path[64];
-	FILE *in;
+	FILE *in = open_proc(pid, "oom_score_adj");
 
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
-	in = fopen(path, "re");
 	if (!in)
 		return;
 	if (!fgets(restart->oom_score_adj, sizeof(restart->oom_score_adj), in))
 		restart->oom_score_adj[0] = '\0';
 	fclose(in);
+}
+
+/* Whether that signal is to have no effect: see signals.c. */
+static void take_hangup(struct restart *restart, pid_t pid)
+{
+	FILE *in = open_proc(pid, "status");
+	unsigned long long ignored;
+	char line[256];
+
+	while (in && fgets(line, sizeof(line), in))
+		if (sscanf(line, "SigIgn: %llx", &ignored) == 1)
+			restart->ignores_hangup = ignored >> (SIGHUP - 1) & 1;
+	if (in)
+		fclose(in);
 }
 
 int restart_prepare(struct restart *restart, pid_t pid, const struct report *origin,
@@ -117,6 +145,7 @@ int restart_prepare(struct restart *restart, pid_t pid, const struct report *ori
 	take_streams(restart, pid);
 	take_cgroup(restart, pid);
 	take_oom_score(restart, pid);
+	take_hangup(restart, pid);
 	return 0;
 }
 
@@ -146,6 +175,17 @@ static void set_streams(const struct restart *restart)
 	}
 }
 
+/* What whoever has started us ignores or blocks is none of its business. */
+static void set_signals(const struct restart *restart)
+{
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		signal(i, i == SIGHUP && restart->ignores_hangup ? SIG_IGN : SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void set_oom_score(const struct restart *restart)
 {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -163,6 +203,7 @@ _Noreturn static void exec_program(const struct restart *restart, int program, c
 	char text[128];
 
 	setsid();
+	set_signals(restart);
 	if (restart->cgroup >= 0 && write(restart->cgroup, "0", 1) < 0)
 		log_warn("cannot join the control group of the old process: %m");
 	set_oom_score(restart);

@@ -14,6 +14,7 @@ struct restart {
 	int stream[3]; /* its standard streams, or -1 */
 	int cgroup; /* its cgroup.procs, or -1 */
 	char oom_score_adj[16]; /* "": not known */
+	bool ignores_hangup; /* SIGHUP */
 };
 
 /*

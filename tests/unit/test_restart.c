@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,6 +31,7 @@ static void say_how(int fd, char *const *argv, const char *value)
 	char path[PATH_MAX];
 	struct stat st = { 0 };
 	FILE *out = fdopen(fd, "w");
+	sigset_t blocked;
 
 	report_text(out, "directory", getcwd(path, sizeof(path)));
 	report_text(out, "argument", argv[1]);
@@ -40,6 +42,10 @@ static void say_how(int fd, char *const *argv, const char *value)
 	report_number(out, "stderr", st.st_ino);
 	report_flag(out, "leak", fcntl(LEAK, F_GETFD) >= 0);
 	report_flag(out, "notify", getenv("NOTIFY_SOCKET") != NULL);
+	report_flag(out, "ignores-hangup", signal(SIGHUP, SIG_DFL) == SIG_IGN);
+	report_flag(out, "ignores-children", signal(SIGCHLD, SIG_DFL) == SIG_IGN);
+	sigprocmask(SIG_BLOCK, NULL, &blocked);
+	report_flag(out, "blocks", sigismember(&blocked, SIGTERM));
 	fputs("ok\n", out);
 	fclose(out);
 }
@@ -77,6 +83,28 @@ static int start(const char *directory, struct report *answer, struct why *why)
 	return err;
 }
 
+/* As nohup(1) does with the first, for the process that is replaced here too; others are but ours. */
+static void ignore_and_block(void)
+{
+	sigset_t mask;
+
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+}
+
+static void heed_again(void)
+{
+	sigset_t none;
+
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void test_start(void)
 {
 	char text[PATH_MAX];
@@ -96,7 +124,16 @@ static void test_start(void)
 	CHECK(strcmp(report_get_text(&answer, "value", text, sizeof(text)), "vm-2") == 0);
 	fstat(STDERR_FILENO, &st);
 	CHECK_EQ(report_get(&answer, "stderr"), st.st_ino);
+	CHECK(!report_is(&answer, "ignores-hangup"));
 	report_free(&answer);
+
+	check_case("signals that are ignored and blocked");
+	ignore_and_block();
+	CHECK_EQ(start(folder, &answer, &why), 0);
+	CHECK(report_is(&answer, "ignores-hangup") && !report_is(&answer, "ignores-children"));
+	CHECK(!report_is(&answer, "blocks"));
+	report_free(&answer);
+	heed_again();
 
 	check_case("a directory that is gone");
 	CHECK_EQ(start("/nowhere/at/all", &answer, &why), -EREMOTEIO);
