@@ -53,26 +53,63 @@ static int allocate(int fd, uint64_t bytes)
 	return -err;
 }
 
+static int no_space(const struct handover_file *file, uint64_t bytes, int err, struct why *why)
+{
+	return why_set(why, err, "%s: %llu KiB: %s; a smaller --l2-cache needs less", file->fresh,
+		       (unsigned long long)bytes / 1024, strerror(-err));
+}
+
+static void drop_spare(struct handover_file *file)
+{
+	if (file->spare >= 0)
+		close(file->spare);
+	file->spare = -1;
+}
+
+/* Give the spare file its name.  Its descriptor, or -1: it will not do. */
+static int use_spare(struct handover_file *file, uint64_t bytes)
+{
+	char link[64];
+	int fd = file->spare;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (fd < 0 || file->spare_bytes != bytes ||
+	    linkat(AT_FDCWD, link, AT_FDCWD, file->fresh, AT_SYMLINK_FOLLOW)) {
+		drop_spare(file);
+		return -1;
+	}
+	file->spare = -1;
+	return fd;
+}
+
+static int make_file(const struct handover_file *file, uint64_t bytes, int *err)
+{
+	int fd = open(file->fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	*err = fd < 0 ? -errno : allocate(fd, bytes);
+	return fd;
+}
+
 /* All of it is allocated now: a page that could not be had later would end the process. */
 static int make(void *arg, uint64_t bytes, void **memory, struct why *why)
 {
 	struct handover_file *file = arg;
 	void *map;
-	int fd, err;
+	int fd, err = 0;
 
 	unlink(file->fresh);
-	fd = open(file->fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = use_spare(file, bytes);
 	if (fd < 0)
-		return why_set(why, -errno, "%s: %m", file->fresh);
-	err = allocate(fd, bytes);
+		fd = make_file(file, bytes, &err);
+	if (fd < 0)
+		return why_set(why, err, "%s: %s", file->fresh, strerror(-err));
 	map = err ? NULL : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		err = -errno;
 	close(fd);
 	if (err) {
 		unlink(file->fresh);
-		return why_set(why, err, "%s: %llu KiB: %s; a smaller --l2-cache needs less",
-			       file->fresh, (unsigned long long)bytes / 1024, strerror(-err));
+		return no_space(file, bytes, err, why);
 	}
 	/* The device may carry swap.  Without the right to lock this is as good as all other memory. */
 	mlock2(map, bytes, MLOCK_ONFAULT);
@@ -100,11 +137,29 @@ void handover_file_init(struct handover_file *file, const struct identity *ident
 	*file = (struct handover_file){
 		.handover = { .inherit = inherit, .make = make, .keep = keep, .arg = file },
 		.image = image,
+		.spare = -1,
 	};
 	memcpy(file->handover.identity, identity->bytes, sizeof(file->handover.identity));
 	snprintf(file->path, sizeof(file->path), "%s/%s" ENDING, registry_folder, identity->name);
 	snprintf(file->fresh, sizeof(file->fresh), "%s/%s" FRESH_ENDING, registry_folder,
 		 identity->name);
+}
+
+int handover_file_prepare(struct handover_file *file, struct why *why)
+{
+	struct stat st;
+	int err;
+
+	if (stat(file->path, &st))
+		return 0;
+	file->spare_bytes = (uint64_t)st.st_size;
+	file->spare = open(registry_folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	/* Where there are no such files, that time is taken later. */
+	err = file->spare < 0 ? 0 : allocate(file->spare, file->spare_bytes);
+	if (!err)
+		return 0;
+	drop_spare(file);
+	return no_space(file, file->spare_bytes, err, why);
 }
 
 bool handover_file_is_pending(const struct handover_file *file)

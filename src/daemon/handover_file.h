@@ -19,12 +19,21 @@ struct handover_file {
 	uint64_t inherited_bytes;
 	void *made;
 	uint64_t made_bytes;
+	int spare; /* a file without a name, or -1 */
+	uint64_t spare_bytes; /* that are allocated in it */
 	bool kept; /* `path` is ours */
 };
 
 /* For the image with @identity, at the path @image, which is not copied.  Opens nothing. */
 void handover_file_init(struct handover_file *file, const struct identity *identity,
 			const char *image);
+
+/*
+ * Before who has memory now leaves it to us: allocate as much, for handover.make(), which then does not
+ * take the time that this takes.  A no-op when there is none.  -errno with the sentence in @why where
+ * there is not enough.
+ */
+int handover_file_prepare(struct handover_file *file, struct why *why);
 
 /* Has a process that was killed left writes that may not be in the image? */
 bool handover_file_is_pending(const struct handover_file *file);

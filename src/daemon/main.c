@@ -4,6 +4,7 @@
 #include "daemon.h"
 #include "messages.h"
 #include "notify.h"
+#include "privileges.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ static int run_daemon(struct daemon *daemon)
 	if (daemon->successor.fd >= 0)
 		daemon->options.abandon = false;
 	err = run_prepare(&daemon->run, daemon->options.run, &why);
-
+	process_bound();
 	if (!err)
 		err = signals_take(daemon, &why);
 	if (!err)

@@ -26,6 +26,7 @@
 #define NEW_ROOT "/sys"
 
 static bool isolated; /* the mount namespace is ours alone */
+static bool bounded; /* so is each thread that is made from here on; written before there are any */
 
 /* Slave, not private: what is unmounted outside must go here, or else it could not be unmounted. */
 static void isolate_mounts(void)
@@ -144,12 +145,15 @@ static void apply_capabilities(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		log_warn("PR_SET_NO_NEW_PRIVS: %m");
 	/* Whoever has become another user has none, and so cannot, and need not, bound them. */
-	if (capng_apply(geteuid() == 0 ? CAPNG_SELECT_ALL : CAPNG_SELECT_CAPS))
+	if (capng_apply(geteuid() == 0 && !bounded ? CAPNG_SELECT_ALL : CAPNG_SELECT_CAPS))
 		log_warn("cannot drop capabilities");
 }
 
-void privileges_bound(void)
+void process_bound(void)
 {
+	if (geteuid() != 0)
+		return;
+	bounded = true;
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0)) {
 			log_warn("PR_CAPBSET_DROP: %m");

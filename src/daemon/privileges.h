@@ -19,8 +19,12 @@ void process_isolate(void);
  */
 void process_leave_mounts(const char *folder);
 
-/* Of the calling thread: no program, whoever runs it, ever gains any.  Takes CAP_SETPCAP. */
-void privileges_bound(void);
+/*
+ * Before any thread exists: no program that we might be made to run ever gains a capability.  One
+ * system call for each capability, which no thread then makes for itself.  Takes CAP_SETPCAP; a
+ * failure is warned of.  A no-op for who is not root.
+ */
+void process_bound(void);
 
 /*
  * Drop all capabilities of the calling thread, for good.  What is open keeps working.  By each

@@ -24,12 +24,6 @@ static const char *device(const struct daemon *daemon)
 	return device_name(daemon->device);
 }
 
-static void bound_on_thread(void *arg)
-{
-	(void)arg;
-	privileges_bound();
-}
-
 /* While some threads are still root, none of the others may be so far confined that it cannot follow. */
 static int become_user(struct daemon *daemon, struct why *why)
 {
@@ -46,9 +40,6 @@ static int become_user(struct daemon *daemon, struct why *why)
 		err = janitor_entrust(NULL);
 	if (err)
 		return why_set(why, err, "--user: janitor process: %s", strerror(-err));
-	device_on_each_thread(daemon->device, bound_on_thread, NULL);
-	service_on_thread(&daemon->service, bound_on_thread, NULL);
-	privileges_bound();
 	return user_become(&daemon->user, why);
 }
 

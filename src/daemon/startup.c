@@ -111,6 +111,16 @@ static int open_file(struct daemon *daemon, struct why *why)
 	return 0;
 }
 
+/* What could fail, and what takes time, comes before the other process leaves. */
+static int step_in(struct daemon *daemon, struct why *why)
+{
+	int err = daemon->options.lock_memory ? process_lock_memory(why) : 0;
+
+	if (!err && daemon->successor.fd >= 0)
+		err = handover_file_prepare(&daemon->handover, why);
+	return err ? err : successor_step_in(&daemon->successor, signals_cancelled, daemon, why);
+}
+
 static int abandon_device(struct daemon *daemon, struct why *why)
 {
 	int err;
@@ -293,7 +303,7 @@ static int open_with_key(struct daemon *daemon, struct why *why)
 /* What is to become another user may not have given away the right to. */
 static int start_pool(struct daemon *daemon, struct why *why)
 {
-	int err = pool_start(&daemon->pool, daemon->options.user ? privileges_bound : lane_confine);
+	int err = pool_start(&daemon->pool, daemon->options.user ? NULL : lane_confine);
 
 	return err ? why_set(why, err, "threads of the pool: %s", strerror(-err)) : 0;
 }
@@ -331,6 +341,7 @@ static int start_device(struct daemon *daemon, struct why *why)
 		err = device_start(daemon->device, daemon->image, fd, files, why);
 	if (err)
 		return err;
+	successor_serves(&daemon->successor);
 	name_device(daemon);
 	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
 	return 0;
@@ -351,7 +362,7 @@ int startup(struct daemon *daemon, struct why *why)
 	if (!err)
 		err = device_ready(daemon->device, why);
 	if (!err)
-		err = successor_step_in(&daemon->successor, signals_cancelled, daemon, why);
+		err = step_in(daemon, why);
 	if (!err)
 		err = find_device(daemon, why);
 	/* Its name is free as soon as its device is. */
@@ -361,14 +372,13 @@ int startup(struct daemon *daemon, struct why *why)
 		err = take_device(daemon, why);
 	if (!err)
 		err = lock_file(daemon, why);
-	if (!err && daemon->options.lock_memory)
-		err = process_lock_memory(why);
 	if (!err)
 		err = make_lanes(daemon, why);
 	if (!err)
 		err = open_with_key(daemon, why);
 	if (err)
 		return err;
+	/* Not sooner: who unmounts what an image lies on is to hear that it is busy. */
 	notify_open();
 	process_isolate();
 	return start_device(daemon, why);

@@ -128,6 +128,11 @@ int successor_step_in(struct successor *successor, bool (*cancelled)(void *arg),
 	return err < 0 ? err : 0;
 }
 
+void successor_serves(struct successor *successor)
+{
+	successor->served_ns = monotonic_ns();
+}
+
 void successor_tell(struct successor *successor, const char *failure)
 {
 	if (successor->fd < 0)
@@ -137,7 +142,7 @@ void successor_tell(struct successor *successor, const char *failure)
 		dprintf(successor->fd, "error %s\n", failure);
 	else
 		dprintf(successor->fd, "stall-nanoseconds %" PRIu64 "\nok\n",
-			monotonic_ns() - successor->left_ns);
+			successor->served_ns - successor->left_ns);
 	/* The controller has the socket as well. */
 	shutdown(successor->fd, SHUT_WR);
 	close(successor->fd);

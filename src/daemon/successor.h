@@ -17,6 +17,7 @@ struct successor {
 	int fd; /* to the command; -1: this is no upgrade */
 	char name[NAME_LENGTH + 1]; /* of the daemon that is to leave; "": nobody serves */
 	uint64_t left_ns; /* when it has left, monotonic */
+	uint64_t served_ns; /* when its device was served again */
 };
 
 /* From the environment, which it is taken out of. */
@@ -29,6 +30,9 @@ void successor_init(struct successor *successor);
  */
 int successor_step_in(struct successor *successor, bool (*cancelled)(void *arg), void *arg,
 		      struct why *why);
+
+/* The device is served again: what its users see as a pause is over. */
+void successor_serves(struct successor *successor);
 
 /* Tell the command how it ended: @failure, or NULL when the device is served.  No-ops from then on. */
 void successor_tell(struct successor *successor, const char *failure);

@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,6 +134,59 @@ static void test_memory(void)
 	CHECK(!handover_file_is_pending(&file));
 }
 
+static uint64_t inode_of(int fd, const char *path)
+{
+	struct stat st = { 0 };
+
+	CHECK_EQ(path ? stat(path, &st) : fstat(fd, &st), 0);
+	return st.st_ino;
+}
+
+/* Where the file system has no files without names, nothing is prepared, and all the rest holds. */
+static void test_prepared(void)
+{
+	struct handover_file file;
+	struct identity identity;
+	int fd = make_image("image");
+	struct rlimit limit, little;
+	uint64_t inode;
+	void *memory;
+	struct why why;
+
+	CHECK_EQ(identity_of(&identity, fd), 0);
+	close(fd);
+	handover_file_init(&file, &identity, "image");
+
+	check_case("nothing is prepared when there is nothing to take over");
+	CHECK_EQ(handover_file_prepare(&file, &why), 0);
+	CHECK(file.spare < 0);
+
+	check_case("memory that was prepared is used, where it has the right size");
+	CHECK_EQ(serve(&identity, 1, true), 0);
+	CHECK_EQ(handover_file_prepare(&file, &why), 0);
+	inode = file.spare >= 0 ? inode_of(file.spare, NULL) : 0;
+	CHECK_EQ(serve(&identity, 2, true), 1);
+	CHECK_EQ(file.handover.make(file.handover.arg, BYTES, &memory, &why), 0);
+	CHECK(file.spare < 0 && *((uint8_t *)memory + BYTES - 1) == 0);
+	CHECK(!inode || inode_of(-1, file.fresh) == inode);
+	CHECK_EQ(file.handover.keep(file.handover.arg, &why), 0);
+	CHECK(!inode || inode_of(-1, file.path) == inode);
+	CHECK_EQ(handover_file_prepare(&file, &why), 0);
+	CHECK_EQ(file.handover.make(file.handover.arg, 2 * BYTES, &memory, &why), 0);
+	CHECK(file.spare < 0 && *((uint8_t *)memory + 2 * BYTES - 1) == 0);
+	CHECK_EQ(unlink(file.fresh), 0);
+
+	check_case("that there is not enough of it is known before");
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	little = (struct rlimit){ .rlim_cur = BYTES / 2, .rlim_max = limit.rlim_max };
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &little), 0);
+	CHECK_EQ(handover_file_prepare(&file, &why), inode ? -EFBIG : 0);
+	CHECK(file.spare < 0 && (!inode || strstr(why.text, "8 KiB: ")));
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	handover_file_done(&file);
+}
+
 /* --- the device ---------------------------------------------------------------------------------- */
 
 static void wait_for_child(pid_t child)
@@ -191,6 +246,7 @@ int main(void)
 	CHECK_EQ(registry_folder_make(&why), 0);
 	test_identity();
 	test_memory();
+	test_prepared();
 	test_ownership();
 	unlink("image");
 	rmdir(registry);
