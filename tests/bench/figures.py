@@ -34,6 +34,8 @@ CASES = [
     Case('zlib-randread-64k', 'zlib, 64k random read', KIOPS),
     Case('zstd-randread-64k', 'zstd, 64k random read', KIOPS),
     Case('slow-randwrite-4k', 'disk of 20 ms, 4k random write', KIOPS),
+    Case('huge-randread-4k-1m', '1 TiB, L2 cache of 1 MiB, 4k random read', KIOPS),
+    Case('huge-randread-4k-32m', '1 TiB, L2 cache of 32 MiB, 4k random read', KIOPS),
 ]
 MAIN = [case.name for case in CASES[:4]]
 CASE = {case.name: case for case in CASES}
@@ -88,6 +90,8 @@ TARGETS = [
     Target('zlib-randread-64k', 'qemu-nbd', 2, None, FINAL),
     Target('zstd-randread-64k', 'qemu-nbd', 2, None, FINAL),
     Target('slow-randwrite-4k', 'loop', 0.9, None, FINAL),
+    Target('huge-randread-4k-1m', 'qemu-nbd', 5, None, FINAL),
+    Target('huge-randread-4k-32m', 'qemu-nbd', 5, None, FINAL),
 ]
 
 

@@ -15,12 +15,12 @@ disk=$work/disk
 # XFS on a disk in RAM: as near to a fast disk as it gets, and the same for everybody.
 make_disk()
 {
-	modprobe null_blk memory_backed=1 irqmode=0 queue_mode=2 gb=3 bs=512
+	modprobe null_blk memory_backed=1 irqmode=0 queue_mode=2 gb=4 bs=512
 	within 10 test -b /dev/nullb0
 	cleanup_add "rmmod null_blk"
 	# The disk finds memory for a block when it is first written. Nobody shall pay for that.
 	if [ "$1" = populate ]; then
-		dd if=/dev/zero of=/dev/nullb0 bs=1M count=3072 oflag=direct status=none
+		dd if=/dev/zero of=/dev/nullb0 bs=1M count=4096 oflag=direct status=none
 	fi
 	mkfs.xfs -q -K /dev/nullb0
 	mount_on /dev/nullb0 "$disk"
@@ -52,7 +52,8 @@ begin_apart()
 
 # start_NAME IMAGE [QUEUES] sets $target, what the load is put on, and $server, the process that
 # serves it if there is one. stop_NAME ends it all, and fails when that does not go well.
-# A case may set what lies below the image.
+# A case may set these for who serves an image: the size of the L2 cache, and what lies below it.
+l2_cache=
 base=
 
 wait_for_end()
@@ -68,7 +69,7 @@ wait_for_end()
 
 start_ours()
 {
-	serve "$1" ${2:+--queues "$2"}
+	serve "$1" ${2:+--queues "$2"} ${l2_cache:+--l2-cache "$l2_cache"}
 	target=$device
 	server=$daemon_pid
 }
@@ -87,16 +88,19 @@ nbd_serves()
 image_options()
 {
 	printf %s "driver=qcow2,file.driver=file,file.aio=io_uring,file.filename=$1"
-	printf %s ",backing.driver=qcow2,backing.file.driver=file,backing.file.aio=io_uring"
-	printf %s ",backing.file.filename=$base,backing.file.cache.direct=off"
-	printf %s ",backing.file.cache.no-flush=off,backing.file.read-only=on"
+	printf %s "${l2_cache:+,l2-cache-size=$l2_cache}"
+	if [ -n "$base" ]; then
+		printf %s ",backing.driver=qcow2,backing.file.driver=file,backing.file.aio=io_uring"
+		printf %s ",backing.file.filename=$base,backing.file.cache.direct=off"
+		printf %s ",backing.file.cache.no-flush=off,backing.file.read-only=on"
+	fi
 }
 
 start_qemu-nbd()
 {
 	local image=(-f qcow2 "$1")
 
-	if [ -n "$base" ]; then
+	if [ -n "$base$l2_cache" ]; then
 		image=(--image-opts "$(image_options "$1")")
 	fi
 	modprobe nbd nbds_max=1
@@ -301,6 +305,28 @@ case_zstd-randread-64k()
 	load --rw=randread --bs=64k "${deep[@]}" "${steady[@]}"
 }
 
+# 1 TiB of mapped clusters, which are holes of the file; 128 MiB of L2 tables. On XFS qemu-img asks for
+# extents of 1 MiB, of which there would be one for each of 2048 tables.
+on_huge()
+{
+	l2_cache=$1
+	[ -e "$disk/huge.qcow2" ] ||
+		qemu-img create -q -f qcow2 -o preallocation=metadata,extent_size_hint=0 \
+			"$disk/huge.qcow2" 1T
+	"start_$contender" "$disk/huge.qcow2"
+	load --rw=randread --bs=4k "${deep[@]}" "${steady[@]}"
+}
+
+case_huge-randread-4k-1m()
+{
+	on_huge 1M
+}
+
+case_huge-randread-4k-32m()
+{
+	on_huge 32M
+}
+
 # On a disk that takes 20 ms for an I/O, and any number of them at a time.
 on_slow()
 {
@@ -327,7 +353,7 @@ suits()
 	empty-*)
 		[[ $2 = ours || $2 = qemu-nbd || $2 = qsd ]]
 		;;
-	overlay-*|zlib-*|zstd-*)
+	overlay-*|zlib-*|zstd-*|huge-*)
 		[[ $2 = ours || $2 = qemu-nbd ]]
 		;;
 	esac
