@@ -414,6 +414,9 @@ static void finish_run(struct image *image, int err)
 			flush->l1_dirty[flush->l1_frozen[i]] = 1;
 		}
 		waitq_fail(&flush->starved, err);
+		/* The timer may have fired meanwhile, and its flush have been this one. */
+		if (!list_empty(&flush->pending))
+			writeback_lazily_locked(image);
 	} else {
 		flush->succeeded = flush->finished;
 		atomic_store_explicit(&image->inherited, false, memory_order_release);

@@ -3,7 +3,6 @@
 #include "inherit.h"
 
 #include "flush.h"
-#include "writeback.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -207,8 +206,6 @@ static void go_on(struct image *image)
 	atomic_store(&image->inherited, true);
 	if (!mutant(INHERITED_IS_DURABLE))
 		image->flush.data_first = true;
-	if (!list_empty(&image->flush.pending))
-		writeback_lazily_locked(image);
 }
 
 int inherit(struct inheritance *left)

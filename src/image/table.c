@@ -53,8 +53,8 @@ static enum step table_step(struct task *t)
 	switch (t->state) {
 	case T_STOCK: {
 		CRITICAL(&image->alloc.lock);
-		if (t->err || image_broken(image))
-			return fail(t, -EIO, T_END);
+		if (t->err)
+			return go(t, T_END);
 		if (reserve_ready(image, lane))
 			return go(t, T_TAKE);
 		return park(t, &lane->reserve.waiters, T_STOCK);

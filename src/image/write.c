@@ -443,8 +443,8 @@ static enum step write_step(struct task *t)
 	case W_RESERVE: {
 		struct image_lane *lane = image_lane(image, t->lane);
 		CRITICAL(&image->alloc.lock);
-		if (t->err || image_broken(image))
-			return fail(t, -EIO, W_DONE);
+		if (t->err)
+			return go(t, W_DONE);
 		if (reserve_ready(image, lane))
 			return go(t, W_CLAIM);
 		return park(t, &lane->reserve.waiters, W_RESERVE);

@@ -44,8 +44,13 @@ void corrupt_now(struct stage *stage)
 
 void corrupt_check(struct stage *stage)
 {
+	struct why why;
+
 	if (image_health(stage->image) != IMAGE_CORRUPT)
 		sim_fail("the image was found to be corrupt, and is served as if it were not");
+	if (!stage->read_only &&
+	    !image_resize_check(stage->image, image_info(stage->image).size_bytes, &why))
+		sim_fail("the image was found to be corrupt, and may be resized");
 	if (has_mark(stage) && !(features(&stage->host.disk.durable) & QCOW2_CORRUPT))
 		sim_fail("the image was found to be corrupt, and is not marked as such");
 }

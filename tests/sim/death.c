@@ -4,6 +4,8 @@
 
 #include "memory.h"
 #include "report.h"
+#include "siege.h"
+#include "waits.h"
 
 #include <setjmp.h>
 
@@ -35,17 +37,26 @@ static void end(void)
 	longjmp(death.way_out, 1);
 }
 
-/* Who comes after would believe bytes that the host has lost: the dead one had not heard of it yet. */
-static bool nobody_could_tell(const struct stage *stage)
+/* Who comes after would believe bytes that the host has lost: the dead one had not said so yet. */
+static bool nobody_could_tell(const struct stage *stage, bool within_step)
 {
-	return stage->host.sync_failed && !(stage->image && image_info(stage->image).broken);
+	if (!stage->host.sync_failed)
+		return false;
+	if (!stage->image || !image_info(stage->image).broken)
+		return true;
+	return within_step && !waits_break_is_known(stage->image);
 }
 
 #ifdef MUTANTS
 /* Before a store that matters.  An open goes on: it does nothing that anybody could see, but keep(). */
 static void on_kill_point(void)
 {
-	if (!death.armed || death.died || death.fuse-- > 0 || nobody_could_tell(death.stage))
+	bool now;
+
+	if (!death.armed || death.died)
+		return;
+	now = death.fuse-- == 0;
+	if ((!siege_kills() && !now) || nobody_could_tell(death.stage, true))
 		return;
 	trace("    killed between two stores");
 	if (!death.opening)
@@ -123,8 +134,9 @@ void death_may_come(struct stage *stage)
 
 	if (!death.armed)
 		return;
-	if ((rng_one_in(&stage->rng, one_in) || resizing_is_worth_a_kill(stage)) &&
-	    !nobody_could_tell(stage))
+	if ((rng_one_in(&stage->rng, one_in) || resizing_is_worth_a_kill(stage) ||
+	     siege_kills_here()) &&
+	    !nobody_could_tell(stage, false))
 		end();
 }
 

@@ -96,6 +96,8 @@ static int64_t end_write(struct sim_host *host, struct flight *flight)
 		len = SECTOR_SIZE * rng_below_u64(host->rng, len / SECTOR_SIZE + 1);
 		if (!flight->op && len)
 			flight_do(host, flight, len);
+		/* It may have been about what others had written. */
+		host->sync_failed |= (io->flags & IO_DSYNC) != 0;
 		return mishap(host, EIO);
 	}
 	if (!flight->op && happens(host, host->faults.no_space))

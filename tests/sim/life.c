@@ -5,6 +5,7 @@
 #include "corrupt.h"
 #include "death.h"
 #include "report.h"
+#include "siege.h"
 #include "stage.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ static struct life {
 	uint64_t size; /* of the file, then */
 	unsigned turns; /* still to take */
 	unsigned corrupt_at; /* when so many are left; 0: never */
+	enum siege_wish wish; /* for how it is to end */
 	struct tally *tally;
 	uint32_t aims;
 } life;
@@ -79,6 +81,16 @@ static void live(void)
 		    rng_one_in(&stage.rng, stage.config.peek_one_in))
 			peek();
 		stage.traffic.look = false;
+		switch (life.wish = siege_wish()) {
+		case SIEGE_NOTHING:
+			break;
+		case SIEGE_LOOK:
+			peek();
+			break;
+		case SIEGE_CUT:
+		case SIEGE_REST:
+			return;
+		}
 	}
 }
 
@@ -91,7 +103,10 @@ static void drain(void)
 
 static void close_down(void)
 {
-	stage_drain(&stage);
+	if (siege_closes_early())
+		stage_drain_requests(&stage);
+	else
+		stage_drain(&stage);
 	stage_close(&stage);
 }
 
@@ -238,12 +253,13 @@ static void one_life(void)
 		stage_read_back(&stage);
 	life.turns = 1 + rng_below(&stage.rng, 2 * stage.config.turns);
 	life.corrupt_at = stage.config.corrupts && !read_only ? (life.turns + 1) / 2 : 0;
+	life.wish = SIEGE_NOTHING;
 	death_through(&stage, live, 50);
 	if (stage.corrupt)
 		rest_corrupt();
-	if (rng_one_in(&stage.rng, 2))
+	if ((rng_one_in(&stage.rng, 2) && life.wish != SIEGE_CUT) || life.wish == SIEGE_REST)
 		death_through(&stage, drain, 4);
-	switch (rng_below(&stage.rng, 8)) {
+	switch (life.wish == SIEGE_CUT ? 7 : rng_below(&stage.rng, 8)) {
 	case 0:
 	case 1:
 		close_cleanly();
@@ -273,6 +289,7 @@ void lives_run(uint64_t seed)
 	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
 		config_corrupts(&stage.config);
 	resizing_draw(&stage, seed);
+	siege_draw(&stage.config, seed);
 	if ((stage.config.aims & life.aims) != life.aims)
 		return;
 	stage_make(&stage);

@@ -8,6 +8,7 @@
 #include "hints.h"
 #include "image.h"
 #include "planted.h"
+#include "siege.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,15 @@
 static const char *const mutant_names[] = { MUTANT_LIST(MUTANT_NAME) };
 
 const bool mutants_are_there = true;
-unsigned planted_out;
+unsigned planted_watched;
+
+static bool is_out; /* the barrier at hand */
+
+bool planted_passed(void)
+{
+	siege_passed();
+	return is_out;
+}
 
 /* They are numbered: those with names from 1 on, then the sites. */
 unsigned mutants_count(void)
@@ -27,8 +36,19 @@ unsigned mutants_count(void)
 
 static void plant(unsigned number)
 {
-	mutant_planted = number < MUTANT_COUNT ? (enum mutant)number : MUTANT_NONE;
-	planted_out = number < MUTANT_COUNT ? 0 : number - MUTANT_COUNT + 1;
+	const struct planted_site *site;
+
+	is_out = number >= MUTANT_COUNT;
+	mutant_planted = is_out ? MUTANT_NONE : (enum mutant)number;
+	planted_watched = is_out ? number - MUTANT_COUNT + 1 : 0;
+	site = is_out ? &planted_sites[number - MUTANT_COUNT] : NULL;
+	siege_lay(site ? site->kind : NULL, site ? site->where : NULL);
+}
+
+void mutants_spare(void)
+{
+	is_out = false;
+	mutant_planted = MUTANT_NONE;
 }
 
 void mutant_describe(unsigned number, char *text)
@@ -84,7 +104,7 @@ static bool fails_anyway(const struct crew_options *crew, uint64_t seed, unsigne
 {
 	struct finding finding;
 
-	plant(0);
+	mutants_spare();
 	try_seed(crew, seed, &finding);
 	plant(number);
 	return finding.found;

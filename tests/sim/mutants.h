@@ -11,6 +11,9 @@ extern const bool mutants_are_there;
 /* Plant one, by name or number; false when there is none. */
 bool mutants_plant(const char *name);
 
+/* Pull it out again, and leave all else as it is: who besieges a barrier does so when it is there. */
+void mutants_spare(void);
+
 /* They are numbered from 1 on. */
 unsigned mutants_count(void);
 

@@ -13,6 +13,10 @@ bool mutants_plant(const char *name)
 	return false;
 }
 
+void mutants_spare(void)
+{
+}
+
 unsigned mutants_find_all(const struct crew_options *crew)
 {
 	(void)crew;

@@ -81,6 +81,8 @@ def calls(text, name):
 
 def stands_alone(text, start, closing):
     before = text[:start].rstrip()
+    if re.search(r"if \(mutant\([^;{}]*\)$", before):
+        return False  # a planted bug already
     return (before[-1] in ";{})" or re.search(r"(case \w+:|\belse)$", before)) and \
         text[closing + 1:].lstrip().startswith(";")
 

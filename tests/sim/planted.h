@@ -15,10 +15,13 @@ struct planted_site {
 extern const struct planted_site planted_sites[];
 extern const unsigned planted_count;
 
-/* The number of the one that is out, from 1 on; 0: none. */
-extern unsigned planted_out;
+/* The number of the one at hand, from 1 on; 0: none. */
+extern unsigned planted_watched;
 
-#define PLANTED(site) (planted_out == (site))
+/* The engine passes it; true: it is out. */
+bool planted_passed(void);
+
+#define PLANTED(site) (planted_watched == (site) && planted_passed())
 
 /* Instead of await_io(): the task goes on as if its ios had completed, and they fly on. */
 enum step planted_no_await_io(struct task *task, int next);

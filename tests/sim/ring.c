@@ -121,6 +121,7 @@ void host_complete(struct sim_host *host, unsigned i)
 }
 
 #define HELD_ONE_IN 64 /* tries to complete what is held back succeed */
+#define GHOSTS_ONE_IN 16 /* the same of what nobody waits for */
 
 /* What is held back is chosen rarely, so that the rest gets far ahead of it. */
 static bool choose(struct sim_host *host, unsigned *choice)
@@ -129,6 +130,8 @@ static bool choose(struct sim_host *host, unsigned *choice)
 
 	for (unsigned tries = 0; tries < 4; tries++) {
 		*choice = rng_below(host->rng, host->flights);
+		if (host->flight[*choice].ghost && !rng_one_in(host->rng, GHOSTS_ONE_IN))
+			continue;
 		if (!(held >> host->flight[*choice].io->op & 1) ||
 		    rng_one_in(host->rng, HELD_ONE_IN))
 			return true;
@@ -136,15 +139,27 @@ static bool choose(struct sim_host *host, unsigned *choice)
 	return false;
 }
 
-/* The first flight of a kind, from a random one on. */
+/* The first flight of a kind, from a random one on; no ghost. */
 static bool find(struct sim_host *host, bool timer, unsigned *choice)
 {
 	unsigned from = rng_below(host->rng, host->flights);
 
 	for (unsigned i = 0; i < host->flights; i++) {
 		*choice = (from + i) % host->flights;
-		if ((host->flight[*choice].io->op == IO_TIMER) == timer)
+		if ((host->flight[*choice].io->op == IO_TIMER) == timer &&
+		    !host->flight[*choice].ghost)
 			return true;
+	}
+	return false;
+}
+
+/* The last that are left take their time, too. */
+static bool find_ghost(struct sim_host *host, unsigned *choice)
+{
+	for (unsigned i = 0; i < host->flights; i++) {
+		*choice = i;
+		if (host->flight[i].ghost)
+			return rng_one_in(host->rng, GHOSTS_ONE_IN);
 	}
 	return false;
 }
@@ -157,8 +172,9 @@ bool host_complete_one(struct sim_host *host, bool urgent)
 		return false;
 	if (!choose(host, &choice) && !urgent)
 		return false;
-	if (urgent && host->flight[choice].io->op == IO_TIMER)
-		find(host, false, &choice);
+	if (urgent && (host->flight[choice].io->op == IO_TIMER || host->flight[choice].ghost) &&
+	    !find(host, false, &choice) && !find_ghost(host, &choice))
+		return true;
 	host_complete(host, choice);
 	return true;
 }
@@ -301,7 +317,8 @@ static int file_write(struct host_file *file, const void *buf, size_t len, uint6
 static int file_sync(struct host_file *file)
 {
 	struct disk *disk = host_disk(hosting, file->index);
-	bool fails = call_fails("sync");
+	/* Where one has failed in this life, no other goes well. */
+	bool fails = call_fails("sync") || hosting->sync_failed;
 
 	disk_sync_end(disk, disk_sync_begin(disk), fails, hosting->rng);
 	return fails ? -EIO : 0;

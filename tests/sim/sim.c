@@ -21,6 +21,7 @@ static const char usage[] =
 	"  --jobs N        processes (as many as there are processors)\n"
 	"  --keep-going    report every failing seed, not just the first\n"
 	"  --mutant NAME   plant a bug, by its name or number (program `mutants`)\n"
+	"  --spare         with --mutant: all that comes with the bug, but not the bug itself\n"
 	"  --qemu-check N  hold every Nth durable image against qemu-img check and our own\n"
 	"  --trace         print every event (with --seed)\n"
 	"The program `mutants` is the same with planted bugs; without --seed and --mutant it plants\n"
@@ -51,6 +52,7 @@ enum option_id {
 	OPTION_HINTS,
 	OPTION_SAVE_HINTS,
 	OPTION_EXCEPTIONS,
+	OPTION_SPARE,
 	OPTION_QEMU_CHECK,
 	OPTION_TRACE,
 };
@@ -72,6 +74,7 @@ static const struct option long_options[] = {
 	{ "hints", required_argument, NULL, OPTION_HINTS },
 	{ "save-hints", required_argument, NULL, OPTION_SAVE_HINTS },
 	{ "exceptions", required_argument, NULL, OPTION_EXCEPTIONS },
+	{ "spare", no_argument, NULL, OPTION_SPARE },
 	{ "qemu-check", required_argument, NULL, OPTION_QEMU_CHECK },
 	{ "trace", no_argument, NULL, OPTION_TRACE },
 	{ 0 },
@@ -147,6 +150,9 @@ static void parse_one(struct command *command, int option)
 		command->crew.mutant = optarg;
 		if (!mutants_plant(optarg))
 			exit(2);
+		break;
+	case OPTION_SPARE:
+		mutants_spare();
 		break;
 	case OPTION_QEMU_CHECK:
 		command->crew.qemu_check_every = (unsigned)number;

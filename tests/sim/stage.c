@@ -6,6 +6,8 @@
 #include "make.h"
 #include "memory.h"
 #include "report.h"
+#include "siege.h"
+#include "waits.h"
 
 #include <inttypes.h>
 
@@ -221,11 +223,13 @@ bool stage_turn(struct stage *stage, unsigned lane)
 
 	if (ring->blocked)
 		return false;
+	siege_before(stage, lane);
 	this_lane = &ring->lane;
 	engine_running = true;
 	if (!lane_run(&ring->lane, 1))
 		ring->blocked = lane_doze(&ring->lane);
 	engine_running = false;
+	waits_check(stage->image);
 	return true;
 }
 
@@ -265,13 +269,28 @@ static bool all_is_back(const struct stage *stage)
 	return stage->traffic.busy == 0 && !stage->resizing.busy;
 }
 
-void stage_drain(struct stage *stage)
+static bool requests_are_back(const struct stage *stage)
+{
+	return stage->traffic.busy == 0;
+}
+
+static void drain(struct stage *stage, bool (*done)(const struct stage *stage))
 {
 	while (traffic_ask_again(&stage->traffic))
 		;
-	if (!settle(stage, all_is_back))
+	if (!settle(stage, done))
 		sim_fail("nothing flies, nothing is ready, %u requests%s wait: a lost wake-up",
 			 stage->traffic.busy, stage->resizing.busy ? " and a resize" : "");
+}
+
+void stage_drain(struct stage *stage)
+{
+	drain(stage, all_is_back);
+}
+
+void stage_drain_requests(struct stage *stage)
+{
+	drain(stage, requests_are_back);
 }
 
 void stage_rest(struct stage *stage)
@@ -286,6 +305,8 @@ void stage_rest(struct stage *stage)
 			break;
 		timers++;
 	}
+	if (stage->host.flights == stage->host.timers)
+		waits_check_rest(stage->image);
 	stats = image_stats(stage->image);
 	if (!stage->host.mishap && stats.clusters_dropped != stats.clusters_released)
 		sim_fail("%" PRIu64 " references were dropped, %" PRIu64
@@ -334,6 +355,9 @@ void stage_close_end(struct stage *stage)
 	if (stage->host.flights > stage->host.timers)
 		sim_fail("the image is closed and %u ios are still in flight",
 			 stage->host.flights - stage->host.timers);
+	if (stage->resizing.busy)
+		sim_fail("the image is closed and a resize is under way");
+	waits_check_closed(stage->image, stage->close_err);
 	if (stage->close_err && !stage->host.mishap)
 		sim_fail("the close has failed: %d", stage->close_err);
 	if (stage->host.sync_failed && !stage->close_err && !stage->read_only)

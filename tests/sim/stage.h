@@ -66,6 +66,9 @@ bool stage_turn(struct stage *stage, unsigned lane);
 /* Nothing new is asked; what was asked must end. */
 void stage_drain(struct stage *stage);
 
+/* The same, but a resize may go on. */
+void stage_drain_requests(struct stage *stage);
+
 /* Nothing is asked and time passes: what was dropped is given back. */
 void stage_rest(struct stage *stage);
 

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The law of each queue of the engine: who waits there, waits for something that is under way. */
+#include "waits.h"
+
+#include "arena.h"
+#include "engine.h"
+#include "epoch.h"
+#include "part.h"
+#include "report.h"
+
+#define MANY_SLICES 64u /* caches that are larger are looked at now and then */
+
+static void law(bool kept, const char *queue)
+{
+	if (!kept)
+		sim_fail("%s: somebody waits for what is there or will not come: a lost wake-up",
+			 queue);
+}
+
+static bool is_in(const struct waitq *queue, const struct task *task)
+{
+	list_for_each(node, &queue->tasks)
+		if (container_of(node, const struct task, link) == task)
+			return true;
+	return false;
+}
+
+/* Parts that wait are outside of all epochs: what they wait for may wait for one (epoch.h). */
+static void law_outside(const struct waitq *queue, const char *name)
+{
+	list_for_each(node, &queue->tasks) {
+		const struct task *task = container_of(node, const struct task, link);
+
+		if (container_of(task, const struct part, task)->epoch != EPOCH_OUTSIDE)
+			sim_fail("%s: somebody waits within an epoch", name);
+	}
+}
+
+/* --- flushes ------------------------------------------------------------------------------------- */
+
+/* Is a flush that takes what is there now about to begin? */
+static bool flush_comes(const struct image *image)
+{
+	const struct writeback *writeback = &image->writeback;
+
+	return writeback->wanted || !is_in(&writeback->idle, &writeback->urgent);
+}
+
+static bool flush_would_help(const struct flush *flush)
+{
+	return !list_empty(&flush->dirty) || !list_empty(&flush->pending) || flush->l1_dirty_count;
+}
+
+static void check_flush(const struct image *image)
+{
+	const struct flush *flush = &image->flush;
+	bool starved = !waitq_empty(&flush->starved);
+	bool full = flush->dirty_count >= flush->dirty_max || !flush->releases_free ||
+		    flush->l1_dirty_count >= FLUSH_L1_BLOCKS;
+
+	law(waitq_empty(&flush->waiters) || flush->running || flush->l1_moving, "flush->waiters");
+	law(flush->running || !is_in(&flush->waiters, &image->resize.task),
+	    "flush->waiters, by a resize");
+	law(!starved || !image_broken(image), "flush->starved, of a broken image");
+	/* What a run has made room for, it says at its end. */
+	law(!starved || full || flush->l1_moving || flush->running, "flush->starved");
+	law(!starved || !full || flush->running || flush->l1_moving || !flush_would_help(flush) ||
+		    flush_comes(image),
+	    "flush->starved, and no flush comes");
+	law(waitq_empty(&image->syncs.waiters) || image->syncs.running[SYNC_FLUSH] ||
+		    image->syncs.running[SYNC_ALLOC],
+	    "syncs->waiters");
+}
+
+static void check_writeback(const struct image *image)
+{
+	const struct writeback *writeback = &image->writeback;
+
+	if (writeback->ended || image_broken(image))
+		return;
+	law(!writeback->wanted || !is_in(&writeback->idle, &writeback->urgent),
+	    "writeback->idle, the urgent one");
+	law(!writeback->lazy_wanted || !is_in(&writeback->idle, &writeback->lazy),
+	    "writeback->idle, the lazy one");
+	law(list_empty(&image->flush.pending) || writeback->lazy_wanted || flush_comes(image),
+	    "releases, and no flush comes");
+}
+
+/* --- slices and tables --------------------------------------------------------------------------- */
+
+static void check_shard(const struct image *image, const struct shard *shard, bool top)
+{
+	bool starved = !waitq_empty(&shard->starved);
+	bool needed = shard->made == shard->count, dirty = false;
+
+	for (uint32_t i = 0; i < shard->made; i++) {
+		const struct slice *slice = &shard->slices[i];
+
+		law(waitq_empty(&slice->loaded) || slice->state == SLICE_LOADING, "slice->loaded");
+		law_outside(&slice->loaded, "slice->loaded");
+		needed &= slice->state == SLICE_LOADING || slice->pins || slice->dirty ||
+			  slice->flushing;
+		dirty |= slice->dirty && !slice->pins && !slice->flushing;
+	}
+	law(!starved || needed, "shard->starved");
+	law_outside(&shard->starved, "shard->starved");
+	law(!starved || !dirty || !top || image->flush.running || image->flush.l1_moving ||
+		    image_broken(image) || image->writeback.ended || flush_comes(image),
+	    "shard->starved, and no flush comes");
+}
+
+static void check_slices(const struct image *image)
+{
+	static unsigned turns;
+
+	for (const struct node *node = &image->top; node; node = node->below) {
+		if (node->raw || (node->cache.nslices > MANY_SLICES && turns++ % 64))
+			continue;
+		for (uint32_t i = 0; i < node->cache.nshards; i++)
+			check_shard(image, &node->cache.shards[i], node == &image->top);
+	}
+}
+
+static void check_tables(const struct tables *tables)
+{
+	bool busy = true;
+
+	for (unsigned i = 0; i < TABLE_JOBS; i++) {
+		busy &= tables->job[i].busy;
+		law(waitq_empty(&tables->job[i].waiters) || tables->job[i].busy, "job->waiters");
+	}
+	law(waitq_empty(&tables->starved) || busy, "tables->starved");
+}
+
+/* --- the allocator ------------------------------------------------------------------------------- */
+
+/* Could the epoch move on? */
+static bool epoch_is_over(const struct image *image)
+{
+	uint64_t now = atomic_load(&image->epoch.now);
+
+	for (unsigned i = 0; i < image->lanes; i++)
+		for (unsigned bucket = 0; bucket < EPOCH_BUCKETS; bucket++)
+			if (bucket != now % EPOCH_BUCKETS &&
+			    atomic_load(&image->lane[i].epoch.live[bucket]))
+				return false;
+	return true;
+}
+
+static void check_alloc(const struct image *image)
+{
+	const struct alloc *alloc = &image->alloc;
+	const struct resize *resize = &image->resize;
+	bool idle = is_in(&alloc->idle, &alloc->task), broken = image_broken(image);
+
+	law(!idle || !alloc->closing, "alloc->idle, the end");
+	law(!idle || !atomic_load(&image->corrupt) || alloc->marked, "alloc->idle, the mark");
+	law(!idle || !resize->order, "alloc->idle, an order of a resize");
+	law(!idle || broken || !resize->unused, "alloc->idle, a row that is not used");
+	law(!idle || broken || list_empty(&alloc->released) || !epoch_is_over(image),
+	    "alloc->idle, releases");
+	law(waitq_empty(&alloc->closed) || !alloc->closed_down, "alloc->closed");
+	law(waitq_empty(&resize->answered) || resize->order, "resize->answered");
+	law(waitq_empty(&resize->ended) || resize->busy, "resize->ended");
+	for (unsigned i = 0; i < image->lanes; i++) {
+		const struct reserve *reserve = &image->lane[i].reserve;
+
+		law(!idle || !reserve->wanted, "alloc->idle, a lane's order");
+		law(waitq_empty(&reserve->waiters) || reserve->wanted, "reserve->waiters");
+	}
+}
+
+/* --- buffers ------------------------------------------------------------------------------------- */
+
+static void check_copies(const struct copies *copies)
+{
+	for (unsigned i = 0; i < copies->buffers && !waitq_empty(&copies->waiters); i++)
+		law(copies->busy[i], "copies->waiters");
+}
+
+static void check_lane(const struct image_lane *lane)
+{
+	const struct unpack *unpack = &lane->unpack;
+
+	for (unsigned i = 0; i < UNPACK_SLOTS; i++) {
+		const struct unpacked *slot = &unpack->slot[i];
+		bool loading = slot->state == UNPACKED_LOADING;
+
+		law(waitq_empty(&slot->waiters) || loading, "slot->waiters");
+		law_outside(&slot->waiters, "slot->waiters");
+		law(waitq_empty(&unpack->starved) || loading || slot->users, "unpack->starved");
+	}
+	law_outside(&unpack->starved, "unpack->starved");
+	for (unsigned i = 0; i < BOUNCE_POOLS; i++) {
+		const struct bounce_pool *pool = &lane->bounce.pool[i];
+
+		if (!pool->buffers)
+			continue;
+		law(waitq_empty(&pool->waiters) || !pool->free_count, "bounce->waiters");
+		law_outside(&pool->waiters, "bounce->waiters");
+	}
+}
+
+void waits_check(struct image *image)
+{
+	check_slices(image);
+	for (unsigned i = 0; i < image->lanes; i++)
+		check_lane(&image->lane[i]);
+	if (image->read_only)
+		return;
+	check_flush(image);
+	check_writeback(image);
+	check_tables(&image->tables);
+	check_alloc(image);
+	check_copies(&image->copies);
+}
+
+void waits_check_rest(const struct image *image)
+{
+	for (unsigned i = 0; i < image->lanes; i++)
+		for (unsigned bucket = 0; bucket < EPOCH_BUCKETS; bucket++)
+			if (atomic_load(&image->lane[i].epoch.live[bucket]))
+				sim_fail("nothing is under way, and lane %u is in an epoch", i);
+}
+
+/* What could not be saved stands there for the next process, unless it is past saving. */
+void waits_check_closed(const struct image *image, int err)
+{
+	const struct arena *arena = &image->arena;
+
+	if (arena->shared && (!err || image_broken(image)) &&
+	    arena_get(&arena->header->state) != ARENA_CLOSED)
+		sim_fail("the image is closed, and what was in memory is not given up");
+}
+
+bool waits_break_is_known(const struct image *image)
+{
+	return arena_get(&image->arena.header->broken) != ARENA_SOUND;
+}

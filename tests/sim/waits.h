@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Does anybody wait for what is there, or for what nobody is about to bring? */
+#ifndef WAITS_H
+#define WAITS_H
+
+#include "image.h"
+
+/*
+ * Between two turns: does not return when somebody does.  A wake that was lost shows here at once, and
+ * not only when no other one happens to come.
+ */
+void waits_check(struct image *image);
+
+/* Nothing is asked and nothing flies: nobody is within an epoch. */
+void waits_check_rest(const struct image *image);
+
+/* It has been closed, with @err: does its memory say so to who comes next? */
+void waits_check_closed(const struct image *image, int err);
+
+/* Would who comes after a kill know that it has broken? */
+bool waits_break_is_known(const struct image *image);
+
+#endif
