@@ -46,9 +46,11 @@ static bool flush_comes(const struct image *image)
 	return writeback->wanted || !is_in(&writeback->idle, &writeback->urgent);
 }
 
-static bool flush_would_help(const struct flush *flush)
+/* Has somebody the room who is about to change something, and wakes then? */
+static bool room_is_promised(const struct flush *flush)
 {
-	return !list_empty(&flush->dirty) || !list_empty(&flush->pending) || flush->l1_dirty_count;
+	return (flush->dirty_count >= flush->dirty_max && list_empty(&flush->dirty)) ||
+	       (!flush->releases_free && list_empty(&flush->pending));
 }
 
 static void check_flush(const struct image *image)
@@ -64,7 +66,7 @@ static void check_flush(const struct image *image)
 	law(!starved || !image_broken(image), "flush->starved, of a broken image");
 	/* What a run has made room for, it says at its end. */
 	law(!starved || full || flush->l1_moving || flush->running, "flush->starved");
-	law(!starved || !full || flush->running || flush->l1_moving || !flush_would_help(flush) ||
+	law(!starved || !full || flush->running || flush->l1_moving || room_is_promised(flush) ||
 		    flush_comes(image),
 	    "flush->starved, and no flush comes");
 	law(waitq_empty(&image->syncs.waiters) || image->syncs.running[SYNC_FLUSH] ||
