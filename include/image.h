@@ -161,25 +161,38 @@ enum image_health image_health(const struct image *image);
 
 /*
  * May the disk be resized to @bytes?  0, or -errno with the sentence in @why: -EROFS, -EIO when it is
- * broken, -EINVAL, -EFBIG more than there is room for, -ENOTSUP what QEMU refuses as well, or a raw
- * external data file, or less than it has.  Any thread, while nobody resizes it.
+ * broken, -EINVAL, also for less than it has without @shrink, -EFBIG more than there is room for, -ENOTSUP
+ * what QEMU refuses as well, or a raw external data file.  Any thread, while nobody resizes it.
  */
-int image_resize_check(const struct image *image, uint64_t bytes, struct why *why);
+int image_resize_check(const struct image *image, uint64_t bytes, bool shrink, struct why *why);
 
 /*
- * Grow the disk to @bytes, which image_resize_check() has let through, while requests run.  One at
+ * Is nothing behind the cluster in which a disk of @bytes would end, which is at most what it has?
+ * @done(@arg, 0, -EBUSY with the place of the first thing there in image_used(), or another error), as
+ * below.  Somebody may write there afterwards.
+ */
+void image_unused_start(struct image *image, uint64_t bytes, void (*done)(void *arg, int err),
+			void *arg);
+
+/* The guest's byte at which something was, when the last of these two ended with -EBUSY. */
+uint64_t image_used(const struct image *image);
+
+/*
+ * Resize the disk to @bytes, which image_resize_check() has let through, while requests run.  One at
  * a time; on the service lane's thread, where also @done(@arg, 0 or the first error) is called, which must
- * not call the engine.  What is new reads as zeros, and may be asked for from then on; that the disk
- * has this size is durable.  After an error it is as large as it was, but if the image has broken: then
- * the file may say either (specification: "size", "l1_size").
+ * not call the engine.  That the disk has this size is durable.  After an error it is as large as it was,
+ * but if the image has broken: then the file may say either (specification: "size", "l1_size").
+ *
+ * Larger: what is new reads as zeros, and may be asked for from then on.  Smaller: -EBUSY when something
+ * is behind the new end; requests that reach there fail with -EIO from when it begins.
  */
 void image_resize_start(struct image *image, uint64_t bytes, void (*done)(void *arg, int err),
 			void *arg);
 
 /*
  * Hand in a request.  On the lane's own thread, no lock held.  req->done() is called later from
- * the lane, or from inside this call.  The range must lie on the disk (asserted).
- * Results: -EIO, -ENOSPC, ... of the host; -EIO for writes once the image is broken; -EROFS.
+ * the lane, or from inside this call.  Results: -EIO, -ENOSPC, ... of the host; -EIO for writes once the
+ * image is broken, and for a range that does not lie on the disk; -EROFS.
  */
 void image_submit(struct image *image, struct lane *lane, struct req *req);
 
@@ -310,6 +323,9 @@ extern void (*image_peek_seam)(void);
 	m(FLUSH_DURING_MOVE) /* resize: a flush writes to the L1 table while it moves */ \
 	m(NO_GROWTH_ZEROS) /* resize: what is new is taken for zeros */ \
 	m(SIZE_BEFORE_ZEROS) /* resize: the size is durable before the zeros at the new end */ \
+	m(NO_DRAIN) /* shrink: who came in before the door closed is not waited for */ \
+	m(NO_LAST_LOOK) /* shrink: what was written at the last moment is cut off */ \
+	m(DOOR_STAYS_OPEN) /* shrink: requests behind the new end still come in */ \
 	m(SLICE_NOT_MARKED) /* kill: a changed slice is not taken over */ \
 	m(MARK_GONE_EARLY) /* kill: a slice is not taken over while it is being written */ \
 	m(L1_NOT_MARKED) /* kill: a new L2 table is forgotten */ \
@@ -323,6 +339,7 @@ extern void (*image_peek_seam)(void);
 	m(NEW_L1_FORGOTTEN) /* kill: the space of an L1 table that is being made is forgotten */ \
 	m(OLD_L1_FORGOTTEN) /* kill: ... and that of the one that it replaces */ \
 	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
+	m(SIZE_NOT_MARKED) /* kill: nobody knows that the file may have either of two sizes */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
 	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */
 

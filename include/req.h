@@ -132,6 +132,7 @@ struct req {
 	/* Private to the engine. */
 	uint32_t parts; /* not yet done */
 	uint8_t cause; /* enum cause, so far */
+	uint8_t inside; /* as part.epoch, of the whole request: see src/image/door.h */
 	uint32_t weight; /* in statistics, if it is a hit */
 	uint64_t started; /* monotonic nanoseconds; 0: one of the engine's own, not counted */
 	struct part part;

@@ -30,7 +30,8 @@ static enum control_verdict ask_for_resize(struct admin *admin, const char *size
 		return refuse(admin, "is being resized already", why);
 	errno = 0;
 	admin->resize_bytes = strtoull(size, &end, 10);
-	if (errno || end == size || *end) {
+	admin->resize_shrink = strcmp(end, " shrink") == 0;
+	if (errno || end == size || (*end && !admin->resize_shrink)) {
 		why_set(why, -EINVAL, "%.20s is no size", size);
 		return CONTROL_REFUSED;
 	}

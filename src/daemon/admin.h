@@ -37,6 +37,7 @@ struct admin {
 	bool resize_asked; /* the same: the disk is to have so many bytes */
 	bool resizing; /* until admin_resized() */
 	uint64_t resize_bytes;
+	bool resize_shrink; /* ... also if that is less */
 	bool leave_asked; /* by a peer: to leave the device to another process */
 	bool leave_wanted; /* the same, until it is answered */
 	int64_t started_s; /* monotonic */

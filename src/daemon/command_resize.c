@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qcow2-ublkd resize: have a daemon make its disk larger. */
+/* qcow2-ublkd resize: have a daemon make its disk larger, or smaller. */
 #include "client.h"
 #include "commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum resize_status { RESIZE_OK, RESIZE_FAILED, RESIZE_USAGE };
 
@@ -14,11 +16,14 @@ enum resize_status { RESIZE_OK, RESIZE_FAILED, RESIZE_USAGE };
 struct resize_command {
 	struct command_options common;
 	bool json;
+	bool shrink;
 };
 
 #define AT(field) offsetof(struct resize_command, field)
 
 static const struct option_row rows[] = {
+	{ "shrink", NULL, "also make it smaller, if nothing is behind the new end", FLAG,
+	  AT(shrink), 0, 0, 0 },
 	{ "json", NULL, "print the result as a JSON object", FLAG, AT(json), 0, 0, 0 },
 	{ "help", NULL, "print this text", FLAG, AT(common.help), 0, 0, 0 },
 };
@@ -31,7 +36,8 @@ static const struct command_usage usage = {
 	.about =
 		"Make the disk larger, while it is used: image and device get SIZE, or with + so much\n"
 		"more; digits, and k, M, G or T behind them. What is new reads as zeros. It takes\n"
-		"Linux 6.16 or newer. A disk that is served does not become smaller.\n",
+		"Linux 6.16 or newer. With --shrink also smaller, as long as the image has nothing\n"
+		"behind the new end: what uses the disk must have been made smaller before.\n",
 	.ending =
 		"Exit status: 0 resized, and durably so; 1 no such device, or it is as large as it\n"
 		"was; 2 wrong command line.\n",
@@ -60,6 +66,22 @@ static int find_size(const struct registry_entry *entry, const char *text, uint6
 	return 0;
 }
 
+/*
+ * What was written to the device and is in the kernel's memory only would be forgotten there, if it is
+ * behind the new end, before the image has it.
+ */
+static int write_back(const struct registry_entry *entry, struct why *why)
+{
+	int fd = open(entry->device, O_RDONLY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err ? why_set(why, err, "%s: cannot be written back: %s", entry->device,
+			     strerror(-err)) :
+		     0;
+}
+
 static int resize(const struct resize_command *command, struct registry_entry *entry,
 		  uint64_t *bytes, struct why *why)
 {
@@ -72,9 +94,12 @@ static int resize(const struct resize_command *command, struct registry_entry *e
 			      entry->name);
 	if (!err)
 		err = find_size(entry, command->common.operand[1], bytes, why);
+	if (!err && command->shrink)
+		err = write_back(entry, why);
 	if (err)
 		return err;
-	snprintf(request, sizeof(request), "resize %" PRIu64, *bytes);
+	snprintf(request, sizeof(request), "resize %" PRIu64 "%s", *bytes,
+		 command->shrink ? " shrink" : "");
 	err = client_ask(entry->name, request, 0, &report, why);
 	if (!err)
 		report_free(&report);

@@ -12,7 +12,7 @@ static const struct command commands[] = {
 	{ "check", "look for corruption and leaks, and repair them", command_check },
 	{ "info", "tell what an image says about itself", command_info },
 	{ "list", "list the devices of this machine", command_list },
-	{ "resize", "make a disk larger while it is used", command_resize },
+	{ "resize", "make a disk larger or smaller while it is used", command_resize },
 	{ "status", "tell what a device does", command_status },
 	{ "stop", "stop a device", command_stop },
 	{ "top", "show what devices do, again and again", command_top },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The image grows on the service's thread; when that is durable, the kernel is told. */
+/* The image is resized on the service's thread; the kernel is told of more afterwards, of less before. */
 #include "resize.h"
 
 #include <errno.h>
@@ -21,6 +21,14 @@ static void on_resized(void *arg, int err)
 	eventfd_write(resizing->fd, 1);
 }
 
+static void ask_image(struct resizing *resizing, struct admin *admin, struct service *service)
+{
+	service_resize_image(service, admin->image,
+			     resizing->stage == RESIZING_LOOKS ? image_unused_start :
+								 image_resize_start,
+			     resizing->bytes, on_resized, resizing);
+}
+
 void resizing_begin(struct resizing *resizing, struct admin *admin, struct service *service)
 {
 	struct why why;
@@ -28,12 +36,16 @@ void resizing_begin(struct resizing *resizing, struct admin *admin, struct servi
 
 	admin->resize_asked = false;
 	resizing->bytes = admin->resize_bytes;
+	resizing->bytes_before = image_info(admin->image).size_bytes;
 	if (!err)
-		err = image_resize_check(admin->image, resizing->bytes, &why);
-	if (err)
+		err = image_resize_check(admin->image, resizing->bytes, admin->resize_shrink, &why);
+	if (err) {
 		admin_resized(admin, why.text);
-	else
-		service_resize_image(service, admin->image, resizing->bytes, on_resized, resizing);
+		return;
+	}
+	resizing->stage = resizing->bytes < resizing->bytes_before ? RESIZING_LOOKS :
+								     RESIZING_GROWS;
+	ask_image(resizing, admin, service);
 }
 
 int resizing_fd(const struct resizing *resizing)
@@ -41,9 +53,51 @@ int resizing_fd(const struct resizing *resizing)
 	return resizing->fd;
 }
 
-void resizing_end(struct resizing *resizing, struct admin *admin)
+static int refuse(const struct resizing *resizing, const struct admin *admin, int err,
+		  struct why *why)
 {
 	const char *name = device_name(admin->device);
+	unsigned long long used = image_used(admin->image);
+
+	if (err == -EBUSY && resizing->stage != RESIZING_GROWS)
+		return why_set(
+			why, err,
+			"%s: is as large as it was: its image has something at byte %llu, "
+			"behind the new end; if nobody needs that: blkdiscard --offset %llu %s",
+			name, used, used, name);
+	return why_set(why, err, "%s: is as large as it was: its image could not be resized: %s",
+		       name, strerror(-err));
+}
+
+/* A device that had become smaller already gets its old size, unless nobody knows which the image has. */
+static void undo(const struct resizing *resizing, struct admin *admin)
+{
+	struct why why;
+
+	if (resizing->stage == RESIZING_SHRINKS && image_health(admin->image) == IMAGE_SOUND &&
+	    device_resize(admin->device, resizing->bytes_before, &why))
+		log_error("%s", why.text);
+}
+
+/* What there is to do when the image has done its part; true: it has another one. */
+static bool go_on(struct resizing *resizing, struct admin *admin, int *err, struct why *why)
+{
+	bool looks = resizing->stage == RESIZING_LOOKS;
+
+	if (*err) {
+		refuse(resizing, admin, *err, why);
+		undo(resizing, admin);
+	} else if (resizing->stage != RESIZING_SHRINKS) {
+		*err = device_resize(admin->device, resizing->bytes, why);
+	}
+	if (*err || !looks)
+		return false;
+	resizing->stage = RESIZING_SHRINKS;
+	return true;
+}
+
+void resizing_end(struct resizing *resizing, struct admin *admin, struct service *service)
+{
 	eventfd_t ignored;
 	struct why why;
 	int err;
@@ -51,15 +105,15 @@ void resizing_end(struct resizing *resizing, struct admin *admin)
 	if (eventfd_read(resizing->fd, &ignored))
 		return;
 	err = atomic_load(&resizing->err);
-	if (err)
-		why_set(&why, err, "%s: is as large as it was: its image could not grow: %s", name,
-			strerror(-err));
-	else
-		err = device_resize(admin->device, resizing->bytes, &why);
+	if (go_on(resizing, admin, &err, &why)) {
+		ask_image(resizing, admin, service);
+		return;
+	}
 	if (err)
 		log_error("%s", why.text);
 	else
-		log_info("%s: resized to %llu bytes", name, (unsigned long long)resizing->bytes);
+		log_info("%s: resized to %llu bytes", device_name(admin->device),
+			 (unsigned long long)resizing->bytes);
 	admin_resized(admin, err ? why.text : NULL);
 }
 

@@ -255,7 +255,7 @@ void serve(struct daemon *daemon)
 			return;
 		}
 		if (fds[FD_RESIZED].revents)
-			resizing_end(&daemon->resizing, &daemon->admin);
+			resizing_end(&daemon->resizing, &daemon->admin, &daemon->service);
 		if (fds[FD_HOLD].revents && hear_hold(daemon))
 			return;
 		while (signals_next(daemon, &info))

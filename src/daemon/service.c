@@ -224,14 +224,15 @@ static void call_resize(void *arg)
 {
 	struct service *service = arg;
 
-	image_resize_start(service->image, service->resize_bytes, service->resized,
-			   service->resized_arg);
+	service->resize_start(service->image, service->resize_bytes, service->resized,
+			      service->resized_arg);
 }
 
-void service_resize_image(struct service *service, struct image *image, uint64_t bytes,
-			  void (*done)(void *arg, int err), void *arg)
+void service_resize_image(struct service *service, struct image *image, service_resize_fn *start,
+			  uint64_t bytes, void (*done)(void *arg, int err), void *arg)
 {
 	service->image = image;
+	service->resize_start = start;
 	service->resize_bytes = bytes;
 	service->resized = done;
 	service->resized_arg = arg;

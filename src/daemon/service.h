@@ -9,10 +9,14 @@
 
 #include <semaphore.h>
 
+typedef void service_resize_fn(struct image *image, uint64_t bytes,
+			       void (*done)(void *arg, int err), void *arg);
+
 struct service {
 	struct worker worker; /* worker.lane is the last lane of the image */
 	struct image *image; /* being closed, or resized */
 	struct worker_call resize;
+	service_resize_fn *resize_start;
 	uint64_t resize_bytes;
 	void (*resized)(void *arg, int err);
 	void *resized_arg;
@@ -55,10 +59,10 @@ int service_close_image(struct service *service, struct image *image, void (*tic
 			void *arg);
 
 /*
- * Grow @image to @bytes, without waiting: image_resize_start(), @done from the service's thread.
+ * Without waiting: @start, which is image_resize_start() or image_unused_start(); @done from the service's thread.
  */
-void service_resize_image(struct service *service, struct image *image, uint64_t bytes,
-			  void (*done)(void *arg, int err), void *arg);
+void service_resize_image(struct service *service, struct image *image, service_resize_fn *start,
+			  uint64_t bytes, void (*done)(void *arg, int err), void *arg);
 
 /* Run @run(@arg) on the service's thread. */
 void service_on_thread(struct service *service, void (*run)(void *arg), void *arg);

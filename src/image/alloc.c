@@ -113,7 +113,7 @@ static bool take_releases(struct image *image)
 	while (!list_empty(&alloc->released)) {
 		struct release *release = container_of(alloc->released.next, struct release, link);
 
-		if (!epoch_passed(image, release->epoch))
+		if (!epoch_passed(image, &image->epoch, release->epoch))
 			break;
 		list_del(&release->link);
 		list_add_tail(&alloc->work, &release->link);
@@ -474,6 +474,8 @@ static enum step obey(struct task *t, struct image *image)
 
 	if (image_broken(image))
 		return fail(t, -EIO, A_ANSWER);
+	if (image->resize.order == RESIZE_EMPTY)
+		return go(t, A_ANSWER);
 	if (image->resize.order == RESIZE_HEADER)
 		return go(t, A_HEADER);
 	alloc->row = true;
@@ -497,7 +499,7 @@ static enum step alloc_step(struct task *t)
 			return go(t, A_MARK);
 		if (!broken && (take_releases(image) || resize_take_unused(image)))
 			return go(t, A_DROP);
-		if (image->resize.order)
+		if (resize_is_due(image))
 			return obey(t, image);
 		if (take_order(image))
 			return broken ? fail(t, -EIO, A_FAIL) : go(t, A_FIND);

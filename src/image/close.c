@@ -37,7 +37,7 @@ static enum step close_step(struct task *t)
 		writeback_end(image);
 		closer->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
-		part_queue(image, t->lane, &closer->flush);
+		part_queue(image, t->lane, &closer->flush, &flush_machine);
 		return await_io(t, C_ALLOC);
 	}
 

@@ -99,7 +99,7 @@ static void start_read(struct part *part, struct req *req, uint64_t guest, uint6
 	req->guest.byte = guest;
 	req->len = len;
 	part->task.inflight++;
-	part_queue(part->image, part->task.lane, req);
+	part_queue(part->image, part->task.lane, req, &read_machine);
 }
 
 void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes)

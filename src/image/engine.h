@@ -404,7 +404,7 @@ struct alloc {
 	struct io io[RESERVE_RUNS];
 };
 
-/* --- a larger disk (resize.c) ----------------------------------------------------------------------------- */
+/* --- a larger disk, or a smaller one (resize.c, shrink.c) ----------------------------------------------------------------------------- */
 
 #define RESIZE_MOVES_MOST 64u
 
@@ -413,6 +413,7 @@ enum resize_order {
 	RESIZE_NOTHING,
 	RESIZE_SPACE, /* have clusters in a row for a larger L1 table: alloc->new_l1 */
 	RESIZE_HEADER, /* write the header: where L1 is, or how large the disk */
+	RESIZE_EMPTY, /* wait until all are gone who came in before the door closed */
 };
 
 struct resize {
@@ -424,6 +425,10 @@ struct resize {
 	uint32_t l1_clusters;
 	unsigned moves; /* of the table, so far */
 	bool moving; /* the table is to become larger first */
+	uint64_t bytes_before; /* of the disk: one that becomes smaller */
+	uint64_t used; /* the first guest byte that was found in use behind the new end */
+	uint64_t epoch; /* when the door closed, ... */
+	uint64_t requests; /* ... and the same of whole requests */
 	struct sync_wait sync_wait;
 	void (*done)(void *arg, int err);
 	void *arg;
@@ -538,6 +543,7 @@ struct overlap {
 struct image_lane {
 	struct lane *lane;
 	struct epoch_lane epoch;
+	struct epoch_lane inside;
 	struct reserve reserve;
 	struct list free_parts;
 	struct part *parts;
@@ -579,7 +585,8 @@ struct image {
 	_Atomic bool corrupt; /* it broke because its metadata makes no sense */
 	/* What a dead process has left was taken over, and nothing has been flushed since. */
 	_Atomic bool inherited;
-	_Atomic uint64_t disk_bytes; /* what the guest may ask for; durable */
+	/* What the guest may ask for; durable, but while it becomes smaller. */
+	_Atomic uint64_t disk_bytes;
 	bool snapshots_incomplete; /* some do not say how large the disk was */
 
 	void *zeros; /* as many as a cluster of the top has, never written */
@@ -593,6 +600,7 @@ struct image {
 	uint32_t unpack_here_bytes; /* lanes decompress clusters up to this size by themselves */
 
 	struct epoch epoch;
+	struct epoch requests; /* the same of whole requests, in lane->inside: see door.h */
 	struct cache cache;
 	struct tables tables;
 	struct syncs syncs;

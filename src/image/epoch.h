@@ -7,6 +7,8 @@
  * A part is inside from its look-up to the end of the I/O that follows from it.  It is outside
  * while it waits for anything else, since what it waits for may wait for the epoch; and it needs
  * no epoch for clusters that it has claimed, because nobody else can drop them.
+ *
+ * There is a second count of epochs, of requests as a whole: see door.h.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
@@ -16,10 +18,10 @@
 #define EPOCH_OUTSIDE 255 /* no bucket */
 
 /* Enter before a look-up; returns the bucket to leave.  The lane's own thread. */
-static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
+static inline uint8_t epoch_enter_of(const struct epoch *epoch, struct epoch_lane *lane)
 {
 	for (;;) {
-		uint64_t now = atomic_load_explicit(&image->epoch.now, memory_order_acquire);
+		uint64_t now = atomic_load_explicit(&epoch->now, memory_order_acquire);
 		uint8_t bucket = (uint8_t)(now % EPOCH_BUCKETS);
 		uint32_t live = atomic_load_explicit(&lane->live[bucket], memory_order_relaxed);
 
@@ -30,10 +32,15 @@ static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
 		}
 		/* Be seen before looking; and be seen in the epoch that really is. */
 		atomic_store(&lane->live[bucket], 1);
-		if (atomic_load(&image->epoch.now) == now)
+		if (atomic_load(&epoch->now) == now)
 			return bucket;
 		atomic_store(&lane->live[bucket], 0);
 	}
+}
+
+static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
+{
+	return epoch_enter_of(&image->epoch, lane);
 }
 
 /*
@@ -51,7 +58,8 @@ static inline void epoch_share(struct epoch_lane *lane, uint8_t bucket)
 /* Out of line part of epoch_leave(): tell the allocator. */
 void epoch_ended(struct image *image);
 
-static inline void epoch_leave(struct image *image, struct epoch_lane *lane, uint8_t bucket)
+static inline void epoch_leave_of(struct image *image, const struct epoch *epoch,
+				  struct epoch_lane *lane, uint8_t bucket)
 {
 	uint32_t live = atomic_load_explicit(&lane->live[bucket], memory_order_relaxed) - 1;
 
@@ -60,17 +68,22 @@ static inline void epoch_leave(struct image *image, struct epoch_lane *lane, uin
 		return;
 	}
 	atomic_store(&lane->live[bucket], 0);
-	if (atomic_load(&image->epoch.wanted))
+	if (atomic_load(&epoch->wanted))
 		epoch_ended(image);
 }
 
-/* The epoch in which something is dropped; after the drop is visible. */
-uint64_t epoch_now(struct image *image);
+static inline void epoch_leave(struct image *image, struct epoch_lane *lane, uint8_t bucket)
+{
+	epoch_leave_of(image, &image->epoch, lane, bucket);
+}
+
+/* The epoch in which something is dropped, or closed; after that is visible. */
+uint64_t epoch_now(const struct epoch *epoch);
 
 /*
  * Has @epoch ended for everybody?  Tries to move on; when not, whoever leaves last will wake the
- * allocator.  The allocator only, under alloc->lock.
+ * allocator.  The allocator only, under alloc->lock.  @of is one of the image's.
  */
-bool epoch_passed(struct image *image, uint64_t epoch);
+bool epoch_passed(struct image *image, struct epoch *of, uint64_t epoch);
 
 #endif

@@ -388,7 +388,7 @@ static void settle(struct image *image, struct slice *slice, int err)
 /* Drops that are durable now belong to the allocator.  Under alloc->lock. */
 static void hand_over_releases(struct image *image)
 {
-	uint64_t epoch = epoch_now(image);
+	uint64_t epoch = epoch_now(&image->epoch);
 
 	list_for_each(node, &image->flush.frozen_releases)
 		container_of(node, struct release, link)->epoch = epoch;

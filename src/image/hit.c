@@ -8,7 +8,7 @@
 #include "hit.h"
 
 #include "cache.h"
-#include "epoch.h"
+#include "door.h"
 #include "overlap.h"
 
 #include <stdlib.h>
@@ -137,7 +137,7 @@ uint32_t hit_start(struct image *image, struct lane *lane, struct req *req)
 
 	uint8_t bucket = epoch_enter(image, &own->epoch);
 
-	if (!find(&image->top, req->guest, write, &host) ||
+	if (!door_is_open(image, req) || !find(&image->top, req->guest, write, &host) ||
 	    (write && !overlap_allows(image, host_cluster(geo, host), 1))) {
 		epoch_leave(image, &own->epoch, bucket);
 		return 1;

@@ -6,6 +6,7 @@
 #include "arena.h"
 #include "cache.h"
 #include "chain.h"
+#include "door.h"
 #include "hit.h"
 #include "messages.h"
 #include "part.h"
@@ -38,17 +39,15 @@ __attribute__((noinline)) static void submit_rest(struct image *image, struct la
 		refuse(req, -EROFS);
 	else if (!req->len && req->op != REQ_FLUSH)
 		refuse(req, 0);
-	else
+	else if (door_enter(image, image_lane(image, lane), req))
 		part_start(image, lane, req, weight);
+	else
+		refuse(req, -EIO);
 }
 
 void image_submit(struct image *image, struct lane *lane, struct req *req)
 {
-	uint64_t size = image_disk_bytes(image);
-
 	must(is_aligned(req->guest.byte | req->len, SECTOR_SIZE));
-	must(req->guest.byte <= size);
-	must(req->len <= size - req->guest.byte);
 	must(lane->id < image->lanes);
 
 	uint32_t weight = hit_start(image, lane, req);

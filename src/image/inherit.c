@@ -157,16 +157,19 @@ static int make_room(struct inheritance *left)
 	return 0;
 }
 
-/* What a sync that has failed was to make durable does not count: the disk is as large as it was. */
+/*
+ * What a sync that has failed was to make durable does not count: the disk does not become larger by it,
+ * and the file may still have either size the next time.
+ */
 static void keep_size(struct inheritance *left)
 {
 	struct image *image = left->image;
 	struct arena_header *header = image->arena.header;
-	uint64_t bytes = arena_get(&left->arena.header->disk_bytes[ARENA_NOW]);
+	uint64_t now = arena_get(&left->arena.header->disk_bytes[ARENA_NOW]);
+	uint64_t next = arena_get(&left->arena.header->disk_bytes[ARENA_NEXT]);
+	uint64_t size = image->top.geo.size_bytes, bytes = min_u64(now, size);
 
-	if (bytes >= image->top.geo.size_bytes)
-		return;
-	arena_set(&header->disk_bytes[ARENA_NEXT], image->top.geo.size_bytes);
+	arena_set(&header->disk_bytes[ARENA_NEXT], now == size ? next : max_u64(now, size));
 	arena_set(&header->disk_bytes[ARENA_NOW], bytes);
 	atomic_store(&image->disk_bytes, bytes);
 }

@@ -2,7 +2,7 @@
 /* Parts: how a request becomes machines, and machines a result. */
 #include "part.h"
 
-#include "epoch.h"
+#include "door.h"
 #include "probe.h"
 
 #include <errno.h>
@@ -25,9 +25,9 @@ static const struct machine *machine_of(enum req_op op)
 }
 
 static void part_init(struct part *part, struct image *image, struct lane *lane, struct req *req,
-		      struct guest guest, uint64_t len)
+		      const struct machine *machine, struct guest guest, uint64_t len)
 {
-	task_init(&part->task, lane, machine_of(req->op), PART_FIRST_STATE);
+	task_init(&part->task, lane, machine, PART_FIRST_STATE);
 	part->req = req;
 	part->image = image;
 	part->guest = guest;
@@ -52,20 +52,21 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	req->parts++;
 }
 
-static struct task *inline_part(struct image *image, struct lane *lane, struct req *req)
+static struct task *inline_part(struct image *image, struct lane *lane, struct req *req,
+				const struct machine *machine)
 {
 	req->result = 0;
 	req->parts = 0;
 	req->started = 0;
 	req->cause = CAUSE_HIT;
-	part_init(&req->part, image, lane, req, req->guest, req->len);
+	part_init(&req->part, image, lane, req, machine, req->guest, req->len);
 	req->part.pooled = false;
 	return &req->part.task;
 }
 
 void part_start(struct image *image, struct lane *lane, struct req *req, uint32_t weight)
 {
-	struct task *task = inline_part(image, lane, req);
+	struct task *task = inline_part(image, lane, req, machine_of(req->op));
 
 	req->started = lane_now(lane);
 	req->weight = weight;
@@ -74,9 +75,11 @@ void part_start(struct image *image, struct lane *lane, struct req *req, uint32_
 	task_start(task);
 }
 
-void part_queue(struct image *image, struct lane *lane, struct req *req)
+void part_queue(struct image *image, struct lane *lane, struct req *req,
+		const struct machine *machine)
 {
-	task_wake(inline_part(image, lane, req));
+	req->inside = EPOCH_OUTSIDE;
+	task_wake(inline_part(image, lane, req, machine));
 }
 
 void part_enter(struct part *part)
@@ -105,7 +108,7 @@ void part_split(struct part *part)
 	struct part *rest = container_of(lane->free_parts.next, struct part, link);
 
 	list_del(&rest->link);
-	part_init(rest, part->image, part->task.lane, part->req,
+	part_init(rest, part->image, part->task.lane, part->req, machine_of(part->req->op),
 		  (struct guest){ part->guest.byte + done }, part->len - done);
 	rest->pooled = true;
 	part->len = done;
@@ -154,6 +157,7 @@ void part_end(struct part *part)
 	if (--req->parts > 0)
 		return;
 	count_request(lane, req);
+	door_leave(part->image, lane, req);
 	probe4(request_end, req, req->op, req->cause, req->result);
 	req->done(req);
 }

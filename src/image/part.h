@@ -14,13 +14,14 @@ extern const struct machine flush_machine;
 #define PART_FIRST_STATE 0
 
 /*
- * Serve all of @req with its inline part, on @lane.  Returns after its first step.  In statistics it
+ * Serve all of @req, which is inside (door.h), with its inline part, on @lane.  Returns after its first step.  In statistics it
  * stands for @weight requests, if it is a hit.
  */
 void part_start(struct image *image, struct lane *lane, struct req *req, uint32_t weight);
 
-/* The same, its first step in a later turn: for requests that the engine makes itself. */
-void part_queue(struct image *image, struct lane *lane, struct req *req);
+/* For requests that the engine makes itself: the first step of @machine comes in a later turn. */
+void part_queue(struct image *image, struct lane *lane, struct req *req,
+		const struct machine *machine);
 
 /* What its request is counted under, if nothing worse comes. */
 static inline void part_met(struct part *part, enum cause cause)

@@ -13,9 +13,11 @@
 #include "resize.h"
 
 #include "arena.h"
+#include "door.h"
 #include "flush.h"
 #include "overlap.h"
 #include "part.h"
+#include "shrink.h"
 #include "sync.h"
 
 #include <errno.h>
@@ -46,139 +48,19 @@
 			s(S_SIZE) s(S_SIZED) s(S_END)
 MACHINE_STATES(resize, RESIZE_LIST);
 
-/* --- how large? ---------------------------------------------------------------------------------- */
-
-static uint64_t entries_for(const struct geometry *geo, uint64_t bytes)
-{
-	return div_round_up(bytes, UINT64_C(1) << (geo->cluster_bits + geo->l2_bits));
-}
-
-uint64_t resize_most(const struct node *top, uint64_t size_most)
-{
-	return size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
-}
-
-uint64_t resize_l1_room(const struct node *top, uint64_t size_most)
-{
-	uint64_t wanted = resize_most(top, size_most);
-	uint64_t bytes = min_u64(entries_for(&top->geo, wanted), LIMIT_L1_ROOM / sizeof(*top->l1)) *
-			 sizeof(*top->l1);
-
-	return round_up(max_u64(bytes, top->l1_bytes), L1_BLOCK_BYTES);
-}
-
-uint64_t resize_slices(const struct image *image, uint64_t size_most)
-{
-	const struct geometry *geo = &image->top.geo;
-	uint64_t entries = image->arena.l1_room / sizeof(*image->top.l1);
-
-	return size_most ? entries << (geo->cluster_bits - geo->slice_bits) : 0;
-}
-
-/* Is there memory for all of its tables? */
-static bool is_room(const struct image *image, uint64_t bytes)
-{
-	const struct node *top = &image->top;
-	unsigned covered_bits = top->geo.cluster_bits + top->geo.slice_entries_bits;
-
-	return bytes <= LIMIT_HOST_OFFSET &&
-	       entries_for(&top->geo, bytes) * sizeof(*top->l1) <= image->arena.l1_room &&
-	       div_round_up(bytes, UINT64_C(1) << covered_bits) <= top->cache.directory_entries;
-}
-
-static int refuse(const struct image *image, int err, const char *what, struct why *why)
-{
-	return why_set(why, err, "%s: %s", image->top.file->name, what);
-}
-
-/* What the image is, and stays. */
-static int check_kind(const struct image *image, struct why *why)
-{
-	const struct node *top = &image->top;
-
-	if (image->read_only)
-		return refuse(image, -EROFS, "is served read-only and cannot be resized", why);
-	if (image_broken(image))
-		return refuse(image, -EIO, "nothing is written to it any more, after an error",
-			      why);
-	if (top->data_raw)
-		return refuse(image, -ENOTSUP,
-			      "has a raw external data file; resize it with qemu-img when it is not "
-			      "served",
-			      why);
-	if (top->bitmaps.bitmaps && top->header.autoclear & QCOW2_BITMAPS)
-		return refuse(image, -ENOTSUP,
-			      "has persistent bitmaps, which would be of another size; remove them "
-			      "with qemu-img bitmap --remove",
-			      why);
-	if (top->header.snapshots && top->geo.version < 3)
-		return refuse(image, -ENOTSUP,
-			      "is of version 2 and has internal snapshots, which do not say how "
-			      "large the disk was; convert it with qemu-img amend -o compat=1.1",
-			      why);
-	if (image->snapshots_incomplete)
-		return refuse(image, -ENOTSUP,
-			      "has internal snapshots that do not say how large the disk was; "
-			      "repair them with qcow2-ublkd check --repair all",
-			      why);
-	return 0;
-}
-
-/* Is there something to grow into? */
-static int check_room(const struct image *image, uint64_t bytes, struct why *why)
-{
-	const struct node *top = &image->top;
-	const struct geometry *geo = &top->geo;
-	uint64_t entries = entries_for(geo, bytes);
-	uint64_t clusters = div_round_up(entries * sizeof(*top->l1), geo->cluster_bytes);
-
-	if (!is_room(image, bytes))
-		return refuse(image, -EFBIG,
-			      "that is more than there is room for while it is served; resize it "
-			      "with qemu-img when it is not",
-			      why);
-	if (geo->data_apart && top->data->fixed_size && top->data->size < bytes)
-		return refuse(image, -EFBIG, "its data file is a device, and that is too small",
-			      why);
-	if (entries > top->l1_entries && (clusters >= UINT64_C(1) << geo->slice_refcounts_bits ||
-					  image->resize.moves == RESIZE_MOVES_MOST))
-		return refuse(image, -EFBIG,
-			      "the L1 table that this takes cannot be made while it is served; "
-			      "resize it with qemu-img when it is not",
-			      why);
-	if (geo->version < 3 && top->below && node_bytes(top->below) > image_disk_bytes(image))
-		return refuse(image, -ENOTSUP,
-			      "is of version 2, and its backing file is longer than the disk: that "
-			      "the new end is zeros cannot be said; convert it with qemu-img amend "
-			      "-o compat=1.1",
-			      why);
-	return 0;
-}
-
-int image_resize_check(const struct image *image, uint64_t bytes, struct why *why)
-{
-	uint64_t now = image_disk_bytes(image);
-	int err = check_kind(image, why);
-
-	if (err)
-		return err;
-	if (!bytes || !is_aligned(bytes, SECTOR_SIZE))
-		return refuse(image, -EINVAL, "a disk's size is a multiple of 512 bytes", why);
-	if (bytes < now)
-		return refuse(image, -ENOTSUP,
-			      "cannot become smaller while it is served; stop it, and use qemu-img "
-			      "resize --shrink",
-			      why);
-	return bytes == now ? 0 : check_room(image, bytes, why);
-}
-
 /* --- what the allocator does for us ---------------------------------------------------------------- */
 
-/* Under alloc->lock. */
-static void order(struct image *image, enum resize_order what)
+void resize_order(struct image *image, enum resize_order what)
 {
 	image->resize.order = what;
 	waitq_wake(&image->alloc.idle);
+}
+
+bool resize_is_due(struct image *image)
+{
+	enum resize_order what = image->resize.order;
+
+	return what && (what != RESIZE_EMPTY || image_broken(image) || door_all_left(image));
 }
 
 void resize_answer(struct image *image, int err)
@@ -200,8 +82,7 @@ bool resize_take_unused(struct image *image)
 	return true;
 }
 
-/* What a header may say from now on, as who comes after a kill is to find it. */
-static void announce(struct image *image)
+void resize_announce(struct image *image)
 {
 	const struct resize *resize = &image->resize;
 	struct arena_header *header = image->arena.header;
@@ -210,7 +91,8 @@ static void announce(struct image *image)
 	const struct node *top = &image->top;
 
 	if (!resize->moving) {
-		arena_set(&header->disk_bytes[ARENA_NEXT], resize->bytes);
+		if (!mutant(SIZE_NOT_MARKED))
+			arena_set(&header->disk_bytes[ARENA_NEXT], resize->bytes);
 		return;
 	}
 	old->cluster = host_cluster(&top->geo, top->header.l1);
@@ -324,25 +206,24 @@ static void child_done(struct req *req)
 	task_child_done(&resize->task, req->result);
 }
 
-static void start_child(struct image *image, enum req_op op)
+void resize_start_child(struct image *image, const struct machine *machine, enum req_op op,
+			uint64_t from, uint64_t to)
 {
 	struct resize *resize = &image->resize;
-	uint64_t from = image_disk_bytes(image);
 
-	resize->req = (struct req){ .op = op, .done = child_done };
-	if (op == REQ_WRITE_ZEROES) {
-		resize->req.guest.byte = from;
-		resize->req.len = resize->bytes - from;
-	}
+	resize->req = (struct req){
+		.op = op,
+		.guest = { from },
+		.len = to - from,
+		.done = child_done,
+	};
 	resize->task.inflight++;
-	part_queue(image, resize->task.lane, &resize->req);
+	part_queue(image, resize->task.lane, &resize->req, machine);
 }
 
-/* The engine's disk ends there now, and the guest's not yet. */
-static void raise_end(struct image *image)
+void resize_set_end(struct image *image, uint64_t bytes)
 {
 	struct node *top = &image->top;
-	uint64_t bytes = image->resize.bytes;
 
 	if (top->below)
 		atomic_store_explicit(&top->backed_bytes,
@@ -365,7 +246,7 @@ static enum step resize_step(struct task *t)
 
 	case S_ORDER: {
 		CRITICAL(&image->alloc.lock);
-		order(image, RESIZE_SPACE);
+		resize_order(image, RESIZE_SPACE);
 		return go(t, S_SPACE);
 	}
 	case S_SPACE: {
@@ -419,9 +300,9 @@ static enum step resize_step(struct task *t)
 		return go(t, S_NAME);
 	}
 	case S_NAME: {
-		announce(image);
+		resize_announce(image);
 		CRITICAL(&image->alloc.lock);
-		order(image, RESIZE_HEADER);
+		resize_order(image, RESIZE_HEADER);
 		return go(t, S_NAMED);
 	}
 	case S_NAMED: {
@@ -445,25 +326,27 @@ static enum step resize_step(struct task *t)
 		return go(t, S_END);
 	}
 	case S_GROW:
-		raise_end(image);
+		/* The engine's disk ends there now, and the guest's not yet. */
+		resize_set_end(image, resize->bytes);
 		if (mutant(NO_GROWTH_ZEROS))
 			return go(t, S_SIZE);
-		start_child(image, REQ_WRITE_ZEROES);
+		resize_start_child(image, &zero_machine, REQ_WRITE_ZEROES, image_disk_bytes(image),
+				   resize->bytes);
 		return await_io(t, S_FLUSH);
 
 	case S_FLUSH:
 		if (t->err)
 			return go(t, S_END);
 		if (!mutant(SIZE_BEFORE_ZEROS))
-			start_child(image, REQ_FLUSH);
+			resize_start_child(image, &flush_machine, REQ_FLUSH, 0, 0);
 		return await_io(t, S_SIZE);
 
 	case S_SIZE: {
 		if (t->err)
 			return go(t, S_END);
-		announce(image);
+		resize_announce(image);
 		CRITICAL(&image->alloc.lock);
-		order(image, RESIZE_HEADER);
+		resize_order(image, RESIZE_HEADER);
 		return go(t, S_SIZED);
 	}
 	case S_SIZED: {
@@ -473,42 +356,60 @@ static enum step resize_step(struct task *t)
 		t->err = resize->answer;
 		return go(t, S_END);
 	}
-	case S_END: {
-		CRITICAL(&image->alloc.lock);
-		resize->busy = false;
-		waitq_wake(&resize->ended);
-		resize->done(resize->arg, t->err);
+	case S_END:
+		resize_end(image, t->err);
 		return STEP_DONE;
-	}
 	}
 	abort();
 }
 
 static const struct machine resize_machine = { "resize", resize_step, resize_states };
 
+void resize_begin(struct image *image, uint64_t bytes, void (*done)(void *arg, int err), void *arg)
+{
+	struct resize *resize = &image->resize;
+
+	must(!resize->busy);
+	must(!image->read_only);
+	resize->busy = true;
+	resize->bytes = bytes;
+	resize->bytes_before = image_disk_bytes(image);
+	resize->moving = false;
+	resize->sync_wait.asked = false;
+	resize->done = done;
+	resize->arg = arg;
+}
+
+void resize_end(struct image *image, int err)
+{
+	struct resize *resize = &image->resize;
+
+	CRITICAL(&image->alloc.lock);
+	resize->busy = false;
+	waitq_wake(&resize->ended);
+	resize->done(resize->arg, err);
+}
+
 void image_resize_start(struct image *image, uint64_t bytes, void (*done)(void *arg, int err),
 			void *arg)
 {
 	struct resize *resize = &image->resize;
-	uint64_t entries = entries_for(&image->top.geo, bytes);
+	uint64_t entries = resize_l1_entries(&image->top.geo, bytes);
 
-	must(!resize->busy);
-	must(!image->read_only);
 	if (bytes == image_disk_bytes(image)) {
 		done(arg, 0);
 		return;
 	}
-	must(bytes > image_disk_bytes(image));
-	must(is_room(image, bytes));
-	resize->busy = true;
-	resize->bytes = bytes;
+	if (bytes < image_disk_bytes(image)) {
+		shrink_start(image, bytes, done, arg);
+		return;
+	}
+	must(resize_has_room(image, bytes));
+	resize_begin(image, bytes, done, arg);
 	resize->moving = entries > image->top.l1_entries;
 	resize->l1_entries = (uint32_t)entries;
 	resize->l1_clusters = (uint32_t)div_round_up(entries * sizeof(*image->top.l1),
 						     image->top.geo.cluster_bytes);
-	resize->sync_wait.asked = false;
-	resize->done = done;
-	resize->arg = arg;
 	task_init(&resize->task, service_lane(image), &resize_machine, S_BEGIN);
 	task_wake(&resize->task);
 }

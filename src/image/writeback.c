@@ -83,7 +83,7 @@ static enum step urgent_step(struct task *t)
 			return go(t, U_IDLE);
 		writeback->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
-		part_queue(image, t->lane, &writeback->flush);
+		part_queue(image, t->lane, &writeback->flush, &flush_machine);
 		return await_io(t, U_IDLE);
 	}
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A larger device: the door opens first, then the kernel lets requests come (kernel docs: ublk, UPDATE_SIZE). */
+/*
+ * A device of another size (kernel docs: ublk, UPDATE_SIZE).  When it becomes larger, the door opens first, then
+ * the kernel lets requests come; when it becomes smaller, it closes after the kernel has stopped that.
+ */
 #include "state.h"
 
 #include <errno.h>
@@ -18,7 +21,13 @@ int device_can_resize(const struct device *device, struct why *why)
 int device_resize(struct device *device, uint64_t bytes, struct why *why)
 {
 	uint64_t sectors = bytes >> SECTOR_SHIFT;
+	_Atomic uint64_t *door = &device->disk.limits.sectors;
+	int err;
 
-	atomic_store_explicit(&device->disk.limits.sectors, sectors, memory_order_release);
-	return ctrl_update_size(&device->ctrl, device->info.dev_id, sectors, why);
+	if (sectors > atomic_load(door))
+		atomic_store_explicit(door, sectors, memory_order_release);
+	err = ctrl_update_size(&device->ctrl, device->info.dev_id, sectors, why);
+	if (!err)
+		atomic_store_explicit(door, sectors, memory_order_release);
+	return err;
 }

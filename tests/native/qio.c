@@ -6,6 +6,7 @@
  *	read OFF LEN [PATTERN]		flush
  *	zero OFF LEN [nounmap] [fua]	compare FILE [OFF [LEN [OFF IN FILE]]]
  *	resize BYTES
+ *	shrink BYTES			(resize to less, too)
  *	unpacked N			(no more clusters than that were decompressed)
  *	abort				(die of SIGKILL, whatever is under way)
  *
@@ -247,11 +248,11 @@ static void expect_unpacked(const char *line, uint64_t most)
 	complain(line, text);
 }
 
-static void resize(const char *line, const char *size)
+static void resize(const char *line, const char *size, bool shrink)
 {
 	struct why why;
 
-	if (rig_resize(&qio.rig, rig_number(size), &why))
+	if (rig_resize(&qio.rig, rig_number(size), shrink, &why))
 		complain(line, why.text);
 	qio.info = image_info(qio.rig.image);
 }
@@ -272,8 +273,8 @@ static void obey(const char *line, char *const *word, unsigned words)
 		start(command_make(line, REQ_FLUSH));
 	else if (strcmp(word[0], "unpacked") == 0 && words > 1)
 		expect_unpacked(line, rig_number(word[1]));
-	else if (strcmp(word[0], "resize") == 0 && words > 1)
-		resize(line, word[1]);
+	else if ((strcmp(word[0], "resize") == 0 || strcmp(word[0], "shrink") == 0) && words > 1)
+		resize(line, word[1], word[0][0] == 's');
 	else if (strcmp(word[0], "compare") == 0 && words > 1)
 		compare_words(line, word, words);
 	else if (strcmp(word[0], "abort") == 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks that grow while they are written to: what they hold then, and what qemu-img makes of it.
+"""Disks that grow and shrink while they are written to: what they hold then, and what qemu-img makes of it.
 
 resize.py --qio PATH [--only NAME]
 """
@@ -172,7 +172,7 @@ def refuse(case, image, size, words, *arguments):
 
 def what_is_refused(case):
     case.create("plain", size="4M")
-    refuse(case, "plain", MIB, "cannot become smaller")
+    refuse(case, "plain", MIB, "would become smaller")
     refuse(case, "plain", 4 * MIB + 100, "multiple of 512")
     refuse(case, "plain", 1 << 60, "more than there is room for")
     refuse(case, "plain", 8 * MIB, "read-only", "--read-only")
@@ -191,6 +191,109 @@ def what_is_refused(case):
     refuse(case, "short", 8 * MIB, "backing file is longer")
 
 
+def shrink(case, options=None, below=None, form="qcow2", snapshot=False, v2_below=False):
+    """Down, up and down again under writes; the tail is used, discarded, and never shown again."""
+    cut = 3 * MIB + 512 * 5
+    case.create("top", below, form, "9M", options)
+    small = "cluster_size=512" in (options or "")
+    case.qemu_io("top", "write -P 1 0 3M", f"write -P 2 {cut - 512} {512 if small else 1024}")
+    if snapshot:
+        case.qemu_io("top", "write -P 3 8M 64k")
+        case.tool("qemu-img", "snapshot", "-c", "before", "top")
+    end = -(-cut // (64 * KIB)) * 64 * KIB
+    used = [] if v2_below else [f"write {end} 256k 4", f"discard {end} 256k"]
+    rest = [f"discard {8 * MIB} {MIB}"] if snapshot else []
+    up = [] if v2_below else [f"resize {9 * MIB}", f"read {cut} {9 * MIB - cut} 0",
+                              f"write {8 * MIB} 512 5", f"discard {8 * MIB} {MIB}"]
+    commands = [*used, *rest, f"aio write 0 {64 * KIB} 6", f"aio write {cut - 4096} 4096 7",
+                f"shrink {cut}", "wait", f"read {cut - 4096} 4096 7", *up,
+                f"aio write 0 {64 * KIB} 6", f"shrink {cut}", f"write {cut - 512} 512 8", "flush"]
+    case.serves("top", *(word for command in commands for word in ("-c", command)))
+    check(case, "top", cut)
+    raw_of(case, "top", "content")
+    content = case.bytes("content")
+    if content != bytes([6]) * 64 * KIB + bytes([1]) * (cut - 4096 - 64 * KIB) + \
+            bytes([7]) * 3584 + bytes([8]) * 512:
+        raise Failure("the disk has other bytes")
+    if v2_below:
+        return  # nobody can say that the new end is zeros
+    # For who makes it larger without us.
+    case.tool("qemu-img", "resize", "-q", "-f", "qcow2", "top", "9M")
+    raw_of(case, "top", "content")
+    if any(case.bytes("content")[cut:]):
+        raise Failure("the new end is not zeros")
+    case.tool("qemu-img", "check", "-q", "-f", "qcow2", "top")
+    if snapshot:
+        case.tool("qemu-img", "snapshot", "-a", "before", "top")
+        case.qemu_io("top", "read -P 3 8M 64k")
+
+
+def shrinks(case):
+    shrink(case)
+
+
+def shrinks_in_small_clusters(case):
+    shrink(case, "cluster_size=512")
+
+
+def shrinks_in_version_2(case):
+    shrink(case, "compat=0.10,cluster_size=4k")
+
+
+def shrinks_by_subclusters(case):
+    shrink(case, "extended_l2=on")
+
+
+def shrinks_with_snapshots(case):
+    shrink(case, "cluster_size=4k", snapshot=True)
+
+
+def shrinks_over_a_longer_image(case):
+    case.create("base", size="20M")
+    case.qemu_io("base", "write -P 99 0 20M")
+    shrink(case, None, "base")
+
+
+def shrinks_in_version_2_over_a_longer_image(case):
+    case.create("base", size="20M")
+    case.qemu_io("base", "write -P 99 0 20M")
+    shrink(case, "compat=0.10", "base", v2_below=True)
+
+
+def shrinks_with_a_data_file(case):
+    shrink(case, f"cluster_size=4k,data_file={case.path('data')}")
+
+
+def what_is_behind_stays(case):
+    """Whatever it is, the first byte of it is named, and the disk is as large as it was."""
+    for name, options, line, at in [
+            ("data", None, f"write -P 1 {5 * MIB} 512", 5 * MIB),
+            ("last", None, f"write -P 1 {8 * MIB - 512} 512", 8 * MIB - 64 * KIB),
+            ("packed", None, f"write -c -P 1 {6 * MIB} 64k", 6 * MIB),
+            ("small", "cluster_size=512", f"write -P 1 {7 * MIB} 512", 7 * MIB),
+            ("bits", "extended_l2=on", f"write -P 1 {5 * MIB + 8192} 2k", 5 * MIB)]:
+        case.create(name, size="8M", options=options)
+        case.qemu_io(name, line)
+        before = case.bytes(name)
+        result = case.engine(case.path(name), "-c", f"shrink {4 * MIB}", "-c", f"write {6 * MIB} 512 9",
+                             "-c", f"read {6 * MIB} 512 9")
+        if f"something is at {at}" not in result.stdout or result.stdout.count("\n") != 1:
+            raise Failure(f"{name}: {result.stdout}")
+        if case.bytes(name)[:104] != before[:104]:
+            raise Failure(f"{name}: its header has changed")
+        case.tool("qemu-img", "check", "-q", "-f", "qcow2", name)
+    case.create("set_aside", size="8M", options="preallocation=metadata")
+    refuse_shrink(case, "set_aside", 4 * MIB, f"something is at {4 * MIB}")
+    case.create("apart", size="4M", options=f"data_file={case.path('data')},data_file_raw=on")
+    refuse_shrink(case, "apart", MIB, "raw external data file")
+
+
+def refuse_shrink(case, image, size, words):
+    result = case.engine(case.path(image), "-c", f"shrink {size}")
+    if result.returncode != 1 or words not in result.stdout:
+        raise Failure(f"{image}: status {result.returncode}, no word of '{words}': {result.stdout}")
+
+
 def full_device_of_tables(case):
     """Growth by little, again and again, is refused at last and not before it is a lot."""
     case.create("top", size="32k", options="cluster_size=512")
@@ -204,5 +307,7 @@ if __name__ == "__main__":
         small_clusters, clusters_of_4k, clusters_of_64k, clusters_of_2m, version_2,
         refcounts_of_a_bit, refcounts_of_64_bits, all_mapped, subclusters, snapshots,
         over_a_longer_raw_file, over_a_longer_image, over_a_shorter_image, a_data_file,
-        noise_behind_the_end, what_is_refused, full_device_of_tables,
+        noise_behind_the_end, what_is_refused, full_device_of_tables, shrinks, shrinks_in_small_clusters,
+        shrinks_in_version_2, shrinks_by_subclusters, shrinks_with_snapshots, shrinks_over_a_longer_image,
+        shrinks_in_version_2_over_a_longer_image, shrinks_with_a_data_file, what_is_behind_stays,
     ])

@@ -151,9 +151,9 @@ static void start_resize(void *arg)
 	image_resize_start(rig->image, rig->resize_bytes, on_closed, rig);
 }
 
-int rig_resize(struct rig *rig, uint64_t bytes, struct why *why)
+int rig_resize(struct rig *rig, uint64_t bytes, bool shrink, struct why *why)
 {
-	int err = image_resize_check(rig->image, bytes, why);
+	int err = image_resize_check(rig->image, bytes, shrink, why);
 
 	if (err)
 		return err;
@@ -162,6 +162,9 @@ int rig_resize(struct rig *rig, uint64_t bytes, struct why *why)
 	while (sem_wait(&rig->closed) && errno == EINTR)
 		;
 	err = rig->close_err;
+	if (err == -EBUSY)
+		return why_set(why, err, "something is at %llu",
+			       (unsigned long long)image_used(rig->image));
 	return err ? why_set(why, err, "resize: %s", strerror(-err)) : 0;
 }
 

@@ -51,7 +51,7 @@ int rig_open(struct rig *rig, const struct rig_options *options, struct why *why
 void rig_call(struct rig *rig, unsigned lane, void (*run)(void *arg), void *arg);
 
 /* Resize the disk, and wait for it.  0, or -errno with the sentence in @why. */
-int rig_resize(struct rig *rig, uint64_t bytes, struct why *why);
+int rig_resize(struct rig *rig, uint64_t bytes, bool shrink, struct why *why);
 
 /* Close the image, when no request is left; end the threads.  0 or what the close says. */
 int rig_close(struct rig *rig);

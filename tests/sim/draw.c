@@ -39,13 +39,19 @@ static void draw_range(struct traffic *traffic, struct req *req)
 	/* Version 2 has no other way to say zero over a layer below than to write it. */
 	bool writes_zeros = req->op == REQ_WRITE_ZEROES && shape->version == 2 && shape->layers;
 	bool has_bytes = req->op == REQ_READ || req->op == REQ_WRITE || writes_zeros;
-	uint64_t max = has_bytes ? MAX_REQ_SECTORS : traffic->model->sectors;
-	uint64_t first = 0, sectors = traffic->model->sectors;
+	uint64_t first = 0, sectors = traffic->model->sectors, max;
+
+	if (traffic->door && traffic->well_behaved)
+		sectors = traffic->door;
+	max = has_bytes ? MAX_REQ_SECTORS : sectors;
 
 	if (rng_percent(traffic->rng, traffic->config->hot_percent)) {
 		const struct region *hot = &shape->hot[rng_below(traffic->rng, shape->hots)];
 
-		first = hot->first_cluster * per_cluster;
+		/* Which may be behind the end of a disk that has become smaller. */
+		first = hot->first_cluster * per_cluster < sectors ?
+				hot->first_cluster * per_cluster :
+				0;
 		sectors = min_u64(hot->clusters * per_cluster, sectors - first);
 	}
 	draw_within(traffic, req, first, sectors, max);

@@ -40,18 +40,43 @@ void model_reset(struct model *model, uint64_t sectors)
 	}
 	model->nused = 0;
 	model->sectors = model->snapshot_sectors = sectors;
-	model->pages = div_round_up(sectors, MODEL_PAGE_SECTORS);
 	model->clock = 0;
 	model->nflying = model->nended = model->next_durable = 0;
 	model_tick(model, CHANGE_NONE); /* version 0 means zeros */
 	model->life = model->based = model_tick(model, CHANGE_NONE);
 }
 
-void model_grow(struct model *model, uint64_t sectors)
+void model_resize(struct model *model, uint64_t sectors)
 {
-	must(sectors >= model->sectors && sectors <= MAX_SECTORS);
+	must(sectors <= MAX_SECTORS);
 	model->sectors = sectors;
-	model->pages = div_round_up(sectors, MODEL_PAGE_SECTORS);
+}
+
+void model_zero_behind(struct model *model)
+{
+	version_t now = model_tick(model, CHANGE_NONE);
+
+	for_each_kept(model, s, model->sectors, MAX_SECTORS)
+	{
+		struct model_sector *sector = model_sector_at(model, s);
+
+		*sector = (struct model_sector){ .snapshot = sector->snapshot, .cut = now };
+	}
+}
+
+uint64_t model_first_written(const struct model *model, uint64_t first, bool alone)
+{
+	for_each_kept(model, s, first, model->sectors)
+	{
+		const struct model_sector *sector = model_sector_at(model, s);
+
+		/* Zeros that came meanwhile may be what is there. */
+		if (model->change[sector->done].kind == CHANGE_WRITE ?
+			    sector->zeroed < sector->done :
+			    alone && !sector->done && sector->shown && !sector->zeroed)
+			return s;
+	}
+	return NO_SECTOR;
 }
 
 static struct model_sector *sector_make(struct model *model, uint64_t sector)
@@ -124,6 +149,8 @@ static void note_durable(struct model *model, version_t version)
 
 		/* Zeros from before the sector was first kept: its base says the same. */
 		if (change->kind == CHANGE_ZERO && sector->zeroed < change->end)
+			continue;
+		if (version < sector->cut)
 			continue;
 		if (sector->durable < version)
 			sector->durable = version;

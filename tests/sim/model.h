@@ -40,6 +40,7 @@ struct model_sector {
 	version_t durable; /* start of the newest change that must survive; 0: base must */
 	version_t zeroed; /* end of the latest zeroing that has ended; 0: none */
 	version_t snapshot; /* what the snapshot holds; 0: zeros */
+	version_t cut; /* when it was behind the end of the disk last: then it began anew, as zeros; 0: never */
 };
 
 #define MODEL_PAGE_SECTORS 64u
@@ -48,7 +49,6 @@ struct model {
 	uint64_t sectors; /* on the disk */
 	uint64_t snapshot_sectors; /* of a snapshot; what it has behind them is not looked at */
 	struct model_sector **page; /* NULL: zeros ever since */
-	uint64_t pages;
 	uint64_t *used;
 	uint64_t nused;
 	struct change *change; /* by version */
@@ -67,8 +67,13 @@ void model_init(struct model *model);
 /* A disk of zeros. */
 void model_reset(struct model *model, uint64_t sectors);
 
-/* It becomes larger: with zeros. */
-void model_grow(struct model *model, uint64_t sectors);
+/* It becomes larger or smaller.  What was behind its end is as it was, unless it was said that it is zeros. */
+void model_resize(struct model *model, uint64_t sectors);
+void model_zero_behind(struct model *model);
+
+/* Would something be lost if the disk ended at @sector?  @alone: nothing is below it.  The first such, or NO_SECTOR. */
+#define NO_SECTOR UINT64_MAX
+uint64_t model_first_written(const struct model *model, uint64_t sector, bool alone);
 
 /* Before lanes run: the disk was made with these; 0 for zeros.  The version of all that. */
 version_t model_made(struct model *model);

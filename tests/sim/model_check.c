@@ -26,8 +26,9 @@ static bool zeros_fly(const struct model *model, uint64_t sector)
 static bool version_fits(const struct model *model, const struct model_sector *s, uint64_t sector,
 			 version_t version, version_t newest, version_t old, version_t since)
 {
-	if (version == old && newest == 0)
+	if (version == old && newest <= s->cut)
 		return true;
+	newest = newest > s->cut ? newest : s->cut;
 	if (version == 0)
 		return (s->zeroed > since && s->zeroed > newest) || zeros_fly(model, sector);
 	return version > since && model->change[version].end > newest;

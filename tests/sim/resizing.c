@@ -42,20 +42,42 @@ void resizing_draw(struct stage *stage, uint64_t seed)
 	hot->clusters = before + rng_range(&resizing->rng, 1, 12);
 }
 
-static void grown(struct stage *stage, uint64_t bytes)
+/* What was written behind the new end must not be lost. */
+static void check_nothing_lost(const struct stage *stage, uint64_t bytes)
+{
+	const struct shape *shape = &stage->config.shape;
+	uint64_t end = round_up(bytes, UINT64_C(1) << shape->cluster_bits);
+	uint64_t lost = model_first_written(&stage->model, end / SECTOR_SIZE, !shape->layers);
+
+	if (lost != NO_SECTOR)
+		sim_fail("sector %" PRIu64 ", which was written, is cut off", lost);
+}
+
+static void resized(struct stage *stage, uint64_t bytes)
 {
 	struct shape *shape = &stage->config.shape;
 
 	trace("the disk has %" PRIu64 " bytes now", bytes);
+	if (bytes < shape->size_bytes)
+		check_nothing_lost(stage, bytes);
 	shape->size_bytes = bytes;
 	shape->clusters = div_round_up(bytes, UINT64_C(1) << shape->cluster_bits);
-	model_grow(&stage->model, bytes / SECTOR_SIZE);
+	model_resize(&stage->model, bytes / SECTOR_SIZE);
 	stage->resizing.done++;
 }
 
 static bool is_fair(const struct stage *stage, int err)
 {
-	return err == 0 || stage->host.mishap || (err == -ENOSPC && stage->config.shape.full_host);
+	bool smaller = stage->resizing.target < stage->config.shape.size_bytes;
+
+	return err == 0 || stage->host.mishap || (err == -EBUSY && smaller) ||
+	       (err == -ENOSPC && stage->config.shape.full_host);
+}
+
+static void over(struct stage *stage)
+{
+	stage->resizing.busy = false;
+	stage->traffic.door = 0;
 }
 
 static void on_resized(void *arg, int err)
@@ -69,13 +91,38 @@ static void on_resized(void *arg, int err)
 		sim_fail("a resize was done twice");
 	if (!is_fair(stage, err))
 		sim_fail("a resize ended with %d", err);
-	stage->resizing.busy = false;
-	stage->resizing.unsure = err && image_info(stage->image).broken;
-	if (err == 0)
-		grown(stage, stage->resizing.target);
+	over(stage);
+	if (!stage->resizing.asks) {
+		stage->resizing.unsure = err && image_info(stage->image).broken;
+		if (err == 0)
+			resized(stage, stage->resizing.target);
+	}
 	/* What was promised a moment ago is the most likely to be broken. */
 	stage->traffic.look = true;
 	engine_running = engine;
+}
+
+static uint64_t draw_smaller(struct resizing *resizing, const struct shape *shape)
+{
+	uint64_t cluster = UINT64_C(1) << shape->cluster_bits, bytes = shape->size_bytes;
+	uint64_t less;
+
+	switch (rng_below(&resizing->rng, 8)) {
+	case 0 ... 1:
+		less = SECTOR_SIZE * rng_range(&resizing->rng, 1, 16);
+		break;
+	case 2 ... 4:
+		less = bytes - round_down(bytes - 1, cluster) +
+		       cluster * rng_below(&resizing->rng, 4);
+		break;
+	case 5:
+		less = bytes - round_down(bytes - 1, table_bytes(shape));
+		break;
+	default:
+		less = SECTOR_SIZE * rng_below_u64(&resizing->rng, bytes / SECTOR_SIZE);
+		break;
+	}
+	return less < bytes ? bytes - less : bytes;
 }
 
 static uint64_t draw_target(struct resizing *resizing, const struct shape *shape)
@@ -103,30 +150,47 @@ static uint64_t draw_target(struct resizing *resizing, const struct shape *shape
 	return min_u64(bytes, resizing->most);
 }
 
-void resizing_may_begin(struct stage *stage)
+static void begin(struct stage *stage, uint64_t target)
 {
 	struct resizing *resizing = &stage->resizing;
 	struct sim_ring *ring = &stage->host.ring[stage->config.lanes - 1];
+	bool smaller = target < stage->config.shape.size_bytes;
+
+	resizing->busy = true;
+	resizing->asks = smaller && rng_one_in(&resizing->rng, 4);
+	resizing->target = target;
+	resizing->fresh = 0;
+	trace(resizing->asks ? "is anything behind %" PRIu64 "?" : "resize to %" PRIu64, target);
+	sparse_read(&stage->host.disk.visible, QCOW2_AT_SIZE, resizing->header, HEADER_WATCHED);
+	if (!smaller)
+		model_zero_behind(&stage->model);
+	else if (!resizing->asks)
+		stage->traffic.door = target / SECTOR_SIZE;
+	stage->traffic.well_behaved = rng_percent(&resizing->rng, 75);
+	ring->blocked = false;
+	this_lane = &ring->lane;
+	engine_running = true;
+	if (resizing->asks)
+		image_unused_start(stage->image, target, on_resized, stage);
+	else
+		image_resize_start(stage->image, target, on_resized, stage);
+	engine_running = false;
+}
+
+void resizing_may_begin(struct stage *stage)
+{
+	struct resizing *resizing = &stage->resizing;
+	struct shape *shape = &stage->config.shape;
 	struct why why;
 	uint64_t target;
 
 	if (!resizing->possible || resizing->busy || resizing->unsure || stage->read_only ||
 	    !rng_one_in(&resizing->rng, resizing->one_in))
 		return;
-	target = draw_target(resizing, &stage->config.shape);
-	if (target == stage->config.shape.size_bytes ||
-	    image_resize_check(stage->image, target, &why))
-		return;
-	trace("resize to %" PRIu64, target);
-	resizing->busy = true;
-	resizing->target = target;
-	resizing->fresh = 0;
-	sparse_read(&stage->host.disk.visible, QCOW2_AT_SIZE, resizing->header, HEADER_WATCHED);
-	ring->blocked = false;
-	this_lane = &ring->lane;
-	engine_running = true;
-	image_resize_start(stage->image, target, on_resized, stage);
-	engine_running = false;
+	target = rng_percent(&resizing->rng, 40) ? draw_smaller(resizing, shape) :
+						   draw_target(resizing, shape);
+	if (target != shape->size_bytes && !image_resize_check(stage->image, target, true, &why))
+		begin(stage, target);
 }
 
 bool resizing_is_worth_a_kill(struct stage *stage)
@@ -147,22 +211,24 @@ bool resizing_is_worth_a_kill(struct stage *stage)
 	return rng_one_in(&resizing->rng, 500);
 }
 
-void resizing_found(struct stage *stage, uint64_t bytes, bool over)
+void resizing_found(struct stage *stage, uint64_t bytes, bool last)
 {
 	struct resizing *resizing = &stage->resizing;
 	uint64_t now = stage->config.shape.size_bytes;
-	bool may_have_changed = resizing->busy || resizing->unsure;
+	bool may_have_changed = (resizing->busy && !resizing->asks) || resizing->unsure;
 	bool may_be = may_have_changed && bytes == resizing->target;
 
 	if (bytes != now && !may_be)
 		sim_fail("the disk has %" PRIu64 " bytes instead of %" PRIu64, bytes, now);
-	if (!over)
+	if (!last)
 		return;
 	/* What a failed sync has left in the file is no promise yet, and may still be there later. */
 	resizing->unsure = may_have_changed && stage->image && image_info(stage->image).broken;
-	resizing->busy = false;
-	if (bytes != now && resizing->unsure)
+	over(stage);
+	if (bytes > now && resizing->unsure)
 		sim_fail("the disk is larger, though nobody knows whether that is durable");
-	if (bytes != now)
-		grown(stage, bytes);
+	if (bytes == now)
+		return;
+	resized(stage, bytes);
+	resizing->target = now;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A disk that becomes larger now and then; chance of its own, so that other seeds deal what they dealt. */
+/* A disk that becomes larger now and then, or smaller; chance of its own, so that other seeds deal what they dealt. */
 #ifndef RESIZING_H
 #define RESIZING_H
 
@@ -18,10 +18,11 @@ struct resizing {
 	uint64_t most; /* bytes */
 	unsigned one_in; /* moves */
 	bool busy;
-	bool unsure; /* one has failed: the image has one size or the other */
+	bool unsure; /* one has failed: the image has its size, or that of target */
 	uint8_t header[HEADER_WATCHED]; /* what the file had there at the last look */
 	unsigned fresh; /* moves during which that is news */
 	uint64_t target; /* while busy, or unsure */
+	bool asks; /* it is only asked whether anything is behind that */
 	uint64_t done; /* ever */
 };
 
@@ -35,9 +36,9 @@ void resizing_may_begin(struct stage *stage);
 bool resizing_is_worth_a_kill(struct stage *stage);
 
 /*
- * The image says that it is as large as this.  @over: whatever was under way is not any more.  Fails when
+ * The image says that it is as large as this.  @last: whatever was under way is not any more.  Fails when
  * it cannot be.
  */
-void resizing_found(struct stage *stage, uint64_t bytes, bool over);
+void resizing_found(struct stage *stage, uint64_t bytes, bool last);
 
 #endif

@@ -49,6 +49,7 @@ void traffic_start(struct traffic *traffic, const struct config *config, struct 
 	traffic->read_only = read_only;
 	traffic->busy = traffic->lost = 0;
 	traffic->look = false;
+	traffic->door = 0;
 	for (unsigned i = 0; i < MAX_LANES; i++)
 		for (unsigned k = 0; k < MAX_DEPTH; k++)
 			traffic->slot[i][k].busy = traffic->slot[i][k].lost = false;
@@ -72,10 +73,13 @@ static bool is_change(enum req_op op)
 }
 
 /* May a request have ended like this? */
-static bool result_is_fair(const struct traffic *traffic, const struct req *req)
+static bool result_is_fair(const struct traffic *traffic, const struct slot *slot)
 {
 	const struct strike *strike = &traffic->host->strike;
+	const struct req *req = &slot->req;
 
+	if (slot->late && req->result == -EIO)
+		return true;
 	if (req->result < 0 && strike->kind)
 		return strike->struck &&
 		       (strike->kind == STRIKE_EIO    ? req->result == -EIO :
@@ -117,7 +121,7 @@ static void on_done(struct req *req)
 		sim_fail("a request was done on another lane than its own");
 	trace("lane %u: %s %#llx+%#llx done: %d", slot->lane, op_names[req->op],
 	      (unsigned long long)req->guest.byte, (unsigned long long)req->len, req->result);
-	if (!result_is_fair(traffic, req))
+	if (!result_is_fair(traffic, slot))
 		sim_fail("%s %#llx+%#llx ended with %d", op_names[req->op],
 			 (unsigned long long)req->guest.byte, (unsigned long long)req->len,
 			 req->result);
@@ -161,6 +165,7 @@ static void submit(struct traffic *traffic, struct slot *slot)
 	      req->flags & REQ_FUA ? " fua" : "", req->flags & REQ_NOUNMAP ? " nounmap" : "",
 	      slot->version);
 	slot->broken = image_health(traffic->image) != IMAGE_SOUND;
+	slot->late = traffic->door && req->guest.byte + req->len > traffic->door * SECTOR_SIZE;
 	ring->blocked = false; /* a command from the device is a completion, too */
 	this_lane = &ring->lane;
 	engine_running = true;

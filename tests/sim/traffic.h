@@ -24,6 +24,7 @@ struct slot {
 	uint8_t *buffer;
 	version_t seen[MAX_REQ_SECTORS]; /* READ: nothing older may come back */
 	bool broken; /* the image was, when it was asked for */
+	bool late; /* it reaches behind the end that the disk is about to have */
 };
 
 struct traffic {
@@ -37,6 +38,8 @@ struct traffic {
 	unsigned lost;
 	bool read_only;
 	bool look; /* a flush or a FUA write has just been acknowledged */
+	uint64_t door; /* sectors that a disk has which is becoming smaller; 0: it is not */
+	bool well_behaved; /* then nothing is asked for behind */
 	int result; /* of the request that was done last */
 	uint64_t requests; /* ever */
 };

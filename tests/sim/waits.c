@@ -136,17 +136,27 @@ static void check_tables(const struct tables *tables)
 
 /* --- the allocator ------------------------------------------------------------------------------- */
 
-/* Could the epoch move on? */
-static bool epoch_is_over(const struct image *image)
+/* Could this one of the image's epochs move on? */
+static bool epoch_is_over(const struct image *image, const struct epoch *epoch)
 {
-	uint64_t now = atomic_load(&image->epoch.now);
+	uint64_t now = atomic_load(&epoch->now);
 
-	for (unsigned i = 0; i < image->lanes; i++)
+	for (unsigned i = 0; i < image->lanes; i++) {
+		const struct image_lane *own = &image->lane[i];
+		const struct epoch_lane *lane = epoch == &image->epoch ? &own->epoch : &own->inside;
+
 		for (unsigned bucket = 0; bucket < EPOCH_BUCKETS; bucket++)
-			if (bucket != now % EPOCH_BUCKETS &&
-			    atomic_load(&image->lane[i].epoch.live[bucket]))
+			if (bucket != now % EPOCH_BUCKETS && atomic_load(&lane->live[bucket]))
 				return false;
+	}
 	return true;
+}
+
+/* Has somebody to leave first who came in before the door closed? */
+static bool is_awaited(const struct image *image)
+{
+	return image->resize.order == RESIZE_EMPTY && !image_broken(image) &&
+	       !(epoch_is_over(image, &image->epoch) && epoch_is_over(image, &image->requests));
 }
 
 static void check_alloc(const struct image *image)
@@ -157,9 +167,9 @@ static void check_alloc(const struct image *image)
 
 	law(!idle || !alloc->closing, "alloc->idle, the end");
 	law(!idle || !atomic_load(&image->corrupt) || alloc->marked, "alloc->idle, the mark");
-	law(!idle || !resize->order, "alloc->idle, an order of a resize");
+	law(!idle || !resize->order || is_awaited(image), "alloc->idle, an order of a resize");
 	law(!idle || broken || !resize->unused, "alloc->idle, a row that is not used");
-	law(!idle || broken || list_empty(&alloc->released) || !epoch_is_over(image),
+	law(!idle || broken || list_empty(&alloc->released) || !epoch_is_over(image, &image->epoch),
 	    "alloc->idle, releases");
 	law(waitq_empty(&alloc->closed) || !alloc->closed_down, "alloc->closed");
 	law(waitq_empty(&resize->answered) || resize->order, "resize->answered");

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A disk grows while it is mounted and written to, and while its daemon is killed.  (What a driver that
+# A disk grows while it is mounted and written to, and while its daemon is killed; and it becomes smaller, if
+# nothing is behind the new end.  (What a driver that
 # cannot do that says, is in test_control.sh.)
 # vm: on backport
 
@@ -40,11 +41,26 @@ expect_size $((128 << 20))
 
 note "what is refused"
 refused "$QCOW2_UBLKD" resize growing 32M
-grep -q 'cannot become smaller' "$work/refused" || fail "$(cat "$work/refused")"
+grep -q 'would become smaller' "$work/refused" || fail "$(cat "$work/refused")"
 refused "$QCOW2_UBLKD" resize growing 1000
 refused "$QCOW2_UBLKD" resize growing 900000T
 grep -q 'more than there is room for' "$work/refused" || fail "$(cat "$work/refused")"
 refused "$QCOW2_UBLKD" resize nobody 1G
+expect_size $((128 << 20))
+
+note "smaller, if nothing is behind the new end"
+"$QCOW2_UBLKD" resize --shrink growing 96M
+expect_size $((96 << 20))
+head -c 4096 /dev/urandom | dd of="$device" bs=4096 seek=$((90 << 8)) conv=notrunc status=none
+refused "$QCOW2_UBLKD" resize --shrink growing 64M
+grep -q "has something at byte $((90 << 20))," "$work/refused" || fail "$(cat "$work/refused")"
+expect_size $((96 << 20))
+blkdiscard --offset $((90 << 20)) "$device"
+answer=$("$QCOW2_UBLKD" resize --shrink --json growing 64M)
+[ "$(virtual_size <<<"$answer")" = $((64 << 20)) ] || fail "$answer"
+expect_size $((64 << 20))
+"$QCOW2_UBLKD" resize growing 128M
+cmp -n $((64 << 20)) "$device" /dev/zero $((64 << 20)) 0 || fail "the new end is not zeros"
 expect_size $((128 << 20))
 
 note "a mounted file system under load grows with it"
