@@ -49,7 +49,7 @@ void corrupt_check(struct stage *stage)
 	if (image_health(stage->image) != IMAGE_CORRUPT)
 		sim_fail("the image was found to be corrupt, and is served as if it were not");
 	if (!stage->read_only &&
-	    !image_resize_check(stage->image, image_info(stage->image).size_bytes, &why))
+	    !image_resize_check(stage->image, image_info(stage->image).size_bytes, false, &why))
 		sim_fail("the image was found to be corrupt, and may be resized");
 	if (has_mark(stage) && !(features(&stage->host.disk.durable) & QCOW2_CORRUPT))
 		sim_fail("the image was found to be corrupt, and is not marked as such");
