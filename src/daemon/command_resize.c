@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum resize_status { RESIZE_OK, RESIZE_FAILED, RESIZE_USAGE };
@@ -67,13 +69,14 @@ static int find_size(const struct registry_entry *entry, const char *text, uint6
 }
 
 /*
- * What was written to the device and is in the kernel's memory only would be forgotten there, if it is
- * behind the new end, before the image has it.
+ * What the kernel has in its memory of the device knows nothing of its size.  Written back before the disk
+ * becomes smaller, it is looked at behind the new end; dropped before the disk becomes larger, it does not
+ * come back from there, as long as anybody has the device open.
  */
-static int write_back(const struct registry_entry *entry, struct why *why)
+static int drop_pages(const struct registry_entry *entry, struct why *why)
 {
 	int fd = open(entry->device, O_RDONLY | O_CLOEXEC);
-	int err = fd < 0 || fsync(fd) ? -errno : 0;
+	int err = fd < 0 || fsync(fd) || ioctl(fd, BLKFLSBUF, 0) ? -errno : 0;
 
 	if (fd >= 0)
 		close(fd);
@@ -94,8 +97,8 @@ static int resize(const struct resize_command *command, struct registry_entry *e
 			      entry->name);
 	if (!err)
 		err = find_size(entry, command->common.operand[1], bytes, why);
-	if (!err && command->shrink)
-		err = write_back(entry, why);
+	if (!err)
+		err = drop_pages(entry, why);
 	if (err)
 		return err;
 	snprintf(request, sizeof(request), "resize %" PRIu64 "%s", *bytes,

@@ -66,6 +66,16 @@ static void drop_spare(struct handover_file *file)
 	file->spare = -1;
 }
 
+/* What the other process had is as much as this one needs, unless the disk has got another size. */
+static bool fit_spare(const struct handover_file *file, uint64_t bytes)
+{
+	if (file->spare < 0)
+		return false;
+	if (file->spare_bytes < bytes)
+		return allocate(file->spare, bytes) == 0;
+	return file->spare_bytes == bytes || ftruncate(file->spare, (off_t)bytes) == 0;
+}
+
 /* Give the spare file its name.  Its descriptor, or -1: it will not do. */
 static int use_spare(struct handover_file *file, uint64_t bytes)
 {
@@ -73,7 +83,7 @@ static int use_spare(struct handover_file *file, uint64_t bytes)
 	int fd = file->spare;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (fd < 0 || file->spare_bytes != bytes ||
+	if (!fit_spare(file, bytes) ||
 	    linkat(AT_FDCWD, link, AT_FDCWD, file->fresh, AT_SYMLINK_FOLLOW)) {
 		drop_spare(file);
 		return -1;

@@ -59,6 +59,12 @@ static int refuse(const struct resizing *resizing, const struct admin *admin, in
 	const char *name = device_name(admin->device);
 	unsigned long long used = image_used(admin->image);
 
+	if (resizing->stage == RESIZING_SHRINKS && image_health(admin->image) != IMAGE_SOUND)
+		return why_set(
+			why, err,
+			"%s: is smaller, but which size its image has nobody knows, and nothing is "
+			"written to it any more: %s",
+			name, strerror(-err));
 	if (err == -EBUSY && resizing->stage != RESIZING_GROWS)
 		return why_set(
 			why, err,

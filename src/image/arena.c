@@ -173,10 +173,12 @@ uint32_t image_handover_layout(void)
 	return ARENA_LAYOUT;
 }
 
-static struct arena_shape shape_of(const struct image *image, const struct image_options *options)
+static struct arena_shape shape_of(const struct image *image, const struct image_options *options,
+				   uint32_t slices_least)
 {
 	const struct node *top = &image->top;
-	uint32_t slices = cache_slices(&top->geo, options->l2_cache_bytes, options->size_most > 0);
+	uint32_t own = cache_slices(&top->geo, options->l2_cache_bytes, options->size_most > 0);
+	uint32_t slices = (uint32_t)max_u64(own, slices_least);
 
 	return (struct arena_shape){
 		.version = top->geo.version,
@@ -214,10 +216,11 @@ static void move_l1(struct image *image)
 	top->l1_lent = true;
 }
 
-int arena_open(struct image *image, const struct image_options *options, struct why *why)
+int arena_open(struct image *image, const struct image_options *options, uint32_t slices_least,
+	       struct why *why)
 {
 	const struct handover *handover = options->read_only ? NULL : options->handover;
-	struct arena_shape shape = shape_of(image, options);
+	struct arena_shape shape = shape_of(image, options, slices_least);
 	struct arena *arena = &image->arena;
 	struct arena_header *header;
 	void *memory = NULL;

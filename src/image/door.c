@@ -24,3 +24,8 @@ bool door_all_left(struct image *image)
 		epoch_passed(image, &image->epoch, image->resize.epoch)) ||
 	       mutant(NO_DRAIN);
 }
+
+void door_waited(struct image *image)
+{
+	atomic_store(&image->requests.wanted, false);
+}

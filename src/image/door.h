@@ -46,4 +46,7 @@ void door_open(struct image *image, uint64_t bytes);
 /* Has everybody left who came in before?  The allocator only, under alloc->lock; it is woken when so. */
 bool door_all_left(struct image *image);
 
+/* Nobody waits for that any more.  Under alloc->lock. */
+void door_waited(struct image *image);
+
 #endif

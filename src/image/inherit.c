@@ -140,6 +140,11 @@ bool inherit_is_corrupt(const struct inheritance *left)
 	return left->there && arena_get(&left->arena.header->broken) == ARENA_CORRUPT;
 }
 
+uint32_t inherit_slices_least(const struct inheritance *left)
+{
+	return left->there ? left->shape.slices : 0;
+}
+
 /* --- taking it over ---------------------------------------------------------------------------------- */
 
 static int make_room(struct inheritance *left)

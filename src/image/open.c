@@ -43,9 +43,10 @@ static int open_lanes(struct image *image, const struct image_options *options)
 	return parts_open(image, options->reqs_per_lane);
 }
 
-static int open_memory(struct image *image, const struct image_options *options, struct why *why)
+static int open_memory(struct image *image, const struct image_options *options,
+		       const struct inheritance *left, struct why *why)
 {
-	int err = arena_open(image, options, why);
+	int err = arena_open(image, options, inherit_slices_least(left), why);
 
 	if (err)
 		return err;
@@ -186,7 +187,7 @@ static int open_all(struct image *image, struct host_file *file,
 	if (!err)
 		err = chain_open(image, options, why);
 	if (!err)
-		err = open_memory(image, options, why);
+		err = open_memory(image, options, left, why);
 	if (!err)
 		err = alloc_open(image, options->size_most, why);
 	if (!err)

@@ -65,6 +65,8 @@ bool resize_is_due(struct image *image)
 
 void resize_answer(struct image *image, int err)
 {
+	if (image->resize.order == RESIZE_EMPTY)
+		door_waited(image);
 	image->resize.order = RESIZE_NOTHING;
 	image->resize.answer = err;
 	waitq_wake(&image->resize.answered);

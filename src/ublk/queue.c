@@ -59,7 +59,7 @@ static void req_done(struct req *req)
 
 static void complain(struct queue *queue, const struct ublksrv_io_desc *desc)
 {
-	if (queue->complained)
+	if (queue->complained || request_is_late(desc, &queue->disk->limits))
 		return;
 	queue->complained = true;
 	log_error("%s: refused a request that cannot be: operation %u, sector %llu, %u sectors",

@@ -39,13 +39,18 @@ static unsigned decode_flags(enum req_op op, uint32_t op_flags)
 	return flags;
 }
 
-static bool range_is_on_disk(const struct request_limits *limits,
-			     const struct ublksrv_io_desc *desc)
+static bool range_is_within(const _Atomic uint64_t *limit, const struct ublksrv_io_desc *desc)
 {
-	uint64_t sectors = atomic_load_explicit(&limits->sectors, memory_order_acquire);
+	uint64_t sectors = atomic_load_explicit(limit, memory_order_acquire);
 
 	return desc->nr_sectors > 0 && desc->nr_sectors <= sectors &&
 	       desc->start_sector <= sectors - desc->nr_sectors;
+}
+
+bool request_is_late(const struct ublksrv_io_desc *desc, const struct request_limits *limits)
+{
+	return !range_is_within(&limits->sectors, desc) &&
+	       range_is_within(&limits->sectors_most, desc);
 }
 
 bool request_decode(struct req *req, const struct ublksrv_io_desc *desc,
@@ -61,7 +66,7 @@ bool request_decode(struct req *req, const struct ublksrv_io_desc *desc,
 	req->len = 0;
 	if (req->op == REQ_FLUSH)
 		return true;
-	if (!range_is_on_disk(limits, desc))
+	if (!range_is_within(&limits->sectors, desc))
 		return false;
 	req->guest.byte = desc->start_sector << SECTOR_SHIFT;
 	req->len = (uint64_t)desc->nr_sectors << SECTOR_SHIFT;

@@ -24,6 +24,8 @@ int device_resize(struct device *device, uint64_t bytes, struct why *why)
 	_Atomic uint64_t *door = &device->disk.limits.sectors;
 	int err;
 
+	if (sectors > atomic_load(&device->disk.limits.sectors_most))
+		atomic_store(&device->disk.limits.sectors_most, sectors);
 	if (sectors > atomic_load(door))
 		atomic_store_explicit(door, sectors, memory_order_release);
 	err = ctrl_update_size(&device->ctrl, device->info.dev_id, sectors, why);

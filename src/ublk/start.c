@@ -90,6 +90,7 @@ static void fill_disk(struct device *device, struct image *image)
 	disk->data_mode = buffers_mode(device->info.flags);
 	disk->limits = (struct request_limits){
 		.sectors = facts.size_bytes >> SECTOR_SHIFT,
+		.sectors_most = facts.size_bytes >> SECTOR_SHIFT,
 		.max_io_bytes = device->info.max_io_buf_bytes,
 		.read_only = facts.read_only,
 	};

@@ -63,6 +63,16 @@ expect_size $((64 << 20))
 cmp -n $((64 << 20)) "$device" /dev/zero $((64 << 20)) 0 || fail "the new end is not zeros"
 expect_size $((128 << 20))
 
+note "what the kernel still has in its memory does not come back"
+exec {held}<"$device"
+printf '%04096d' 1 >"$work/page"
+dd if="$work/page" of="$device" bs=4096 seek=$((64 << 8)) conv=notrunc,fsync status=none
+"$QCOW2_UBLKD" resize --shrink growing $(((64 << 20) + 512))
+"$QCOW2_UBLKD" resize growing 128M
+cmp -n 512 "$device" "$work/page" $((64 << 20)) 0 || fail "what was before the end is gone"
+cmp -n 3584 "$device" /dev/zero $(((64 << 20) + 512)) 0 || fail "what was behind the end is back"
+exec {held}<&-
+
 note "a mounted file system under load grows with it"
 mkfs.ext4 -q -F "$device"
 mount_on "$device" "$work/mnt"
@@ -107,3 +117,34 @@ e2fsck -fn "$device" >"$work/e2fsck" 2>&1 || fail "$(cat "$work/e2fsck")"
 unserve
 check_image "$image"
 [ "$(size_of_image)" = "$size" ] || fail "the image has $(size_of_image) bytes"
+
+note "killed $kills times while it becomes smaller, and as often while it grows back over a longer layer"
+truncate -s 8G "$work/disk/base"
+dd if="$work/page" of="$work/disk/base" bs=1M seek=4096 conv=notrunc status=none
+qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F raw "$image.top" 8G
+image=$image.top
+serve "$image" --name growing
+for ((i = 0; i < 2 * kills; i++)); do
+	"$QCOW2_UBLKD" resize --shrink growing 8M
+	# All of what was hidden in the larger disk is to be hidden anew, in more tables than one of 8 MB has.
+	"$QCOW2_UBLKD" resize growing 8G >/dev/null 2>&1 &
+	client=$!
+	if ((i % 2)); then
+		wait "$client" || fail "it does not grow"
+		"$QCOW2_UBLKD" resize --shrink growing 8M >/dev/null 2>&1 &
+		client=$!
+		pause $((RANDOM % 10))
+	else
+		pause $((50 + RANDOM % 250))
+	fi
+	kill_hard
+	wait "$client" || :
+	serve "$image" --name growing
+	size=$(size_of_image)
+	[ "$size" = $((8 << 20)) ] || [ "$size" = $((8 << 30)) ] || fail "the image has $size bytes"
+	expect_size "$size"
+done
+"$QCOW2_UBLKD" resize growing 8G
+cmp -n $((8 << 20)) "$device" /dev/zero $((4 << 30)) 0 || fail "the layer below is back"
+unserve
+check_image "$image"
