@@ -19,8 +19,10 @@ static struct life {
 	uint64_t leaks; /* when it began */
 	uint64_t mapped; /* host clusters of the active disk, then */
 	uint64_t size; /* of the file, then */
+	uint64_t changes; /* that were asked of the host until a corrupt image came to rest */
 	unsigned turns; /* still to take */
 	unsigned corrupt_at; /* when so many are left; 0: never */
+	bool closes_corrupt; /* at once then */
 	enum siege_wish wish; /* for how it is to end */
 	struct tally *tally;
 	uint32_t aims;
@@ -89,6 +91,7 @@ static void live(void)
 			break;
 		case SIEGE_CUT:
 		case SIEGE_REST:
+		case SIEGE_CLOSE:
 			return;
 		}
 	}
@@ -202,12 +205,28 @@ static void check_counters(void)
 			 stats.clusters_dropped, stats.clusters_released);
 }
 
+static uint64_t changes(void)
+{
+	const uint64_t *queued = stage.host.queued;
+
+	return queued[IO_WRITE] + queued[IO_PUNCH] + queued[IO_TRUNCATE];
+}
+
+static void check_closed_corrupt(void)
+{
+	corrupt_check(&stage);
+	if (!life.closes_corrupt && changes() != life.changes)
+		sim_fail("the image was found to be corrupt, and is written to");
+}
+
 static void close_cleanly(void)
 {
 	uint64_t leaks = life.leaks, size = life.size;
 	struct verdict verdict;
 
 	death_through(&stage, close_down, 4);
+	if (stage.corrupt)
+		check_closed_corrupt();
 	if (stage.close_err || stage.host.sync_failed) {
 		crash(false);
 		return;
@@ -217,7 +236,8 @@ static void close_cleanly(void)
 	check_counters();
 	model_life_over(&stage.model);
 	verdict = peek();
-	if (verdict.leaks > leaks && !stage.host.mishap)
+	/* Who only reads may close what is not durable. */
+	if (verdict.leaks > leaks && !stage.host.mishap && !stage.read_only)
 		sim_fail("a power cut after a clean close leaves %" PRIu64 " leaks, %" PRIu64
 			 " before: %s",
 			 verdict.leaks, leaks, verdict.leak);
@@ -233,14 +253,19 @@ static void settle_corrupt(void)
 	corrupt_check(&stage);
 }
 
-/* The next process, too, finds the mark, and serves it all the same. */
+/* The next process, too, finds the mark, and serves it all the same; or the image is closed at once. */
 static void rest_corrupt(void)
 {
-	settle_corrupt();
-	if (!stage.config.handover || stage.takeovers % 2)
+	if (life.closes_corrupt) {
+		life.wish = SIEGE_CLOSE;
 		return;
-	death_take_over(&stage);
+	}
 	settle_corrupt();
+	if (stage.config.handover && stage.takeovers % 2 == 0) {
+		death_take_over(&stage);
+		settle_corrupt();
+	}
+	life.changes = changes();
 }
 
 static void one_life(void)
@@ -259,7 +284,9 @@ static void one_life(void)
 		rest_corrupt();
 	if ((rng_one_in(&stage.rng, 2) && life.wish != SIEGE_CUT) || life.wish == SIEGE_REST)
 		death_through(&stage, drain, 4);
-	switch (life.wish == SIEGE_CUT ? 7 : rng_below(&stage.rng, 8)) {
+	switch (life.wish == SIEGE_CUT	 ? 7 :
+		life.wish == SIEGE_CLOSE ? 0 :
+					   rng_below(&stage.rng, 8)) {
 	case 0:
 	case 1:
 		close_cleanly();
@@ -288,8 +315,10 @@ void lives_run(uint64_t seed)
 	stage.config = config_draw(&stage.rng);
 	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
 		config_corrupts(&stage.config);
+	siege_suit(&stage.config, seed);
 	resizing_draw(&stage, seed);
 	siege_draw(&stage.config, seed);
+	life.closes_corrupt = seed / CORRUPT_ONE_IN % 8 == 4;
 	if ((stage.config.aims & life.aims) != life.aims)
 		return;
 	stage_make(&stage);

@@ -42,7 +42,7 @@ static void plant(unsigned number)
 	mutant_planted = is_out ? MUTANT_NONE : (enum mutant)number;
 	planted_watched = is_out ? number - MUTANT_COUNT + 1 : 0;
 	site = is_out ? &planted_sites[number - MUTANT_COUNT] : NULL;
-	siege_lay(site ? site->kind : NULL, site ? site->where : NULL);
+	siege_lay(site ? site->kind : MUTANT_NAMED, site ? site->where : mutant_names[number]);
 }
 
 void mutants_spare(void)

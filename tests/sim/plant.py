@@ -27,7 +27,7 @@ LEFT_OUT = {
     "order": [
         "hold_for_waiters", "forget_new_entries", "image_break",
         r"atomic_fetch_add(?=\(&slice->generation)",
-        r"atomic_store(?=\(&image->epoch\.now|\(&image->epoch\.wanted, true|\(&directory)",
+        r"atomic_store(?=\(&of->now|\(&of->wanted, true|\(&directory)",
         r"atomic_store_explicit(?=\(&slice->unsynced, true|\(cell)",
     ],
 }

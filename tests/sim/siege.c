@@ -3,6 +3,7 @@
 #include "siege.h"
 
 #include "flight.h"
+#include "narrow.h"
 #include "report.h"
 #include "stage.h"
 
@@ -11,12 +12,15 @@
 #define PASSES_MOST 1000000u /* of one barrier in one turn */
 #define BREAK_TURNS 40u /* far more than it takes from the end of a sync to the latch */
 
-enum weapon { WEAPON_KILL, WEAPON_BREAK, WEAPON_LOOK, WEAPON_CUT, WEAPON_REST, WEAPONS };
+enum weapon { WEAPON_KILL, WEAPON_BREAK, WEAPON_LOOK, WEAPON_CUT, WEAPON_REST, WEAPON_HEADER };
 
 static struct {
-	const char *kind, *state; /* of the barrier; NULL: none */
+	const char *kind, *where, *state; /* of the barrier; NULL: none */
 	struct rng rng;
 	bool on;
+	bool narrow; /* its lives suit it */
+	bool live; /* there may be new requests */
+	unsigned closes; /* after a move, one in so many, a life ends cleanly; 0: none does */
 	bool breaking;
 	enum weapon weapon;
 	unsigned passes; /* until it strikes */
@@ -31,7 +35,8 @@ void siege_lay(const char *kind, const char *where)
 	const char *slash = where ? strrchr(where, '/') : NULL;
 
 	siege.kind = kind;
-	siege.state = slash ? slash + 1 : NULL;
+	siege.where = where;
+	siege.state = slash ? slash + 1 : where;
 }
 
 static bool is_kind(const char *kind)
@@ -45,12 +50,23 @@ static bool is_belief(void)
 	return siege.state && strstr(siege.state, BELIEF);
 }
 
+static bool ends_with(const char *text)
+{
+	size_t len = strlen(siege.state), tail = strlen(text);
+
+	return len >= tail && strcmp(siege.state + len - tail, text) == 0;
+}
+
 static enum weapon draw_weapon(void)
 {
 	static const enum weapon wakes[] = { WEAPON_REST, WEAPON_REST, WEAPON_BREAK };
 	static const enum weapon orders[] = { WEAPON_LOOK, WEAPON_CUT, WEAPON_BREAK, WEAPON_KILL };
 	static const enum weapon syncs[] = { WEAPON_LOOK, WEAPON_CUT, WEAPON_BREAK };
 
+	if (siege.narrow && is_kind("order") && ends_with("HEADER_SYNC"))
+		return WEAPON_HEADER;
+	if (siege.narrow && ends_with("S_GATE"))
+		return WEAPON_BREAK;
 	if (is_kind("hand-over"))
 		return WEAPON_KILL;
 	if (is_kind("law 7"))
@@ -117,16 +133,30 @@ static void suit_others(struct config *config)
 	}
 }
 
+void siege_suit(struct config *config, uint64_t seed)
+{
+	siege.narrow = siege.kind && seed >= NARROW_SEEDS && !config->corrupts &&
+		       narrow_draw(config, siege.kind, siege.where, seed);
+}
+
 void siege_draw(struct config *config, uint64_t seed)
 {
 	siege.on = siege.kind && seed >= SIEGE_SEEDS && !config->corrupts;
 	siege.points = siege.moves = siege.looks = 0;
 	siege.breaking = false;
+	siege.closes = 0;
 	if (!siege.on)
 		return;
 	siege.rng.state = seed * UINT64_C(0xa0761d6478bd642f);
 	siege.weapon = draw_weapon();
 	siege.passes = draw_number();
+	siege.closes = siege.narrow && ends_with("resize_end") ? 40 : 0;
+	if (siege.narrow) {
+		/* Such a life may be all that it takes. */
+		if (siege.weapon == WEAPON_REST || rng_one_in(&siege.rng, 4))
+			siege.passes = UINT32_MAX;
+		return;
+	}
 	if (siege.weapon == WEAPON_KILL)
 		suit_kills(config);
 	if (siege.weapon == WEAPON_BREAK)
@@ -151,6 +181,7 @@ void siege_passed(void)
 
 bool siege_closes_early(void)
 {
+	siege.live = false;
 	return siege.on && rng_one_in(&siege.rng, 2);
 }
 
@@ -167,6 +198,9 @@ bool siege_kills_here(void)
 enum siege_wish siege_wish(void)
 {
 	siege.breaking = false; /* it may have been killed meanwhile */
+	siege.live = true;
+	if (siege.on && siege.closes && rng_one_in(&siege.rng, siege.closes))
+		return SIEGE_CLOSE;
 	if (!siege.on || siege.weapon == WEAPON_KILL)
 		return SIEGE_NOTHING;
 	if (siege.looks) {
@@ -192,13 +226,20 @@ static bool is_at(const struct task *task)
 	return strncmp(state, siege.state, prefix) == 0 && strcmp(state + prefix, "SYNC") == 0;
 }
 
-/* Is its next step where the barrier is, or where the sync is begun that is believed there? */
-static bool is_near(const struct lane *lane)
+/* Who has its turn next. */
+static const struct task *next_task(const struct lane *lane)
 {
 	const struct list *ready = list_empty(&lane->ready) ? &lane->inbox : &lane->ready;
 
-	return !list_empty(ready) && siege.state &&
-	       is_at(container_of(ready->next, struct task, link));
+	return list_empty(ready) ? NULL : container_of(ready->next, const struct task, link);
+}
+
+/* Is its next step where the barrier is, or where the sync is begun that is believed there? */
+static bool is_near(const struct lane *lane)
+{
+	const struct task *task = next_task(lane);
+
+	return task && siege.state && is_at(task);
 }
 
 /* The first sync in flight that is not of @lane, from a random flight on. */
@@ -219,11 +260,11 @@ static void fail_sync(struct stage *stage, unsigned choice)
 {
 	struct sim_host *host = &stage->host;
 	unsigned lane = host->flight[choice].lane;
-	uint32_t chance = host->faults.sync;
+	struct faults faults = host->faults;
 
-	host->faults.sync = 1000;
+	host->faults.sync = host->faults.error = 1000;
 	host_complete(host, choice);
-	host->faults.sync = chance;
+	host->faults = faults;
 	for (unsigned i = 0; i < BREAK_TURNS && image_health(stage->image) == IMAGE_SOUND; i++)
 		if (!stage_turn(stage, lane))
 			return;
@@ -254,11 +295,113 @@ static bool others_sync(struct stage *stage, unsigned lane, unsigned *choice)
 	return false;
 }
 
+/* --- failures where nothing else can be about to fail ------------------------------------------ */
+
+/* A sync in flight that began at @since or later, and is not @task's. */
+static bool find_later_sync(const struct sim_host *host, const struct task *task, uint64_t since,
+			    unsigned *choice)
+{
+	for (*choice = 0; *choice < host->flights; (*choice)++) {
+		const struct flight *flight = &host->flight[*choice];
+
+		if (flight->io->op == IO_SYNC && !flight->ghost && flight->io->task != task &&
+		    !flight->synced && flight->begun >= since)
+			return true;
+	}
+	return false;
+}
+
+static bool find_write(const struct sim_host *host, bool header, unsigned *choice)
+{
+	for (*choice = 0; *choice < host->flights; (*choice)++) {
+		const struct flight *flight = &host->flight[*choice];
+
+		if (flight->io->op != IO_WRITE || flight->ghost)
+			continue;
+		if (header ? flight->io->off.byte == 0 && flight->io->file == host->file_index :
+			     (flight->io->flags & IO_DSYNC) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* The others go on until one of them begins a sync. */
+static bool wait_for_sync(struct stage *stage, unsigned lane, const struct task *task,
+			  uint64_t since, unsigned *choice)
+{
+	for (unsigned turns = 0; turns < SYNC_TURNS; turns++) {
+		unsigned other = rng_below(&siege.rng, stage->config.lanes);
+
+		if (find_later_sync(&stage->host, task, since, choice))
+			return true;
+		if (other != lane && !stage_turn(stage, other))
+			host_complete_other(&stage->host, lane);
+		if (siege.live && rng_one_in(&siege.rng, 4))
+			traffic_submit(&stage->traffic);
+	}
+	return false;
+}
+
+static void fail_header(struct sim_host *host, unsigned choice)
+{
+	uint32_t chance = host->faults.error;
+
+	host->faults.error = 1000;
+	host_complete(host, choice);
+	host->faults.error = chance;
+	siege.closes = 1;
+}
+
+static void strike_belief(struct stage *stage, unsigned lane, const struct task *task)
+{
+	struct sim_host *host = &stage->host;
+	uint64_t since = host->disk.clock;
+	unsigned choice;
+
+	if (wait_for_sync(stage, lane, task, since, &choice))
+		fail_unheard(host, choice);
+}
+
+static void strike(struct stage *stage, unsigned lane)
+{
+	struct sim_host *host = &stage->host;
+	const struct task *task = next_task(&host->ring[lane].lane);
+	bool write = strcmp(siege.state, "W_BELIEVE") == 0;
+	unsigned choice;
+
+	if (siege.weapon == WEAPON_HEADER && find_write(host, true, &choice))
+		fail_header(host, choice);
+	if (siege.weapon != WEAPON_BREAK)
+		return;
+	if (write ? !find_write(host, false, &choice) : !is_near(&host->ring[lane].lane))
+		return;
+	if (write && !find_later_sync(host, NULL, 0, &choice))
+		return;
+	if (--siege.passes > 0)
+		return;
+	siege.passes = draw_number();
+	siege.breaking = true;
+	if (write)
+		fail_unheard(host, choice);
+	else if (is_belief())
+		strike_belief(stage, lane, task);
+	else if (find_sync(host, lane, &choice) ||
+		 (find_write(host, false, &choice) && host->flight[choice].lane != lane))
+		fail_sync(stage, choice);
+	siege.breaking = false;
+	siege.looks = 60;
+}
+
 void siege_before(struct stage *stage, unsigned lane)
 {
 	unsigned choice;
 
 	siege.passed = 0;
+	if (siege.on && siege.narrow) {
+		if (!siege.breaking && !stage->interrupted)
+			strike(stage, lane);
+		return;
+	}
 	if (!siege.on || siege.breaking || stage->interrupted || siege.weapon != WEAPON_BREAK ||
 	    !is_near(&stage->host.ring[lane].lane) || --siege.passes > 0)
 		return;

@@ -190,6 +190,20 @@ static void check_copies(const struct copies *copies)
 		law(copies->busy[i], "copies->waiters");
 }
 
+/* Each run stands where who takes over finds it. */
+static void check_stock(const struct image *image, unsigned lane)
+{
+	const struct reserve *reserve = &image->lane[lane].reserve;
+
+	for (uint32_t i = 0; i < reserve->runs; i++) {
+		const struct run *run = &reserve->run[i];
+
+		if (arena_get(arena_stock(&image->arena, lane, run->word)) !=
+		    word_make(run->cluster, run->count))
+			sim_fail("lane %u has clusters in stock that stand nowhere", lane);
+	}
+}
+
 static void check_lane(const struct image_lane *lane)
 {
 	const struct unpack *unpack = &lane->unpack;
@@ -220,6 +234,8 @@ void waits_check(struct image *image)
 		check_lane(&image->lane[i]);
 	if (image->read_only)
 		return;
+	for (unsigned i = 0; i < image->lanes; i++)
+		check_stock(image, i);
 	check_flush(image);
 	check_writeback(image);
 	check_tables(&image->tables);
