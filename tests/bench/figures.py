@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is measured and what is aimed at, and the figures of a file of tests/bench/run.
+"""What is measured and what is aimed at, and the figures of files of tests/bench/run.
 
 usage: figures.py cases|main        the names of the cases
-       figures.py report FILE       the table as text, and which targets are reached
+       figures.py report FILE...    the table as text, and which targets are reached
 """
 
 import collections
@@ -96,15 +96,26 @@ TARGETS = [
 
 
 class Kernel:
-    """The figures of one boot."""
+    """The figures of one boot, in one run."""
 
-    def __init__(self, data):
+    def __init__(self, run, data):
+        self.run = run
         self.version = data['version']
         self.facts = data
         self.values = collections.defaultdict(dict)
         for sample in data['samples']:
             values = self.values[sample['case'], sample['contender']]
             values[sample['round']] = sample['value']
+
+    def rounds(self):
+        count = len({number for values in self.values.values() for number in values})
+        return f'medians of {count} rounds' if count > 1 else 'one round'
+
+    def conditions(self):
+        """One sentence about where the figures come from."""
+        return (f'Linux {self.version}, {self.facts["cpus"]} × {self.facts["cpu"]}'
+                f' on {self.run["cpus"]} × {self.run["cpu"]}, {self.run["date"]},'
+                f' {self.rounds()}')
 
     def cases(self):
         return [case for case in CASES if any(key[0] == case.name for key in self.values)]
@@ -144,11 +155,14 @@ class Kernel:
             yield target, ratio, ratio <= target.factor if latency else ratio >= target.factor
 
 
-def load(path):
-    """The whole file, and the kernels in it."""
-    with open(path, encoding='utf-8') as file:
-        data = json.load(file)
-    return data, [Kernel(kernel) for kernel in data['kernels']]
+def load(paths):
+    """The kernels in all these files."""
+    kernels = []
+    for path in paths:
+        with open(path, encoding='utf-8') as file:
+            run = json.load(file)
+        kernels += [Kernel(run, kernel) for kernel in run['kernels']]
+    return kernels
 
 
 def short(number):
@@ -159,17 +173,6 @@ def short(number):
         if number >= least:
             return f'{number:.{decimals}f}'
     return f'{number:.3f}'
-
-
-def rounds(data):
-    return f'medians of {data["rounds"]} rounds' if data['rounds'] > 1 else 'one round'
-
-
-def conditions(data, kernel):
-    """One sentence about where a kernel's figures come from."""
-    return (f'Linux {kernel.version}, {kernel.facts["cpus"]} × {kernel.facts["cpu"]}'
-            f' on {data["cpus"]} × {data["cpu"]}, {data["date"]},'
-            f' {rounds(data)}')
 
 
 def grid(rows):
@@ -188,11 +191,11 @@ def cell_with_range(kernel, case, contender):
     return f'{short(kernel.median(case, contender))} ({short(min(numbers))}-{short(max(numbers))})'
 
 
-def report_kernel(data, kernel):
+def report_kernel(kernel):
     contenders = kernel.contenders()
-    print(conditions(data, kernel))
-    print(f'median (least-most); load of the machine {data["load_before"]} before,'
-          f' {data["load_after"]} after\n')
+    print(kernel.conditions())
+    print(f'median (least-most); load of the machine {kernel.run["load_before"]} before,'
+          f' {kernel.run["load_after"]} after\n')
     rows = [['case', ''] + contenders + ['ours/qemu-nbd', 'ours/loop']]
     for case in kernel.cases():
         rows.append([case.label, case.unit]
@@ -216,10 +219,9 @@ def main():
         print(*(case.name for case in CASES))
     elif sys.argv[1:] == ['main']:
         print(*MAIN)
-    elif len(sys.argv) == 3 and sys.argv[1] == 'report':
-        data, kernels = load(sys.argv[2])
-        for kernel in kernels:
-            report_kernel(data, kernel)
+    elif len(sys.argv) > 2 and sys.argv[1] == 'report':
+        for kernel in load(sys.argv[2:]):
+            report_kernel(kernel)
     else:
         sys.exit(__doc__)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of tests/bench/run as a bar chart in SVG, on standard output.
 
-usage: svg.py FILE
+usage: svg.py FILE...
 
 A column for each kernel, a group of bars for each case. Cases differ by orders of magnitude, so
 each group has a scale of its own.
@@ -47,9 +47,9 @@ def group(kernel, case, contenders, x, y):
     return parts, GAP + BAR * len(values) + 4
 
 
-def column(data, kernel, x):
+def column(kernel, x):
     parts = [text(x, 20, f'Linux {kernel.version}', ' font-size="14" font-weight="bold"'),
-             text(x, 36, f'{data["date"]}, {figures.rounds(data)}')]
+             text(x, 36, f'{kernel.run["date"]}, {kernel.rounds()}')]
     y = TOP
     for case in kernel.cases():
         more, height = group(kernel, case, kernel.contenders(), x, y)
@@ -59,19 +59,20 @@ def column(data, kernel, x):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    data, kernels = figures.load(sys.argv[1])
+    kernels = figures.load(sys.argv[1:])
     parts = []
     height = TOP
     for number, kernel in enumerate(kernels):
-        more, end = column(data, kernel, 10 + number * COLUMN)
+        more, end = column(kernel, 10 + number * COLUMN)
         parts += more
         height = max(height, end)
     width = 10 + COLUMN * len(kernels)
     print(f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 8}"'
           f' viewBox="0 0 {width} {height + 8}" font-family="sans-serif" font-size="11"'
           ' fill="#222">')
+    print('<!-- SPDX-License-Identifier: GPL-2.0-or-later; made by tests/bench/svg.py -->')
     print(f'<rect width="{width}" height="{height + 8}" fill="#fff"/>')
     print('\n'.join(parts))
     print('</svg>')

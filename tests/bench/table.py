@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of tests/bench/run as tables in Markdown, one for each kernel.
 
-usage: table.py FILE
+usage: table.py FILE...
 """
 
 import sys
@@ -14,10 +14,10 @@ def times(ratio):
     return '' if ratio is None else f'× {figures.short(ratio)}'
 
 
-def table(data, kernel):
+def table(kernel):
     contenders = kernel.contenders()
     ratios = [name for name in ('qemu-nbd', 'loop') if name in contenders]
-    yield figures.conditions(data, kernel) + ':'
+    yield kernel.conditions() + ':'
     yield ''
     head = [''] + [figures.CONTENDERS[name] for name in contenders]
     head += [f'against {name}' for name in ratios]
@@ -34,11 +34,10 @@ def table(data, kernel):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    data, kernels = figures.load(sys.argv[1])
-    for kernel in kernels:
-        print('\n'.join(table(data, kernel)))
+    for kernel in figures.load(sys.argv[1:]):
+        print('\n'.join(table(kernel)))
 
 
 main()
