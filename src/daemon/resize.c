@@ -36,15 +36,14 @@ void resizing_begin(struct resizing *resizing, struct admin *admin, struct servi
 
 	admin->resize_asked = false;
 	resizing->bytes = admin->resize_bytes;
-	resizing->bytes_before = image_info(admin->image).size_bytes;
 	if (!err)
 		err = image_resize_check(admin->image, resizing->bytes, admin->resize_shrink, &why);
 	if (err) {
 		admin_resized(admin, why.text);
 		return;
 	}
-	resizing->stage = resizing->bytes < resizing->bytes_before ? RESIZING_LOOKS :
-								     RESIZING_GROWS;
+	resizing->stage = resizing->bytes < image_info(admin->image).size_bytes ? RESIZING_LOOKS :
+										  RESIZING_GROWS;
 	ask_image(resizing, admin, service);
 }
 
@@ -75,13 +74,13 @@ static int refuse(const struct resizing *resizing, const struct admin *admin, in
 		       name, strerror(-err));
 }
 
-/* A device that had become smaller already gets its old size, unless nobody knows which the image has. */
+/* A device that had become smaller already gets its image's size, unless nobody knows which that is. */
 static void undo(const struct resizing *resizing, struct admin *admin)
 {
 	struct why why;
 
 	if (resizing->stage == RESIZING_SHRINKS && image_health(admin->image) == IMAGE_SOUND &&
-	    device_resize(admin->device, resizing->bytes_before, &why))
+	    device_resize(admin->device, image_info(admin->image).size_bytes, &why))
 		log_error("%s", why.text);
 }
 

@@ -30,7 +30,7 @@ struct resizing {
 	int fd; /* eventfd */
 	_Atomic int err; /* of the image, before fd says so */
 	enum resizing_stage stage;
-	uint64_t bytes, bytes_before;
+	uint64_t bytes;
 };
 
 /* -errno with the sentence in @why. */

@@ -404,7 +404,7 @@ struct alloc {
 	struct io io[RESERVE_RUNS];
 };
 
-/* --- a larger disk, or a smaller one (resize.c, shrink.c) ----------------------------------------------------------------------------- */
+/* --- a larger disk, or a smaller one (resize.c, shrink.c) --------------------------------------- */
 
 #define RESIZE_MOVES_MOST 64u
 

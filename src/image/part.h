@@ -14,8 +14,8 @@ extern const struct machine flush_machine;
 #define PART_FIRST_STATE 0
 
 /*
- * Serve all of @req, which is inside (door.h), with its inline part, on @lane.  Returns after its first step.  In statistics it
- * stands for @weight requests, if it is a hit.
+ * Serve all of @req, which is inside (door.h), with its inline part, on @lane.  Returns after its first
+ * step.  In statistics it stands for @weight requests, if it is a hit.
  */
 void part_start(struct image *image, struct lane *lane, struct req *req, uint32_t weight);
 

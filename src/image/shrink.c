@@ -118,6 +118,10 @@ static enum step shrink_step(struct task *t)
 
 	case K_CUT:
 		/* The disk is smaller, whatever has come of the zeros. */
+		if (t->err)
+			log_warn("%s: what its last cluster holds behind the new end could not be "
+				 "made zeros: %s",
+				 image->top.file->name, strerror(-t->err));
 		t->err = 0;
 		resize_set_end(image, resize->bytes);
 		return go(t, K_END);

@@ -142,7 +142,10 @@ static uint64_t inode_of(int fd, const char *path)
 	return st.st_ino;
 }
 
-/* Where the file system has no files without names, nothing is prepared, and all the rest holds. */
+/*
+ * Where the file system has no files without names, nothing is prepared, and all the rest holds.  As long as
+ * one is held, no other file gets its number.
+ */
 static void test_prepared(void)
 {
 	struct handover_file file;
@@ -150,6 +153,7 @@ static void test_prepared(void)
 	int fd = make_image("image");
 	struct rlimit limit, little;
 	uint64_t inode;
+	int held;
 	void *memory;
 	struct why why;
 
@@ -161,20 +165,30 @@ static void test_prepared(void)
 	CHECK_EQ(handover_file_prepare(&file, &why), 0);
 	CHECK(file.spare < 0);
 
-	check_case("memory that was prepared is used, where it has the right size");
+	check_case("memory that was prepared is used");
 	CHECK_EQ(serve(&identity, 1, true), 0);
 	CHECK_EQ(handover_file_prepare(&file, &why), 0);
 	inode = file.spare >= 0 ? inode_of(file.spare, NULL) : 0;
+	held = dup(file.spare);
 	CHECK_EQ(serve(&identity, 2, true), 1);
 	CHECK_EQ(file.handover.make(file.handover.arg, BYTES, &memory, &why), 0);
 	CHECK(file.spare < 0 && *((uint8_t *)memory + BYTES - 1) == 0);
 	CHECK(!inode || inode_of(-1, file.fresh) == inode);
 	CHECK_EQ(file.handover.keep(file.handover.arg, &why), 0);
 	CHECK(!inode || inode_of(-1, file.path) == inode);
-	CHECK_EQ(handover_file_prepare(&file, &why), 0);
-	CHECK_EQ(file.handover.make(file.handover.arg, 2 * BYTES, &memory, &why), 0);
-	CHECK(file.spare < 0 && *((uint8_t *)memory + 2 * BYTES - 1) == 0);
-	CHECK_EQ(unlink(file.fresh), 0);
+	close(held);
+
+	check_case("also where it is to be more, or less");
+	for (uint64_t bytes = BYTES / 2; bytes <= 2 * BYTES; bytes *= 4) {
+		CHECK_EQ(handover_file_prepare(&file, &why), 0);
+		inode = file.spare >= 0 ? inode_of(file.spare, NULL) : 0;
+		held = dup(file.spare);
+		CHECK_EQ(file.handover.make(file.handover.arg, bytes, &memory, &why), 0);
+		CHECK(file.spare < 0 && *((uint8_t *)memory + bytes - 1) == 0);
+		CHECK(!inode || inode_of(-1, file.fresh) == inode);
+		close(held);
+		CHECK_EQ(unlink(file.fresh), 0);
+	}
 
 	check_case("that there is not enough of it is known before");
 	signal(SIGXFSZ, SIG_IGN);

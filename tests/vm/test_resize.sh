@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A disk grows while it is mounted and written to, and while its daemon is killed; and it becomes smaller, if
-# nothing is behind the new end.  (What a driver that
-# cannot do that says, is in test_control.sh.)
+# A disk grows while it is mounted and written to, and while its daemon is killed; and it becomes smaller,
+# if nothing is behind the new end.  (What a driver that cannot do that says, is in test_control.sh.)
 # vm: on backport
 
 . "$(dirname "$0")/lib.sh"
