@@ -143,7 +143,10 @@ static int read_header(struct node *node, bool read_only, struct why *why)
 	return err;
 }
 
-/* L1 as on disk, up to the end of its last sector, so that sectors can be written back. */
+/*
+ * L1 up to the end of its last sector, so that sectors can be written back.  What lies behind its last
+ * entry is not the table's, and would be once it has grown: zeros here, whatever there is on disk.
+ */
 static int read_l1(struct node *node, struct why *why)
 {
 	struct host_file *file = node->file;
@@ -163,6 +166,7 @@ static int read_l1(struct node *node, struct why *why)
 	if (got < 0)
 		return why_set(why, (int)got, "%s: cannot read the L1 table: %s", file->name,
 			       strerror((int)-got));
+	memset((uint8_t *)node->l1 + bytes, 0, node->l1_bytes - bytes);
 	return 0;
 }
 

@@ -99,8 +99,25 @@ static void make_l1(struct builder *b)
 	}
 }
 
+/*
+ * Behind the end of a table lies what was there before it: a shorter table grew into space that had been
+ * used, and nobody has to clear the rest.  Here as bad as can be: entries that seem to be some.
+ */
+static void write_stale_entries(struct builder *b)
+{
+	uint64_t table = build_host_byte(b, b->l1_cluster);
+
+	for (uint64_t i = b->l1_entries; i * 8 % SECTOR_SIZE; i++) {
+		uint64_t cluster = i % b->next;
+
+		build_put_be64(b, table + i * 8,
+			       i % 3 ? build_host_byte(b, cluster) | (i % 2 ? ENTRY_COPIED : 0) : 0);
+	}
+}
+
 static void write_l1(struct builder *b)
 {
+	write_stale_entries(b);
 	for (uint64_t i = 0; i < b->l1_entries; i++) {
 		build_put_be64(b, build_host_byte(b, b->l1_cluster) + i * 8, b->l1[i]);
 		if (b->shape->snapshot)
