@@ -24,7 +24,7 @@ static inline bool door_is_open(const struct image *image, const struct req *req
 /* False: it must not go on, and has left.  The lane's own thread. */
 static inline bool door_enter(struct image *image, struct image_lane *lane, struct req *req)
 {
-	req->inside = epoch_enter_of(&image->requests, &lane->inside);
+	req->inside = epoch_enter_of(image, &image->requests, &lane->inside);
 	if (door_is_open(image, req))
 		return true;
 	epoch_leave_of(image, &image->requests, &lane->inside, req->inside);

@@ -17,8 +17,12 @@
 
 #define EPOCH_OUTSIDE 255 /* no bucket */
 
-/* Enter before a look-up; returns the bucket to leave.  The lane's own thread. */
-static inline uint8_t epoch_enter_of(const struct epoch *epoch, struct epoch_lane *lane)
+/* Out of line part of epoch_leave(): tell the allocator. */
+void epoch_ended(struct image *image);
+
+/* Enter before a look-up; returns the bucket to leave.  The lane's own thread, without a lock. */
+static inline uint8_t epoch_enter_of(struct image *image, const struct epoch *epoch,
+				     struct epoch_lane *lane)
 {
 	for (;;) {
 		uint64_t now = atomic_load_explicit(&epoch->now, memory_order_acquire);
@@ -35,12 +39,15 @@ static inline uint8_t epoch_enter_of(const struct epoch *epoch, struct epoch_lan
 		if (atomic_load(&epoch->now) == now)
 			return bucket;
 		atomic_store(&lane->live[bucket], 0);
+		/* Whoever saw us in there waits for us to leave. */
+		if (atomic_load(&epoch->wanted))
+			epoch_ended(image);
 	}
 }
 
 static inline uint8_t epoch_enter(struct image *image, struct epoch_lane *lane)
 {
-	return epoch_enter_of(&image->epoch, lane);
+	return epoch_enter_of(image, &image->epoch, lane);
 }
 
 /*
@@ -54,9 +61,6 @@ static inline void epoch_share(struct epoch_lane *lane, uint8_t bucket)
 	must(live > 0);
 	atomic_store_explicit(&lane->live[bucket], live + 1, memory_order_relaxed);
 }
-
-/* Out of line part of epoch_leave(): tell the allocator. */
-void epoch_ended(struct image *image);
 
 static inline void epoch_leave_of(struct image *image, const struct epoch *epoch,
 				  struct epoch_lane *lane, uint8_t bucket)

@@ -111,7 +111,8 @@ static void write_stale_entries(struct builder *b)
 		uint64_t cluster = i % b->next;
 
 		build_put_be64(b, table + i * 8,
-			       i % 3 ? build_host_byte(b, cluster) | (i % 2 ? ENTRY_COPIED : 0) : 0);
+			       i % 3 ? build_host_byte(b, cluster) | (i % 2 ? ENTRY_COPIED : 0) :
+				       0);
 	}
 }
 
