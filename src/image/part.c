@@ -102,7 +102,9 @@ void part_split(struct part *part)
 	struct image_lane *lane = image_lane(part->image, part->task.lane);
 	uint64_t done = part->extent.len;
 
-	if (part->len == done || list_empty(&lane->free_parts))
+	/* What comes later begins where this part ends, so nobody else may do its rest. */
+	if (part->len == done || list_empty(&lane->free_parts) ||
+	    (part->later && !mutant(SPLIT_BEFORE_LATER)))
 		return;
 
 	struct part *rest = container_of(lane->free_parts.next, struct part, link);

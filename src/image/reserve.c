@@ -109,6 +109,24 @@ static void refill_in_time(struct image *image, struct reserve *reserve)
 	ask(image, reserve);
 }
 
+/*
+ * Writes that fail put back what they took, in pieces, with what others have linked between them.  These
+ * are used up before more of them can come: then there are never many more than parts in flight.
+ */
+static struct run *take_from(struct reserve *reserve)
+{
+	bool many = reserve->runs > RESERVE_RUNS && !mutant(FRAGMENTS_STAY);
+
+	return &reserve->run[many ? reserve->runs - 1 : 0];
+}
+
+static void remove_run(struct reserve *reserve, struct run *run)
+{
+	struct run *end = reserve->run + reserve->runs--;
+
+	memmove(run, run + 1, (size_t)(end - run - 1) * sizeof(*run));
+}
+
 struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t want)
 {
 	struct reserve *reserve = &lane->reserve;
@@ -117,19 +135,18 @@ struct run reserve_take(struct image *image, struct image_lane *lane, uint32_t w
 	if (!reserve->runs)
 		return taken;
 
-	struct run *first = &reserve->run[0];
+	struct run *from = take_from(reserve);
 
-	taken = *first;
+	taken = *from;
 	if (taken.count > want) {
 		taken.count = want;
 		taken.word = word_take(reserve);
 		set_run(image, lane, &taken);
-		first->cluster += want;
-		first->count -= want;
-		set_run(image, lane, first);
+		from->cluster += want;
+		from->count -= want;
+		set_run(image, lane, from);
 	} else {
-		reserve->runs--;
-		memmove(first, first + 1, reserve->runs * sizeof(*first));
+		remove_run(reserve, from);
 	}
 	probe2(allocate, taken.cluster, taken.count);
 	count(&image->counters.clusters_taken, taken.count);
@@ -157,6 +174,21 @@ static bool extend(struct run *run, uint64_t cluster, uint32_t count)
 	return true;
 }
 
+/* It has grown: another one may begin where it ends now, or end where it begins. */
+static void join_next(struct image *image, struct image_lane *lane, struct run *run)
+{
+	struct reserve *reserve = &lane->reserve;
+
+	for (struct run *other = reserve->run; other < reserve->run + reserve->runs; other++) {
+		if (other == run || other->zero || !extend(run, other->cluster, other->count))
+			continue;
+		set_run(image, lane, run);
+		word_put(image, lane, other->word);
+		remove_run(reserve, other);
+		return;
+	}
+}
+
 void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster, uint32_t clusters,
 		 uint32_t word)
 {
@@ -168,6 +200,7 @@ void reserve_put(struct image *image, struct image_lane *lane, uint64_t cluster,
 			continue;
 		set_run(image, lane, &reserve->run[i]);
 		word_put(image, lane, word);
+		join_next(image, lane, &reserve->run[i]);
 		return;
 	}
 	must(reserve->runs < reserve->runs_max);

@@ -27,7 +27,7 @@ static uint64_t draw_runs(struct builder *b, bool data_too)
 
 static uint64_t draw_bitmap(struct builder *b, bool data_too)
 {
-	if (data_too && (b->shape->data_raw || rng_percent(b->rng, b->shape->data_percent / 4)))
+	if (data_too && rng_percent(b->rng, b->shape->data_percent / (b->shape->data_raw ? 2 : 4)))
 		return BITMAP_ALL_DATA;
 	switch (rng_below(b->rng, 6)) {
 	case 0:
@@ -44,7 +44,8 @@ static void fill(struct builder *b, struct sparse *file, uint64_t host, uint64_t
 		 const struct reads *reads)
 {
 	uint64_t bytes = shape_unit_bytes(b->shape);
-	bool noise = rng_one_in(b->rng, 2) && build_is_hot(b, guest_cluster);
+	/* Who reads a raw data file alone reads what the guest does. */
+	bool noise = rng_one_in(b->rng, 2) && build_is_hot(b, guest_cluster) && !b->shape->data_raw;
 
 	if (reads->version)
 		build_put_data(b, file, host, guest_cluster, reads->version);

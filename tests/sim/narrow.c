@@ -124,6 +124,23 @@ static void undone(struct config *config, struct rng *rng)
 	config->faults.error = rng_range(rng, 50, 300);
 }
 
+/* Much stock, in pieces: of what is taken some is linked, and some put back. */
+static void fragments(struct config *config, struct rng *rng)
+{
+	plain(config, 4000);
+	guest(config, 0, 100, 0, 0);
+	config->lanes = 1;
+	config->depth = rng_range(rng, 2, 16);
+	config->reserve_bytes = 2048 * CLUSTER;
+	config->hot_percent = 0;
+	config->small_percent = 100;
+	config->races = false;
+	config->turns = 6000;
+	config->lives = 1;
+	config->peek_one_in = 100000;
+	config->faults.error = rng_range(rng, 100, 500);
+}
+
 /* --- syncs ---------------------------------------------------------------------------------------- */
 
 /* Durable writes in place, each over others. */
@@ -273,6 +290,24 @@ static void torn_looks(struct config *config, struct rng *rng)
 	config->peek_one_in = 300;
 }
 
+/* Zeros over clusters of a raw data file of which some subclusters are zeros, and some are not. */
+static void raw_subclusters(struct config *config, struct rng *rng)
+{
+	struct shape *shape = &config->shape;
+
+	plain(config, 20);
+	shape->cluster_bits = 14;
+	shape->extended = true;
+	shape->size_bytes = UINT64_C(20) << 14;
+	shape->data_apart = true;
+	shape->data_raw = true;
+	shape->prefill = PREFILL_ALL;
+	shape->data_percent = 20;
+	guest(config, 30, 20, 10, 0);
+	config->op_weight[TRAFFIC_ZEROES] = 40;
+	config->depth = rng_range(rng, 1, 4);
+}
+
 /* --- which ---------------------------------------------------------------------------------------- */
 
 static const struct way {
@@ -299,6 +334,8 @@ static const struct way {
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },
 	{ "named", "NO_UNPACK_EPOCH", long_loads },
+	{ "named", "FRAGMENTS_STAY", fragments },
+	{ "named", "SPLIT_BEFORE_LATER", raw_subclusters },
 	{ NULL, "cache/slice_replace", torn_looks },
 };
 
