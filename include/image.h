@@ -285,6 +285,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_TABLE_CLAIM) /* two parts may make the same L2 table */ \
 	m(NO_ZERO_FILL) /* the rest of a recycled cluster is not zeroed */ \
 	m(SYNC_ERROR_IGNORED) /* a failed fsync does not latch */ \
+	m(DURABLE_WRITES_FORGOTTEN) /* what a durable write may be told of is not waited for */ \
 	m(FLUSH_JOINS_RUNNING) /* a flush is content with the run under way */ \
 	m(NO_REFBLOCK_SYNC) /* refcount table points at a block that is not durable */ \
 	m(NO_COPY) /* copy on write without the copy */ \

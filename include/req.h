@@ -47,6 +47,13 @@ struct claim {
 struct sync_wait {
 	bool asked; /* the rest is set */
 	uint64_t needed[2]; /* by source */
+	uint64_t writes; /* durable writes: all up to this one */
+};
+
+/* A write that syncs for itself, from its start until its result has been looked at: see src/image/sync.h. */
+struct durable_write {
+	uint64_t nth; /* counted from 1 on, by start; 0: none */
+	struct list link;
 };
 
 /* What a stretch of the guest's disk is. */
@@ -108,6 +115,7 @@ struct part {
 	uint64_t later; /* bytes of a REQ_WRITE_ZEROES behind the piece being written */
 	uint64_t flush_run; /* the run that covers this part; 0: none yet */
 	struct sync_wait sync_wait;
+	struct durable_write durable;
 	struct claim claim;
 	struct list link; /* of the pool */
 	struct io io[PART_IOS];

@@ -201,13 +201,15 @@ struct tables {
 
 /* --- syncs (sync.c): which of them may be believed ---------------------------------------------- */
 
-/* Who syncs; each one sync at a time. */
+/* Who syncs, each one sync at a time; and so does each durable write (IO_DSYNC). */
 enum sync_source { SYNC_FLUSH, SYNC_ALLOC, SYNC_SOURCES };
 
 /* Guarded by flush->lock. */
 struct syncs {
 	uint64_t resolved[SYNC_SOURCES]; /* how many have ended, and a failure has been latched */
 	bool running[SYNC_SOURCES];
+	struct list writes; /* durable ones that are not resolved, by start; struct durable_write */
+	uint64_t writes_begun;
 	struct waitq waiters; /* for one to be resolved */
 };
 

@@ -590,6 +590,7 @@ int flush_open(struct image *image)
 	list_init(&flush->frozen_releases);
 	waitq_init(&flush->waiters);
 	waitq_init(&flush->starved);
+	list_init(&image->syncs.writes);
 	waitq_init(&image->syncs.waiters);
 	flush->dirty_max = dirty_max(image->top.cache.nslices);
 	if (flush_memory(image, releases))

@@ -46,6 +46,7 @@ static void part_init(struct part *part, struct image *image, struct lane *lane,
 	part->later = 0;
 	part->flush_run = 0;
 	part->sync_wait.asked = false;
+	part->durable.nth = 0;
 	for (unsigned i = 0; i < PART_IOS; i++)
 		part->io[i].flying = IO_LANDED;
 	part->epoch = EPOCH_OUTSIDE;

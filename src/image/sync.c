@@ -2,6 +2,8 @@
 /* Syncs: when does the success of one mean that the bytes are durable? */
 #include "sync.h"
 
+#include <errno.h>
+
 _Static_assert(sizeof(((struct sync_wait *)0)->needed) == SYNC_SOURCES * sizeof(uint64_t),
 	       "a counter for each source");
 
@@ -36,11 +38,47 @@ void sync_end(struct image *image, struct task *task, enum sync_source source)
 	waitq_wake(&image->syncs.waiters);
 }
 
+void sync_write_begin(struct image *image, struct durable_write *write)
+{
+	struct syncs *syncs = &image->syncs;
+
+	CRITICAL(&image->flush.lock);
+	write->nth = ++syncs->writes_begun;
+	list_add_tail(&syncs->writes, &write->link);
+}
+
+void sync_write_end(struct image *image, struct durable_write *write, int err)
+{
+	struct syncs *syncs = &image->syncs;
+
+	/* Such an error may be about what others have written; being out of space is not. */
+	if (err && err != -ENOSPC)
+		image_break(image, err, "a durable write");
+
+	CRITICAL(&image->flush.lock);
+	bool oldest = syncs->writes.next == &write->link;
+	list_del(&write->link);
+	write->nth = 0;
+	if (oldest)
+		waitq_wake(&syncs->waiters);
+}
+
+/* Have all durable writes up to the @nth been resolved? */
+static bool writes_resolved(const struct syncs *syncs, uint64_t nth)
+{
+	if (list_empty(&syncs->writes) || mutant(DURABLE_WRITES_FORGOTTEN))
+		return true;
+	return container_of(syncs->writes.next, const struct durable_write, link)->nth > nth;
+}
+
 bool sync_believable(struct image *image, struct sync_wait *wait)
 {
 	const struct syncs *syncs = &image->syncs;
-	bool believable = true;
+	bool believable;
 
+	if (!wait->asked)
+		wait->writes = syncs->writes_begun;
+	believable = writes_resolved(syncs, wait->writes);
 	for (unsigned i = 0; i < SYNC_SOURCES; i++) {
 		if (!wait->asked)
 			wait->needed[i] = syncs->resolved[i] + syncs->running[i];

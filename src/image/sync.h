@@ -2,8 +2,11 @@
 /*
  * Syncs that may be believed.
  *
- * The host tells of a lost write once: to one sync of the file.  So a sync that succeeds proves
- * nothing while another one, which may have been told, has not been looked at.
+ * The host tells of a lost write once: to one sync of the file, or to one durable write (IO_DSYNC), whose
+ * own sync it is, and be it of other bytes.  So a sync that succeeds proves nothing while another one, which
+ * may have been told, has not been looked at.
+ *
+ * Who waits for that waits for host I/O alone: a durable write is resolved before it waits itself.
  */
 #ifndef SYNC_H
 #define SYNC_H
@@ -26,9 +29,18 @@ void sync_start(struct image *image, struct task *task, struct io *io, enum sync
  */
 void sync_end(struct image *image, struct task *task, enum sync_source source);
 
+/* A durable write is about to start; ended by sync_write_end().  Takes flush->lock. */
+void sync_write_begin(struct image *image, struct durable_write *write);
+
 /*
- * After an own sync or IO_DSYNC write: have the syncs that were under way then ended?  False: park
- * on syncs->waiters and ask again.  When true, ask image_broken().  Under flush->lock.
+ * It has completed with @err: latch a failure (law 7), unless the host is out of space; then let others
+ * know.  No lock held; takes flush->lock.
+ */
+void sync_write_end(struct image *image, struct durable_write *write, int err);
+
+/*
+ * After an own sync or durable write: have the syncs and durable writes that were under way then ended?  False:
+ * park on syncs->waiters and ask again.  When true, ask image_broken().  Under flush->lock.
  */
 bool sync_believable(struct image *image, struct sync_wait *wait);
 

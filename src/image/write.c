@@ -25,7 +25,8 @@
 #include <stdlib.h>
 
 /*
- *	MAP     -> DONE BAD NEXT~ SYNCED~ TABLE CLAIM BOUNCE
+ *	MAP     -> DONE BAD NEXT~ FUA TABLE CLAIM BOUNCE
+ *	FUA     -> NEXT~ SYNCED~
  *	BAD     -> DONE
  *	TABLE   -> MAP MAP*
  *	CLAIM   -> BAD MAP MAP* RESERVE COPY WRITE
@@ -43,9 +44,9 @@
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
-	s(W_MAP) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) s(W_BOUNCE) \
-		s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) s(W_SYNCED) s(W_BELIEVE) \
-			s(W_NEXT) s(W_DONE)
+	s(W_MAP) s(W_FUA) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) \
+		s(W_BOUNCE) s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) s(W_SYNCED) \
+			s(W_BELIEVE) s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
 
 /* From @span: the guest's bytes, or what became of them. */
@@ -56,10 +57,12 @@ static void write_in_place(struct part *part, struct span span)
 
 	if (part->req->flags & REQ_FUA) {
 		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
-		    !atomic_load_explicit(&image->inherited, memory_order_acquire))
+		    !atomic_load_explicit(&image->inherited, memory_order_acquire)) {
+			sync_write_begin(image, &part->durable);
 			flags |= IO_DSYNC;
-		else
+		} else {
 			part->flush_after = true;
+		}
 	}
 	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.data->index, span,
 		       part->extent.host, part->extent.len, flags);
@@ -397,12 +400,18 @@ static enum step write_step(struct task *t)
 			part_split(part);
 			if (image->top.cipher)
 				return go(t, W_BOUNCE);
+			if (part->req->flags & REQ_FUA)
+				return go(t, W_FUA);
 			write_in_place(part, part->span);
-			return await_io(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
+			return await_io(t, W_NEXT);
 		}
 		part_leave(part);
 		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
 	}
+	case W_FUA:
+		write_in_place(part, part->span);
+		return await_io(t, part->durable.nth ? W_SYNCED : W_NEXT);
+
 	case W_BAD:
 		map_bad(part);
 		return go(t, W_DONE);
@@ -493,7 +502,7 @@ static enum step write_step(struct task *t)
 		bounce_put(bounce, part);
 		if (part->claimed)
 			return go(t, W_ROOM);
-		return go(t, part->req->flags & REQ_FUA ? W_SYNCED : W_NEXT);
+		return go(t, part->durable.nth ? W_SYNCED : W_NEXT);
 	}
 
 	case W_ROOM: {
@@ -519,9 +528,7 @@ static enum step write_step(struct task *t)
 		return go(t, W_DONE);
 	}
 	case W_SYNCED:
-		/* Such an error may have been another's (law 7); being out of space is not one. */
-		if (t->err && t->err != -ENOSPC)
-			image_break(image, t->err, "a durable write");
+		sync_write_end(image, &part->durable, t->err);
 		return go(t, t->err ? W_NEXT : W_BELIEVE);
 
 	case W_BELIEVE: {

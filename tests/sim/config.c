@@ -212,6 +212,29 @@ static void draw_break(struct config *config, struct rng *rng)
 	config->submit_weight = 60;
 }
 
+/* Durable writes in place, of which some are told of what others have lost, and it takes long until we know. */
+static void draw_durable(struct config *config, struct rng *rng)
+{
+	static const unsigned mix[TRAFFIC_OPS] = { 5, 70, 25, 0, 0 };
+
+	config->aims |= AIM(DURABLE);
+	set_mix(config, mix);
+	config->shape.snapshot = false;
+	config->shape.packed_percent = 0;
+	config->shape.prefill = PREFILL_ALL;
+	config->shape.data_percent = 100;
+	config->shape.hots = 1;
+	config->shape.hot[0].clusters = min_u64(config->shape.hot[0].clusters, 6);
+	config->hot_percent = 100;
+	config->small_percent = rng_range(rng, 50, 100);
+	config->fua_percent = rng_range(rng, 20, 80);
+	config->lanes = rng_range(rng, 2, MAX_LANES);
+	config->depth = rng_range(rng, 4, 16);
+	config->held = rng_one_in(rng, 2) ? 1u << IO_WRITE : 0;
+	config->early_percent = rng_range(rng, 40, 90);
+	config->faults = (struct faults){ .sync = rng_range(rng, 10, 100) };
+}
+
 /* Enough new clusters to outgrow the refcount table, and trouble on the way. */
 static void draw_growth(struct config *config, struct rng *rng)
 {
@@ -321,6 +344,9 @@ struct config config_draw(struct rng *rng)
 		break;
 	case 13:
 		draw_bounce(&config, rng);
+		break;
+	case 14:
+		draw_durable(&config, rng);
 		break;
 	}
 	shape_limit(&config.shape);

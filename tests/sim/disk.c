@@ -171,6 +171,25 @@ void disk_sync_end(struct disk *disk, uint64_t begun, bool failed, struct rng *r
 	disk->ops = left;
 }
 
+void disk_write_back_fails(struct disk *disk, struct rng *rng)
+{
+	struct fate fate = { .keep_percent = 50, .tear = true, .grow = true, .rng = rng };
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < disk->ops; i++) {
+		struct hostop *op = disk->op[i];
+
+		hostop_apply_some(&disk->durable, op, fate);
+		if (op->completed != NEVER) {
+			free(op);
+		} else {
+			op->spent = true;
+			disk->op[left++] = op;
+		}
+	}
+	disk->ops = left;
+}
+
 /* --- power cuts ----------------------------------------------------------------------------- */
 
 /* Extremes find more than the middle: all, none, all but one, only one, only what points at it. */

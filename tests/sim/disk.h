@@ -76,6 +76,12 @@ uint64_t disk_sync_begin(struct disk *disk);
  */
 void disk_sync_end(struct disk *disk, uint64_t begun, bool failed, struct rng *rng);
 
+/*
+ * What the host writes back by itself fails: what has been done so far, also by whom it was not yet told, is
+ * on the medium or not by chance, and no later sync changes that.
+ */
+void disk_write_back_fails(struct disk *disk, struct rng *rng);
+
 struct cut cut_draw(const struct disk *disk, struct rng *rng);
 
 /* The power fails: the durable bytes become what is left, and visible. */

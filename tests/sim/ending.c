@@ -106,16 +106,28 @@ static int64_t end_write(struct sim_host *host, struct flight *flight)
 		len = shorten(host, len);
 		flight_do(host, flight, len);
 	}
+	if (io->flags & IO_DSYNC && !flight->synced)
+		flight_sync(host, flight);
+	if (flight->sync_failed)
+		return mishap(host, EIO);
 	flight->op->forced = io->flags & IO_DSYNC;
 	return (int64_t)len;
 }
 
+/*
+ * Of a lost write the host tells once, whoever comes first: also the writer of other bytes, whose sync
+ * makes none but its own durable.
+ */
 void flight_sync(struct sim_host *host, struct flight *flight)
 {
+	struct disk *disk = host_disk(host, flight->io->file);
+
 	flight->synced = true;
 	flight->sync_failed = happens(host, host->faults.sync);
-	disk_sync_end(host_disk(host, flight->io->file), flight->begun, flight->sync_failed,
-		      host->rng);
+	if (flight->io->op == IO_SYNC)
+		disk_sync_end(disk, flight->begun, flight->sync_failed, host->rng);
+	else if (flight->sync_failed)
+		disk_write_back_fails(disk, host->rng);
 	host->sync_failed |= flight->sync_failed;
 }
 

@@ -31,7 +31,7 @@ void flight_tear(struct sim_host *host, struct flight *flight);
 /* Fetch the bytes of a read, now. */
 void flight_read(struct sim_host *host, struct flight *flight);
 
-/* Do a sync, now: who hears of its failure hears of it later. */
+/* Do a sync, now, or that of a durable write which is done: who hears of its failure hears of it later. */
 void flight_sync(struct sim_host *host, struct flight *flight);
 
 /* Have a work done, now, on a thread that is no lane's. */

@@ -253,10 +253,11 @@ static void long_hits(struct config *config, struct rng *rng)
 	config->held = 1u << held[rng_below(rng, ARRAY_SIZE(held))];
 }
 
+/* Of several clusters, so that they are no hits; a flush would wait for durable ones before it drops anything. */
 static void long_writes(struct config *config, struct rng *rng)
 {
 	long_hits(config, rng);
-	config->fua_percent = 100;
+	config->small_percent = 0;
 	config->held = 1u << IO_WRITE;
 }
 

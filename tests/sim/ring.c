@@ -30,6 +30,8 @@ static void do_early(struct sim_host *host, struct flight *flight)
 	if (flight_changes_file(flight) && !host->faults.no_punch &&
 	    flight_end(flight) <= host_disk(host, flight->io->file)->limit)
 		flight_do(host, flight, io_len(flight->io));
+	if (flight->op && flight->io->flags & IO_DSYNC)
+		flight_sync(host, flight);
 }
 
 static void ring_queue(struct ring *ring, struct io *io)

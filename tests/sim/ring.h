@@ -63,7 +63,7 @@ struct flight {
 	struct hostop *op; /* done to the visible bytes already; NULL: not yet */
 	bool read; /* READ: the bytes have been fetched already */
 	uint64_t read_len; /* ... so many */
-	bool synced; /* SYNC: done already */
+	bool synced; /* SYNC, and what a durable WRITE ends with: done already */
 	bool sync_failed; /* ... in vain */
 	bool worked; /* WORK: done already */
 	int work_err; /* ... with that result */

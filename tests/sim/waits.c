@@ -69,9 +69,34 @@ static void check_flush(const struct image *image)
 	law(!starved || !full || flush->running || flush->l1_moving || room_is_promised(flush) ||
 		    flush_comes(image),
 	    "flush->starved, and no flush comes");
-	law(waitq_empty(&image->syncs.waiters) || image->syncs.running[SYNC_FLUSH] ||
-		    image->syncs.running[SYNC_ALLOC],
-	    "syncs->waiters");
+}
+
+static const struct sync_wait *sync_wait_of(const struct image *image, const struct task *task)
+{
+	if (task == &image->alloc.task || task == &image->alloc.grow.task)
+		return &image->alloc.sync_wait;
+	if (task == &image->resize.task)
+		return &image->resize.sync_wait;
+	return &container_of(task, const struct part, task)->sync_wait;
+}
+
+static void check_syncs(const struct image *image)
+{
+	const struct syncs *syncs = &image->syncs;
+	const struct list *oldest = syncs->writes.next;
+	uint64_t resolved = UINT64_MAX; /* durable writes before this one */
+
+	if (!list_empty(&syncs->writes))
+		resolved = container_of(oldest, const struct durable_write, link)->nth;
+	list_for_each(node, &syncs->waiters.tasks) {
+		const struct task *task = container_of(node, const struct task, link);
+		const struct sync_wait *wait = sync_wait_of(image, task);
+		bool waits = wait->writes >= resolved;
+
+		for (unsigned i = 0; i < SYNC_SOURCES; i++)
+			waits |= syncs->resolved[i] < wait->needed[i] && syncs->running[i];
+		law(wait->asked && waits, "syncs->waiters");
+	}
 }
 
 static void check_writeback(const struct image *image)
@@ -237,6 +262,7 @@ void waits_check(struct image *image)
 	for (unsigned i = 0; i < image->lanes; i++)
 		check_stock(image, i);
 	check_flush(image);
+	check_syncs(image);
 	check_writeback(image);
 	check_tables(&image->tables);
 	check_alloc(image);
