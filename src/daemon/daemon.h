@@ -106,8 +106,14 @@ bool leave_turn(struct daemon *daemon, bool flushed);
 
 /* --- shutdown.c: and back ------------------------------------------------------------------------ */
 
-/* Stop the device, close the image.  0 when all went well and nothing is lost. */
+/*
+ * Stop the device, close the image.  0 when all went well and nothing is lost.  What failed after it had
+ * taken a device over, and a stop that gives up, end the process.
+ */
 int shutdown_stop(struct daemon *daemon);
+
+/* End the process as a kill does: its device waits for the next one, and nothing is lost. */
+_Noreturn void shutdown_leave(struct daemon *daemon);
 
 /*
  * When a stop by force was asked for some seconds ago and the storage below hangs: end the process

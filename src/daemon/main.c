@@ -40,6 +40,7 @@ static int run_daemon(struct daemon *daemon)
 	if (err) {
 		log_event(MESSAGE_FAILED, "%s", why.text);
 		successor_tell(&daemon->successor, why.text);
+		daemon->failed = true;
 		status = STATUS_FAILED;
 	} else {
 		serve(daemon);

@@ -247,6 +247,8 @@ void serve(struct daemon *daemon)
 		};
 		if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) {
 			log_error("poll: %m");
+			if (device_facts(daemon->device).recoverable)
+				shutdown_leave(daemon);
 			return;
 		}
 		watchdog_turn(&daemon->watchdog);

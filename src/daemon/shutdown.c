@@ -107,34 +107,56 @@ static int close_unused_image(struct daemon *daemon)
 	return err ? err : close_image(daemon);
 }
 
+void shutdown_leave(struct daemon *daemon)
+{
+	log_warn("%s: waits for the next process, and its users with it",
+		 device_name(daemon->device));
+	_exit(EXIT_FAILURE);
+}
+
+/*
+ * The host may go on writing into memory of ours, which therefore is not freed.  What the controller
+ * cannot stop any more is left as after a kill.
+ */
+_Noreturn static void end_stuck(struct daemon *daemon, int err, const struct why *why)
+{
+	log_error("%s", why->text);
+	if (err == -ETIME) {
+		device_give_up(daemon->device);
+		admin_end(&daemon->admin, why->text);
+	} else {
+		admin_refuse(&daemon->admin, why->text);
+	}
+	_exit(EXIT_FAILURE);
+}
+
 /* The image is closed while all lanes turn. */
 int shutdown_stop(struct daemon *daemon)
 {
 	struct device *device = daemon->device;
+	int err, deleted;
 	struct why why;
-	int err, stuck, deleted;
 
 	if (!device)
 		return 0;
-	err = stuck = device_stop(device, while_stopping, daemon, &why);
-	if (stuck)
-		log_error("%s", why.text);
-	else if (daemon->image)
+	if (daemon->failed && device_is_taken_over(device))
+		shutdown_leave(daemon);
+	err = device_stop(device, while_stopping, daemon, &why);
+	if (err)
+		end_stuck(daemon, err, &why);
+	if (daemon->image)
 		err = device_runs(device) ? close_image(daemon) : close_unused_image(daemon);
 	else
 		handover_file_done(&daemon->handover);
 	watchdog_end(&daemon->watchdog);
 	/* It holds the device's other end, without which the device cannot go. */
-	if (!stuck && daemon->service_is_made)
+	if (daemon->service_is_made)
 		service_stop(&daemon->service);
 	deleted = device_delete(device, &why);
 	if (deleted)
 		log_error("%s", why.text);
 	else if (!device_is_left(device))
 		ownership_drop(&daemon->owner);
-	/* Host I/O may still be under way, into memory that therefore must not be freed. */
-	if (stuck)
-		_exit(EXIT_FAILURE);
 	return err ? err : deleted ? deleted : daemon->lost_data || daemon->failed ? -EIO : 0;
 }
 

@@ -159,6 +159,12 @@ static bool server_is_gone(const struct controller *controller)
 	return poll(&hangup, 1, 0) == 1;
 }
 
+/* Up to 6.12 the driver starts a device whose tags have died with their server, and breaks. */
+static bool would_serve(uint32_t op)
+{
+	return op == UBLK_U_CMD_START_DEV || op == UBLK_U_CMD_END_USER_RECOVERY;
+}
+
 /* One packet from the server.  False when it is gone. */
 static bool listen_once(struct controller *controller)
 {
@@ -177,8 +183,7 @@ static bool listen_once(struct controller *controller)
 		say(controller, &packet);
 		return true;
 	}
-	/* Up to 6.12 the driver starts a device whose tags have died with their server, and breaks. */
-	if (packet.op == UBLK_U_CMD_START_DEV && server_is_gone(controller))
+	if (would_serve(packet.op) && server_is_gone(controller))
 		return false;
 	/* A device that is being deleted needs no second try, even if somebody keeps it open. */
 	if (packet.op == UBLK_U_CMD_DEL_DEV)

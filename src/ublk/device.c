@@ -170,6 +170,11 @@ bool device_is_left(const struct device *device)
 	return device->found;
 }
 
+bool device_is_taken_over(const struct device *device)
+{
+	return device->found && (device->added || device->silent);
+}
+
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg)
 {
 	for (unsigned i = 0; i < device->lanes; i++) {
@@ -327,10 +332,10 @@ int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struc
 {
 	int err;
 
-	if (!device->added)
-		return 0;
 	if (device->silent)
 		return why_set(why, -ETIME, "%s: requests are unanswered", device->name);
+	if (!device->added)
+		return 0;
 	err = ctrl_own(&device->ctrl, device->info.dev_id, why);
 	if (!err)
 		err = ctrl_stop_begin(&device->ctrl, device->info.dev_id, why);

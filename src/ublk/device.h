@@ -146,6 +146,13 @@ int device_run_idle(struct device *device, const int *file, unsigned files, stru
 /* After device_delete(): is a dead server's device left that was not taken over? */
 bool device_is_left(const struct device *device);
 
+/*
+ * Was a dead server's device taken over, or may it have been?  It may be in use, so without a hold it
+ * must not be stopped, and its image not be closed: _exit() leaves it to the next server, and nothing
+ * is lost.
+ */
+bool device_is_taken_over(const struct device *device);
+
 /* Run @run(@arg) once on each queue's thread, on all at the same time. */
 void device_on_each_thread(struct device *device, void (*run)(void *arg), void *arg);
 
@@ -179,13 +186,14 @@ void device_hold_end(struct device *device);
  * Stop the device: the kernel waits for all requests, and takes the
  * tags back; then no request is in the engine and none will come.  @tick(@arg) is called every
  * second meanwhile.  A no-op before the device is added.  -ETIME with the sentence in @why when
- * no request has been answered for a long time: then requests are still in the engine.
+ * no request has been answered for a long time, other errors when STOP cannot be sent: then requests
+ * are still in the engine, and all that may follow is device_give_up(), after -ETIME, and _exit().
  */
 int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struct why *why);
 
 /*
- * The storage below the image does not answer, and the device is to go all the same: answer all
- * requests with errors, stop the device if that can be done within seconds, and have the controller
+ * The storage below the image does not answer, and the device is to go all the same, by force or
+ * because device_stop() has waited for long enough: answer all requests with errors, stop the device if that can be done within seconds, and have the controller
  * delete it when this process has ended, which it must do at once, by _exit(): host I/O is under way.
  * What can be done is done; nothing is waited for that may hang.
  */
@@ -198,9 +206,9 @@ void device_post(struct device *device, unsigned id, struct worker_call *call);
 void device_look(struct device *device, unsigned id, struct live_list *look);
 
 /*
- * End the threads, close and delete the device.  When device_stop() has failed, requests that
- * were not answered fail.  -errno with the sentence in @why if the device may have been left
- * behind.
+ * End the threads, close and delete the device.  Not when device_stop() has failed: DEL waits for a STOP
+ * that was not answered, and with it ADD and DEL of all devices of the machine.  -errno with the
+ * sentence in @why if the device may have been left behind.
  */
 int device_delete(struct device *device, struct why *why);
 

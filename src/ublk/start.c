@@ -266,12 +266,23 @@ static int start_queues(struct device *device, struct why *why)
 	return err ? err : fetch_queues(device, why);
 }
 
+static bool node_is_there(const struct device *device)
+{
+	struct stat st;
+
+	return stat(device->name, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* What was taken over has users, who need no name. */
 static int wait_for_node(const struct device *device, struct why *why)
 {
+	if (device->found && !node_is_there(device))
+		log_warn("%s: not there any more; is /dev a devtmpfs?  Who uses it is served",
+			 device->name);
+	if (device->found)
+		return 0;
 	for (int tries = 0; tries < NODE_SECONDS * 100; tries++) {
-		struct stat st;
-
-		if (stat(device->name, &st) == 0 && S_ISBLK(st.st_mode))
+		if (node_is_there(device))
 			return 0;
 		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
 	}
@@ -348,7 +359,7 @@ int device_start(struct device *device, struct image *image, const int *file, un
 		err = ctrl_resume(&device->ctrl, device->info.dev_id, why);
 	else
 		err = ctrl_start(&device->ctrl, device->info.dev_id, why);
-	device->silent = err == -ETIME;
+	device->silent = err == -ETIME || (device->found && err == -EPIPE);
 	if (err)
 		return err;
 	device->added = true;

@@ -22,7 +22,7 @@ struct device {
 	bool found; /* a dead server's device, which is ours to take over */
 	bool added; /* to be deleted */
 	bool smaller; /* than its image, as a dead server had it: to be resized when it is served */
-	bool silent; /* START was not answered: nor would STOP be */
+	bool silent; /* START or END was not answered: it may be done, or be done yet */
 	char name[NAME_BYTES]; /* /dev/ublkbN */
 	struct disk disk;
 	int *file; /* disk.file */

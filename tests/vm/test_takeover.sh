@@ -64,6 +64,38 @@ unserve
 "$QCOW2_UBLKD" check --repair leaks "$image" >/dev/null
 check_image "$image"
 
+note "what fails after a take-over leaves the device to the next one"
+serve "$image"
+mkfs.ext4 -q "$device"
+mount_on "$device" "$work/mnt"
+cp "$work/pattern" "$work/mnt/unsynced"
+kill_hard
+refused setpriv --bounding-set -setuid "$QCOW2_UBLKD" --image "$image" --user nobody
+grep -q 'taken over' "$work/refused" && grep -q -e '--user nobody' "$work/refused" &&
+	grep -q 'waits for the next process' "$work/refused" || fail "$(cat "$work/refused")"
+take_over "$image"
+kill_hard
+numbers=$(stat -c '0x%t 0x%T' "$device")
+rm "$device"
+"$QCOW2_UBLKD" --image "$image" >"$work/nameless.out" 2>"$work/nameless" &
+nameless=$!
+cleanup_add "kill -KILL $nameless 2>/dev/null && remove_device '$device'"
+within 60 test -s "$work/nameless.out" || fail "not taken over: $(cat "$work/nameless")"
+grep -q 'not there any more' "$work/nameless" || fail "$(cat "$work/nameless")"
+# shellcheck disable=SC2086
+mknod "$device" b $numbers
+umount "$work/mnt"
+"$QCOW2_UBLKD" stop "$device"
+wait "$nameless" || fail "$(cat "$work/nameless")"
+# Nor does the kernel remove what it has not made.
+rm "$device"
+serve "$image"
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/unsynced"
+umount "$work/mnt"
+unserve
+check_image "$image"
+
 note "killed $kills times under fio"
 rm "$image" "$work/disk/other name"
 image_create -o cluster_size=4k "$image" 192M
