@@ -14,7 +14,6 @@
 
 #define LOOK_AGAIN_MS 1000
 #define DESCRIBE_EVERY 10 /* tries */
-#define ABOVE_MAX 16
 #define ABOVE_DEPTH 8 /* dm over dm over ...: more are the administrator's business */
 
 #define TEXT_BYTES sizeof(((struct help_answer *)0)->text)
@@ -44,7 +43,7 @@ static int sync_disk(const struct users_disk *disk)
 {
 	int first = 0;
 
-	for (unsigned i = disk->devices; i-- > 0;) {
+	for (unsigned i = disk->own; i-- > 0;) {
 		int err = sync_device(disk->name[i]);
 
 		first = first ? first : err;
@@ -55,8 +54,8 @@ static int sync_disk(const struct users_disk *disk)
 /* What is above first, and with a device the file system that is mounted from it, wherever. */
 static void flush_above(const char *name, unsigned depth)
 {
-	char above[ABOVE_MAX][32];
-	unsigned n = depth ? users_above(name, above, ABOVE_MAX) : 0;
+	char above[ABOVE_MOST][ABOVE_NAME];
+	unsigned n = depth ? above_find(name, above) : 0;
 	int fd;
 
 	for (unsigned i = 0; i < n; i++)
@@ -70,8 +69,7 @@ static void flush_above(const char *name, unsigned depth)
 
 static int force_out(const struct users_disk *disk)
 {
-	for (unsigned i = disk->devices; i-- > 0;)
-		flush_above(disk->name[i], ABOVE_DEPTH);
+	flush_above(disk->name[0], ABOVE_DEPTH);
 	return sync_disk(disk);
 }
 
@@ -128,18 +126,21 @@ static bool hold_once(int fd, struct attempt *attempt)
 		return true;
 	}
 	dev = open_device(disk.name[0], O_EXCL);
-	if (dev >= 0) {
-		answer_synced(fd, &disk, HOLD_CLEAN, sync_disk(&disk));
+	if (dev < 0 && errno != EBUSY) {
+		help_say(fd, HOLD_FAILED, strerror(errno));
 		return true;
 	}
-	if (errno != EBUSY) {
-		help_say(fd, HOLD_FAILED, strerror(errno));
+	/* Loop devices keep nobody from holding what they lie on, so look for them. */
+	if (dev >= 0 && disk.devices == disk.own) {
+		answer_synced(fd, &disk, HOLD_CLEAN, sync_disk(&disk));
 		return true;
 	}
 	if (attempt->force && !users_swap(&disk)) {
 		answer_synced(fd, &disk, HOLD_FORCED, force_out(&disk));
 		return true;
 	}
+	if (dev >= 0)
+		close(dev);
 	say_busy(fd, attempt, &disk);
 	return false;
 }

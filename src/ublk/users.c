@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,51 +13,25 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define ABOVE_MAX 16 /* of one device: more are not named */
 #define NAMESPACES_MAX 256 /* whose mounts are looked at */
 
 /* --- the disk ---------------------------------------------------------------------------------------- */
 
-static bool add_device(struct users_disk *disk, const char *name)
+bool users_number(const char *name, dev_t *number)
 {
 	unsigned major, minor;
 	char path[96];
 	FILE *in;
 	bool read;
 
-	if (disk->devices == USERS_DEVICES || strlen(name) >= sizeof(disk->name[0]))
-		return false;
 	snprintf(path, sizeof(path), "/sys/class/block/%.32s/dev", name);
 	in = fopen(path, "re");
 	if (!in)
 		return false;
 	read = fscanf(in, "%u:%u", &major, &minor) == 2;
 	fclose(in);
-	if (!read)
-		return false;
-	snprintf(disk->name[disk->devices], sizeof(disk->name[0]), "%.31s", name);
-	disk->number[disk->devices++] = makedev(major, minor);
-	return true;
-}
-
-bool users_disk(struct users_disk *disk, int32_t id)
-{
-	char name[32], path[64];
-	struct dirent *file;
-	DIR *folder;
-
-	disk->devices = 0;
-	snprintf(name, sizeof(name), "ublkb%d", id);
-	if (!add_device(disk, name))
-		return false;
-	snprintf(path, sizeof(path), "/sys/class/block/%s", name);
-	folder = opendir(path);
-	while (folder && (file = readdir(folder)))
-		if (strncmp(file->d_name, name, strlen(name)) == 0)
-			add_device(disk, file->d_name);
-	if (folder)
-		closedir(folder);
-	return true;
+	*number = read ? makedev(major, minor) : 0;
+	return read;
 }
 
 static bool is_on_disk(const struct users_disk *disk, dev_t number)
@@ -65,6 +40,55 @@ static bool is_on_disk(const struct users_disk *disk, dev_t number)
 		if (disk->number[i] == number)
 			return true;
 	return false;
+}
+
+static bool add_device(struct users_disk *disk, const char *name)
+{
+	dev_t number;
+
+	if (disk->devices == USERS_DEVICES || !users_number(name, &number) ||
+	    is_on_disk(disk, number))
+		return false;
+	snprintf(disk->name[disk->devices], sizeof(disk->name[0]), "%.31s", name);
+	disk->number[disk->devices++] = number;
+	return true;
+}
+
+/* All that lies on device @i of them. */
+static void add_above(struct users_disk *disk, unsigned i)
+{
+	char above[ABOVE_MOST][ABOVE_NAME];
+	unsigned n = above_find(disk->name[i], above);
+
+	for (unsigned j = 0; j < n; j++)
+		add_device(disk, above[j]);
+}
+
+static bool is_partition(const char *name)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/class/block/%.31s/partition", name);
+	return access(path, F_OK) == 0;
+}
+
+bool users_disk(struct users_disk *disk, int32_t id)
+{
+	char name[ABOVE_NAME], above[ABOVE_MOST][ABOVE_NAME];
+	unsigned n;
+
+	disk->devices = 0;
+	snprintf(name, sizeof(name), "ublkb%d", id);
+	if (!add_device(disk, name))
+		return false;
+	n = above_find(name, above);
+	for (unsigned i = 0; i < n; i++)
+		if (is_partition(above[i]))
+			add_device(disk, above[i]);
+	disk->own = disk->devices;
+	for (unsigned i = 0; i < disk->devices; i++)
+		add_above(disk, i);
+	return true;
 }
 
 /* --- the text ---------------------------------------------------------------------------------------- */
@@ -115,64 +139,42 @@ static void program_of(const char *pid, char program[32])
 
 /* --- devices above ----------------------------------------------------------------------------------- */
 
-unsigned users_above(const char *name, char above[][32], unsigned most)
-{
-	char path[96];
-	struct dirent *file;
-	unsigned n = 0;
-	DIR *folder;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%.31s/holders", name);
-	folder = opendir(path);
-	while (folder && n < most && (file = readdir(folder)))
-		if (file->d_name[0] != '.')
-			snprintf(above[n++], 32, "%.31s", file->d_name);
-	if (folder)
-		closedir(folder);
-	return n;
-}
-
 static void describe_above(const struct users_disk *disk, struct text *text)
 {
-	char above[ABOVE_MAX][32], path[96], mapped[64];
+	char path[96], mapped[64];
 
-	for (unsigned i = 0; i < disk->devices; i++) {
-		unsigned n = users_above(disk->name[i], above, ABOVE_MAX);
+	for (unsigned i = disk->own; i < disk->devices; i++) {
+		const char *name = disk->name[i];
+		FILE *in;
 
-		for (unsigned j = 0; j < n; j++) {
-			FILE *in;
-
+		if (is_partition(name))
+			continue;
+		mapped[0] = '\0';
+		snprintf(path, sizeof(path), "/sys/class/block/%.31s/dm/name", name);
+		in = fopen(path, "re");
+		if (in && fscanf(in, "%63s", mapped) != 1)
 			mapped[0] = '\0';
-			snprintf(path, sizeof(path), "/sys/class/block/%.31s/dm/name", above[j]);
-			in = fopen(path, "re");
-			if (in && fscanf(in, "%63s", mapped) != 1)
-				mapped[0] = '\0';
-			if (in)
-				fclose(in);
-			say(text, "part of /dev/%s%s", mapped[0] ? "mapper/" : "",
-			    mapped[0] ? mapped : above[j]);
-		}
+		if (in)
+			fclose(in);
+		say(text, "%s /dev/%s%s", strncmp(name, "loop", 4) == 0 ? "below" : "part of",
+		    mapped[0] ? "mapper/" : "", mapped[0] ? mapped : name);
 	}
 }
 
-/* --- swap -------------------------------------------------------------------------------------------- */
+/* --- mounts ------------------------------------------------------------------------------------------ */
 
-bool users_swap(const struct users_disk *disk)
+/* A path that somebody else's /dev may have had as well. */
+static bool is_name_of_ours(const struct users_disk *disk, const char *path)
 {
-	FILE *in = fopen("/proc/swaps", "re");
-	char line[PATH_MAX + 128], path[PATH_MAX];
-	bool found = false;
 	struct stat st;
 
-	while (in && !found && fgets(line, sizeof(line), in))
-		found = sscanf(line, "%4095s", path) == 1 && path[0] == '/' &&
-			stat(path, &st) == 0 && S_ISBLK(st.st_mode) && is_on_disk(disk, st.st_rdev);
-	if (in)
-		fclose(in);
-	return found;
+	if (strncmp(path, "/dev/", 5) != 0)
+		return false;
+	for (unsigned i = 0; i < disk->devices; i++)
+		if (strcmp(path + 5, disk->name[i]) == 0)
+			return true;
+	return stat(path, &st) == 0 && S_ISBLK(st.st_mode) && is_on_disk(disk, st.st_rdev);
 }
-
-/* --- mounts ------------------------------------------------------------------------------------------ */
 
 /* Does a line of mountinfo speak of the disk?  Then *@where is the mount point, still escaped. */
 static bool line_is_ours(const struct users_disk *disk, char *line, char **where)
@@ -194,14 +196,10 @@ static bool line_is_ours(const struct users_disk *disk, char *line, char **where
 		return false;
 	source += at;
 	source[strcspn(source, " \n")] = '\0';
-	if (strncmp(source, "/dev/", 5) != 0)
+	if (!is_name_of_ours(disk, source))
 		return false;
-	for (unsigned i = 0; i < disk->devices; i++)
-		if (strcmp(source + 5, disk->name[i]) == 0) {
-			line[end] = '\0';
-			return true;
-		}
-	return false;
+	line[end] = '\0';
+	return true;
 }
 
 /* The first mount that @pid sees; true if there is one. */
@@ -226,6 +224,62 @@ static bool describe_mount(const struct users_disk *disk, const char *pid, bool 
 		say(text, "mounted on %.200s in the mount namespace of %s (%s)", where, program,
 		    pid);
 	}
+	return found;
+}
+
+/* --- swap -------------------------------------------------------------------------------------------- */
+
+/* Does the file system with the file lie on the disk? */
+static bool file_is_ours(const struct users_disk *disk, const char *path)
+{
+	FILE *in = fopen("/proc/self/mountinfo", "re");
+	char line[2 * PATH_MAX], *where;
+	struct statx file = { 0 };
+	bool found = false;
+
+	/* Without an answer no mount has that number. */
+	statx(AT_FDCWD, path, 0, STATX_MNT_ID, &file);
+	while (in && !found && fgets(line, sizeof(line), in))
+		found = strtoull(line, NULL, 10) == file.stx_mnt_id &&
+			line_is_ours(disk, line, &where);
+	if (in)
+		fclose(in);
+	return found;
+}
+
+/* As the kernel escapes blanks and the like in a path: \ooo. */
+static void unescape(char *path)
+{
+	char *to = path;
+	unsigned c;
+
+	for (const char *from = path; *from; from++)
+		if (sscanf(from, "\\%3o", &c) == 1) {
+			*to++ = (char)c;
+			from += 3;
+		} else {
+			*to++ = *from;
+		}
+	*to = '\0';
+}
+
+bool users_swap(const struct users_disk *disk)
+{
+	FILE *in = fopen("/proc/swaps", "re");
+	char line[PATH_MAX + 128], path[PATH_MAX];
+	bool found = false;
+	struct stat st;
+
+	while (in && !found && fgets(line, sizeof(line), in)) {
+		if (sscanf(line, "%4095s", path) != 1 || path[0] != '/')
+			continue;
+		unescape(path);
+		if (stat(path, &st) == 0)
+			found = S_ISBLK(st.st_mode) ? is_on_disk(disk, st.st_rdev) :
+						      file_is_ours(disk, path);
+	}
+	if (in)
+		fclose(in);
 	return found;
 }
 

@@ -6,7 +6,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires mkfs.ext4 e2fsck dmsetup unshare swapon
+requires mkfs.ext4 e2fsck dmsetup losetup unshare swapon
 image=$work/image
 image_create "$image" 256M
 head -c 6M /dev/urandom >"$work/pattern"
@@ -112,6 +112,25 @@ mount "$device" "$work/mnt"
 same "$work/pattern" "$work/mnt/again"
 umount "$work/mnt"
 e2fsck -fn "$device" >"$work/fsck" 2>&1 || { cat "$work/fsck" >&2; fail "e2fsck finds faults"; }
+
+note "below a loop device, which does not hold it"
+modprobe loop
+loop=$(losetup --find --show "$device")
+cleanup_add "! losetup '$loop' >/dev/null 2>&1 || losetup --detach '$loop'"
+mount "$loop" "$work/mnt"
+cp "$work/pattern" "$work/mnt/looped"
+refused timeout 10 "$QCOW2_UBLKD" stop "$device"
+grep -q "mounted on $work/mnt; below $loop" "$work/refused" || fail "$(cat "$work/refused")"
+expect_serving
+"$QCOW2_UBLKD" stop --force "$device" || fail "not stopped by force"
+umount "$work/mnt"
+losetup --detach "$loop"
+within 20 no_device || fail "$device is still there"
+expect_stopped
+serve "$image" --queues 2
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/looped"
+umount "$work/mnt"
 
 note "swap is never taken away"
 mkswap "$device" >/dev/null
