@@ -4,8 +4,8 @@
  *
  * The name is what somebody has written into the image.  It is the name of a file here, relative
  * to the folder of the image that names it; whatever else QEMU could make of it is refused.  Where
- * the user has said which folders are allowed, what counts is where the opened file lies, not what
- * it was called on the way.
+ * the user has said which folders are allowed, what counts is where the file lies, not what it was
+ * called on the way.  It is opened when all of that is known: a device could do something then.
  */
 #include "backing.h"
 
@@ -136,14 +136,27 @@ static int check_new(const struct backing *backing, const struct file *file, con
 
 /* --- opening ------------------------------------------------------------------------------------- */
 
-/* Everything about a file that is open: may it be used, is it free, how large is it? */
-static int admit(struct backing *backing, struct file *file, const struct file_options *options,
-		 const char *above, const struct role *role, struct why *why)
+/* A file that was found: may it be opened? */
+static int admit(const struct backing *backing, const struct file *file, const char *above,
+		 const struct role *role, struct why *why)
 {
 	int err = check_allowed(backing, file, why);
 
-	if (!err)
-		err = check_new(backing, file, above, role, why);
+	return err ? err : check_new(backing, file, above, role, why);
+}
+
+static int refuse_open(const char *above, const struct role *role, int err, const struct why *cause,
+		       struct why *why)
+{
+	return why_set(why, err, "%s: cannot open its %s: %.300s", above, role->name, cause->text);
+}
+
+/* One that is open: is it free, and how large is it? */
+static int take(const struct backing *backing, struct file *file,
+		const struct file_options *options, struct why *why)
+{
+	int err = backing->lock ? file_claim(file, LOCK_PATIENCE_MS, why) : 0;
+
 	if (!err && backing->lock)
 		err = lock_image(file->fd, file->host.name, options->read_only, LOCK_PATIENCE_MS,
 				 why);
@@ -164,13 +177,17 @@ static int open_role(struct backing *backing, const struct host_file *above, con
 	path = path_of(above->name, name, role, &err, why);
 	if (!path)
 		return err;
-	err = file_open(fresh, path, &options, &cause);
+	err = file_find(fresh, path, &options, &cause);
 	if (err) {
+		refuse_open(above->name, role, err, &cause, why);
 		free(path);
-		return why_set(why, err, "%s: cannot open its %s: %.300s", above->name, role->name,
-			       cause.text);
+		return err;
 	}
-	err = admit(backing, fresh, &options, above->name, role, why);
+	err = admit(backing, fresh, above->name, role, why);
+	if (!err && (err = file_open_found(fresh, &cause)))
+		refuse_open(above->name, role, err, &cause, why);
+	if (!err)
+		err = take(backing, fresh, &options, why);
 	if (err) {
 		/* No ring has it, and so its locks go with it. */
 		file_close(fresh);

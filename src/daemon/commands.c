@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The table of commands, and what they have in common. */
 #include "commands.h"
+#include "file.h"
 #include "lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const struct command commands[] = {
 	{ "check", "look for corruption and leaks, and repair them", command_check },
@@ -87,30 +85,24 @@ bool command_parse(const struct command_usage *usage, struct command_options *op
 	return false;
 }
 
-/* Opening must not wait for the other end of a pipe. */
-static int open_plain(const char *name, bool write, struct why *why)
-{
-	int fd = open(name, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat stat;
-
-	if (fd < 0)
-		return why_set(why, -errno, "%s: %m", name);
-	if (fstat(fd, &stat) == 0 && (S_ISREG(stat.st_mode) || S_ISBLK(stat.st_mode)))
-		return fd;
-	close(fd);
-	return why_set(why, -EINVAL, "%s: neither a regular file nor a block device", name);
-}
-
 int command_open(struct check_file *file, const char *name, bool write, struct why *why)
 {
-	int err;
+	struct file_options options = { .read_only = !write };
+	struct file found;
+	int err = file_find(&found, name, &options, why);
 
-	*file = (struct check_file){ .fd = open_plain(name, write, why), .name = name };
-	if (file->fd < 0)
-		return file->fd;
-	err = lock_image(file->fd, name, !write, LOCK_PATIENCE_MS, why);
 	if (err)
-		close(file->fd);
+		return err;
+	err = file_open_found(&found, why);
+	/* Its sentence is for who serves it. */
+	if (err)
+		return why_set(why, err, "%s: %s", name, strerror(-err));
+	err = file_claim(&found, LOCK_PATIENCE_MS, why);
+	if (!err)
+		err = lock_image(found.fd, name, !write, LOCK_PATIENCE_MS, why);
+	if (err)
+		file_close(&found);
+	*file = (struct check_file){ .fd = found.fd, .name = name };
 	return err;
 }
 

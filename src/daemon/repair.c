@@ -2,6 +2,7 @@
 /* The dirty mark: whether it is there, and what is done about it. */
 #include "repair.h"
 #include "checker.h"
+#include "file.h"
 #include "format.h"
 #include "messages.h"
 
@@ -30,15 +31,6 @@ static bool is_dirty(int fd, const char *name)
 	return dirty;
 }
 
-/* The same file with a description of its own: checks want the page cache, serving may not. */
-static int open_again(int fd)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
-
 static int verdict(const struct check_result *result, const char *name, struct why *why)
 {
 	if (result->corruptions || result->check_errors)
@@ -63,9 +55,11 @@ int repair_dirty(int fd, const char *name, struct why *why)
 
 	if (!is_dirty(fd, name))
 		return 0;
-	file.fd = open_again(fd);
+	/* A description of its own: checks want the page cache, serving may not. */
+	file.fd = file_again(fd, O_RDWR);
 	if (file.fd < 0)
-		return why_set(why, -errno, "%s: cannot open it to repair it: %m", name);
+		return why_set(why, file.fd, "%s: cannot open it to repair it: %s", name,
+			       strerror(-file.fd));
 	err = check_image(&file, &options, &result, why);
 	close(file.fd);
 	return err ? err : verdict(&result, name, why);

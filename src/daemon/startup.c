@@ -133,6 +133,26 @@ static int abandon_device(struct daemon *daemon, struct why *why)
 	return err;
 }
 
+/*
+ * A device shows the image, and nobody here knows whose it is.  Readers may be many; a writer has
+ * the image alone, and there may be writes that only another one's memory has.
+ */
+static int meet_unknown(const struct daemon *daemon, int32_t id, struct why *why)
+{
+	const char *image = daemon->options.image;
+
+	why_set(why, -EEXIST,
+		"%s: is shown as /dev/ublkb%" PRId32
+		" already, and %s knows nothing of it: another "
+		"container's daemon serves it, or a killed one has left it; stop it there, or with "
+		"qcow2-ublkd stop /dev/ublkb%" PRId32,
+		image, id, registry_folder, id);
+	if (!daemon->options.read_only)
+		return -EEXIST;
+	log_warn("%s", why->text);
+	return 0;
+}
+
 /* The writes that are given up came through a device that can be written, and so is not like ours. */
 static int abandon_writable(struct daemon *daemon, struct why *why)
 {
@@ -147,6 +167,8 @@ static int abandon_writable(struct daemon *daemon, struct why *why)
 			  &id, why);
 	if (!err && found)
 		err = abandon_device(daemon, why);
+	if (err == -EEXIST)
+		err = meet_unknown(daemon, id, why);
 	memcpy(daemon->view, view, sizeof(view));
 	/* Whose server lives is not left by a killed process; the lock says so. */
 	return err == -EBUSY ? 0 : err;
@@ -172,6 +194,8 @@ static int find_device(struct daemon *daemon, struct why *why)
 	if (err == -EBUSY)
 		return why_set(why, err, "%s: is served as /dev/ublkb%" PRId32 " by process %d",
 			       options->image, id, (int)daemon->holder);
+	if (err == -EEXIST)
+		err = meet_unknown(daemon, id, why);
 	if (!err && !found && is_upgrade)
 		return why_set(why, -ENODEV, "%s: there is no device left to go on with",
 			       options->image);
@@ -215,9 +239,12 @@ static int lock_file(struct daemon *daemon, struct why *why)
 	struct file_options how = file_options_of(options);
 	bool dead = handover_file_is_pending(&daemon->handover) &&
 		    !ownership_is_shown(&daemon->identity, VIEW_WRITABLE);
-	int err = lock_image(daemon->file.fd, options->image, options->read_only,
-			     dead ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS, why);
+	long patience_ms = dead ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS;
+	int err = file_claim(&daemon->file, patience_ms, why);
 
+	if (!err)
+		err = lock_image(daemon->file.fd, options->image, options->read_only, patience_ms,
+				 why);
 	if (!err)
 		err = consider_writes(daemon, handover_file_is_pending(&daemon->handover), why);
 	return err ? err : file_measure(&daemon->file, &how, why);

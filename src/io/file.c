@@ -8,12 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BOUNCE_ALIGN 4096u
+
+#define CLAIM_WAIT_MS 10
 
 static struct file *file_of(struct host_file *host)
 {
@@ -129,16 +133,15 @@ static int file_sync(struct host_file *host)
 
 /* --- open ---------------------------------------------------------------------------------------- */
 
-static int refuse_open(const char *path, bool read_only, struct why *why)
+static int refuse_open(const char *path, bool read_only, int err, struct why *why)
 {
-	int err = errno;
-
-	if (err == EISDIR)
-		return why_set(why, -err, "%s: is a directory, not an image", path);
-	if (!read_only && (err == EACCES || err == EPERM || err == EROFS || err == ETXTBSY))
-		return why_set(why, -err, "%s: not writable: %s; --read-only serves it as it is",
-			       path, strerror(err));
-	return why_set(why, -err, "%s: %s", path, strerror(err));
+	if (err == -ENOENT)
+		return why_set(why, err, "%s: cannot be opened by /proc/self/fd; is /proc mounted?",
+			       path);
+	if (!read_only && (err == -EACCES || err == -EPERM || err == -EROFS || err == -ETXTBSY))
+		return why_set(why, err, "%s: not writable: %s; --read-only serves it as it is",
+			       path, strerror(-err));
+	return why_set(why, err, "%s: %s", path, strerror(-err));
 }
 
 static int check_kind(struct file *file, struct why *why)
@@ -156,10 +159,9 @@ static int check_kind(struct file *file, struct why *why)
 	return 0;
 }
 
-int file_open(struct file *file, const char *path, const struct file_options *options,
+int file_find(struct file *file, const char *path, const struct file_options *options,
 	      struct why *why)
 {
-	int mode = options->read_only ? O_RDONLY : O_RDWR;
 	int err;
 
 	memset(file, 0, sizeof(*file));
@@ -172,14 +174,74 @@ int file_open(struct file *file, const char *path, const struct file_options *op
 		.write = file_write,
 		.sync = file_sync,
 	};
-	/* Without O_NONBLOCK, a fifo would wait for somebody at its other end. */
-	file->fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	file->fd = open(path, O_PATH | O_CLOEXEC);
 	if (file->fd < 0)
-		return refuse_open(path, options->read_only, why);
+		return why_set(why, -errno, "%s: %m", path);
 	err = check_kind(file, why);
 	if (err)
 		file_close(file);
 	return err;
+}
+
+int file_again(int fd, int flags)
+{
+	char path[32];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return again < 0 ? -errno : again;
+}
+
+/* The same file by another description, which has none of the locks of the one before. */
+static int exchange(struct file *file, int flags)
+{
+	int fd = file_again(file->fd, flags | (file->host.read_only ? O_RDONLY : O_RDWR));
+
+	if (fd < 0)
+		return fd;
+	close(file->fd);
+	file->fd = fd;
+	return 0;
+}
+
+int file_open_found(struct file *file, struct why *why)
+{
+	int err = exchange(file, 0);
+
+	if (!err)
+		return 0;
+	file_close(file);
+	return refuse_open(file->host.name, file->host.read_only, err, why);
+}
+
+int file_open(struct file *file, const char *path, const struct file_options *options,
+	      struct why *why)
+{
+	int err = file_find(file, path, options, why);
+
+	return err ? err : file_open_found(file, why);
+}
+
+int file_claim(struct file *file, long patience_ms, struct why *why)
+{
+	int err;
+
+	if (file->host.read_only || !file->host.fixed_size)
+		return 0;
+	for (long waited = 0;; waited += CLAIM_WAIT_MS) {
+		err = exchange(file, O_EXCL);
+		if (err != -EBUSY || waited >= patience_ms)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = CLAIM_WAIT_MS * 1000000L }, NULL);
+	}
+	if (err == -EBUSY)
+		return why_set(
+			why, err,
+			"%s: somebody else has this block device for himself: it is served by "
+			"another process, mounted, or part of another device",
+			file->host.name);
+	return err ? refuse_open(file->host.name, false, err, why) : 0;
 }
 
 void file_close(struct file *file)

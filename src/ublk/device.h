@@ -25,7 +25,8 @@ struct device;
 struct device_host {
 	/*
 	 * Claim device @id, which bears our mark: 0 when it is ours and its server dead; -EBUSY
-	 * when its server lives, -EINPROGRESS when it is about to end; else it is not ours.
+	 * when its server lives, -EINPROGRESS when it is about to end, -ENOENT when nothing is
+	 * known of it; or -errno.
 	 */
 	int (*claim)(void *arg, int32_t id);
 	/* The same for a device that was just made.  -errno with the sentence in @why. */
@@ -67,9 +68,10 @@ int device_ready(struct device *device, struct why *why);
 
 /*
  * Look for a device with @mark, which our own is to bear too, that a dead server has left and that
- * can be claimed; remains of devices that were never started are deleted.  *@found says if there
- * is one.  Waits for servers that are about to end.  -EBUSY when a living one serves such a
- * device, whose number is in *@id.  -errno with the sentence in @why.
+ * can be claimed; remains of devices that were never started are deleted.  *@found says if there is
+ * one.  Waits for servers that are about to end.  -EBUSY when a living one serves such a device,
+ * whose number is in *@id; -EEXIST, the same, when nothing is known of its server.  -errno with the
+ * sentence in @why.
  */
 int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, struct why *why);
 

@@ -93,7 +93,10 @@ static int delete_remains(struct device *device, struct why *why)
 	return err == -ETIME || err == -ENODEV ? 0 : err;
 }
 
-/* One device: -ENOENT when it is not what we look for, as device_host.claim, or an error. */
+/*
+ * One device: -ENOENT when it is not what we look for, -EEXIST when it is and cannot be claimed,
+ * else as device_host.claim, or an error.
+ */
 static int look_at(struct device *device, int32_t id, struct why *why)
 {
 	const struct device_host *host = &device->options.host;
@@ -105,7 +108,7 @@ static int look_at(struct device *device, int32_t id, struct why *why)
 		return -ENOENT;
 	err = host->claim(host->arg, id);
 	if (err)
-		return err;
+		return err == -ENOENT ? -EEXIST : err;
 	device->info = info;
 	device_set_name(device);
 	if (info.state != UBLK_S_DEV_DEAD && device_is_recoverable(device))
@@ -128,11 +131,12 @@ static int look_at_all(struct device *device, int32_t *id, struct why *why)
 		return err;
 	for (size_t i = 0; i < count && result; i++) {
 		err = look_at(device, devices[i].id, why);
-		if (err == -ENOENT || (err == -EBUSY && result == -EINPROGRESS))
+		if (err == -ENOENT || (err == -EBUSY && result == -EINPROGRESS) ||
+		    (err == -EEXIST && result != -ENOENT))
 			continue;
 		*id = devices[i].id;
 		result = err;
-		if (err != -EBUSY && err != -EINPROGRESS)
+		if (err != -EBUSY && err != -EINPROGRESS && err != -EEXIST)
 			break;
 	}
 	free(devices);
@@ -147,7 +151,9 @@ int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, 
 	device->mark = mark;
 	for (;;) {
 		err = look_at_all(device, id, why);
-		if (err != -EINPROGRESS && (err != -EBUSY || waited_ms(&patience) >= LIVING_MS))
+		/* Whose device is new or old is not known for a moment. */
+		if (err != -EINPROGRESS &&
+		    ((err != -EBUSY && err != -EEXIST) || waited_ms(&patience) >= LIVING_MS))
 			break;
 		if (err == -EINPROGRESS && is_time_to_report(&patience))
 			log_info("/dev/ublkb%d: waiting for the end of the process that served it",

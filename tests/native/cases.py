@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Named cases: a folder of images, the engine and the tools on them, and what they must say."""
 import argparse
+import ctypes
 import os
 import random
 import shutil
@@ -17,12 +18,32 @@ COPIED = 1 << 63
 COMPRESSED = 1 << 62
 HOST = 0x00fffffffffffe00
 
+IN_ACCESS, IN_OPEN = 1, 32  # of inotify(7)
+
+libc = ctypes.CDLL(None, use_errno=True)
+
 # What a qio that is still alive after this has hung.
 ENGINE_TIMEOUT_S = 120
 
 
 class Failure(Exception):
     """What a case found."""
+
+
+class Watch:
+    """Who opens or reads these files?"""
+
+    def __init__(self, *paths):
+        self.fd = libc.inotify_init1(os.O_NONBLOCK)
+        for path in paths:
+            if libc.inotify_add_watch(self.fd, path.encode(), IN_ACCESS | IN_OPEN) < 0:
+                raise Failure(f"inotify: {os.strerror(ctypes.get_errno())}")
+
+    def saw(self):
+        try:
+            return os.read(self.fd, 4096)
+        except BlockingIOError:
+            return b""
 
 
 class Case:

@@ -11,7 +11,7 @@ import struct
 import subprocess
 
 import cases
-from cases import CLUSTER, COMPRESSED, Failure
+from cases import CLUSTER, COMPRESSED, Failure, Watch
 
 
 def names(case):
@@ -102,6 +102,33 @@ def allowed(case):
         case.serves("top", "-c", "flush")
         case.refuses("top", "is not below a folder", *folder)
         case.serves("top", *folder, "--allow-path", case.path("inside"), "-c", "flush")
+
+
+def not_opened(case):
+    """What is refused for what it is, or for where it lies, is not even opened: a device could do something."""
+    ends = os.openpty()
+    terminal = os.ttyname(ends[1])
+    os.mkdir(case.path("in"))
+    case.raw("base", 1 << 20)
+    watch = Watch(terminal, case.path("base"))
+    for folders in [(), ("--allow-path", case.path("in"))]:
+        words = "neither a regular file"
+        case.create("top", terminal, "raw")
+        case.refuses("top", words, *folders)
+        case.create("apart", options=f"data_file={case.path('data')}", size="4M")
+        at = case.bytes("apart").index(b"DATA")
+        case.poke("apart", at + 4, struct.pack(">I", len(terminal)) +
+                  terminal.encode().ljust(len(case.path("data")), b"\0"))
+        case.refuses("apart", words, *folders)
+    case.create("top", case.path("base"), "raw")
+    case.refuses("top", "is not below", "--allow-path", case.path("in"))
+    if watch.saw():
+        raise Failure("it was opened")
+    case.serves("top", "-c", "read 0 512")
+    if not watch.saw():
+        raise Failure("the watch sees nothing")
+    for end in ends:
+        os.close(end)
 
 
 def subclusters(case):
@@ -402,7 +429,7 @@ def data_file_refused(case):
     case.serves("top", "--allow-path", case.folder, "-c", "flush")
 
 
-CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, layers_refused, unpacking,
+CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, not_opened, layers_refused, unpacking,
          subclusters, data_file, data_file_bits, data_file_damage, data_file_refused]
 
 

@@ -4,7 +4,6 @@
 
 commands.py --qio PATH --program PATH [--library PATH]
 """
-import ctypes
 import json
 import os
 import pty
@@ -13,12 +12,7 @@ import struct
 import subprocess
 
 import cases
-from cases import CLUSTER, Failure
-
-IN_ACCESS, IN_OPEN = 1, 32  # of inotify(7)
-
-libc = ctypes.CDLL(None, use_errno=True)
-
+from cases import CLUSTER, Failure, Watch
 
 def ends(case, status, *command):
     """Ours; what it prints."""
@@ -27,22 +21,6 @@ def ends(case, status, *command):
         raise Failure(f"{' '.join(command)}: status {result.returncode}, not {status}: "
                       f"{result.stdout}")
     return result.stdout
-
-
-class Watch:
-    """Who opens or reads these files?"""
-
-    def __init__(self, *paths):
-        self.fd = libc.inotify_init1(os.O_NONBLOCK)
-        for path in paths:
-            if libc.inotify_add_watch(self.fd, path.encode(), IN_ACCESS | IN_OPEN) < 0:
-                raise Failure(f"inotify: {os.strerror(ctypes.get_errno())}")
-
-    def saw(self):
-        try:
-            return os.read(self.fd, 4096)
-        except BlockingIOError:
-            return b""
 
 
 def only_the_image(case):

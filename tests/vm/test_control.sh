@@ -139,6 +139,27 @@ grep -qE 'its daemon is gone|no such device' "$work/refused" || fail "$(cat "$wo
 kill -TERM "$another"
 wait "$another" || fail "the other one failed"
 
+note "an image on a block device, by nodes of two containers: one of them has it"
+null_disk_make 64
+disk=/dev/$null_disk
+image_create "$disk" 128M
+mknod "$work/node" b "0x$(stat -c %t "$disk")" "0x$(stat -c %T "$disk")"
+serve "$disk" --name disk
+refused unshare -m --propagation private sh -c "mount -t tmpfs none /run/qcow2-ublkd && \
+	exec '$QCOW2_UBLKD' --image '$work/node'"
+grep -q "is shown as $device already, and /run/qcow2-ublkd knows nothing of it" "$work/refused" ||
+	fail "$(cat "$work/refused")"
+# Locks of another node say nothing.
+refused "$QCOW2_UBLKD" check --repair all "$work/node"
+grep -q 'somebody else has this block device for himself' "$work/refused" ||
+	fail "$(cat "$work/refused")"
+disk_device=$device
+kill_hard
+serve "$work/node"
+[ "$device" = "$disk_device" ] || fail "$device instead of $disk_device"
+unserve
+"$QCOW2_UBLKD" check "$disk" >/dev/null || fail "check: $?"
+
 note "the next one has the name again, and nothing is left in the end"
 serve "$work/a/vm.qcow2"
 expect_json "d['name'] == 'vm'" "$QCOW2_UBLKD" status --json "$device"

@@ -44,6 +44,13 @@ kill_hard
 refused "$QCOW2_UBLKD" --image "$image" --read-only
 grep -q 'in memory and not in the image' "$work/refused" || fail "$(cat "$work/refused")"
 refused "$QCOW2_UBLKD" check --repair all "$image"
+# Who knows nothing of the device makes no second one.
+owner=/run/qcow2-ublkd/${device#/dev/}.owner
+mv "$owner" "$work/owner"
+refused "$QCOW2_UBLKD" --image "$image"
+grep -q "is shown as $device already, and /run/qcow2-ublkd knows nothing of it" "$work/refused" ||
+	fail "$(cat "$work/refused")"
+mv "$work/owner" "$owner"
 "$QCOW2_UBLKD" stop "$device"
 expect_no_device "${device#/dev/ublkb}"
 serve "$image"
