@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command of --run. */
 #include "run.h"
+#include "janitor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,10 +72,11 @@ void run_start(struct run *run, const char *device)
 	run->start_fd = -1;
 }
 
-void run_signal(const struct run *run, int signal)
+int run_signal(const struct run *run, int signal)
 {
-	if (run->pid && !run->ended)
-		kill(run->pid, signal);
+	if (kill(run->pid, signal) == 0)
+		return 0;
+	return errno == EPERM ? janitor_signal(signal) : -errno;
 }
 
 static void set_ended(struct run *run, int status)

@@ -28,8 +28,8 @@ int run_prepare(struct run *run, const char *command, struct why *why);
 /* Let it run: sh -c COMMAND with the environment variable device=@device. */
 void run_start(struct run *run, const char *device);
 
-/* Pass a signal on, while it runs. */
-void run_signal(const struct run *run, int signal);
+/* Send a signal to it, while it runs, though it be another user's (--user).  0 or -errno. */
+int run_signal(const struct run *run, int signal);
 
 /* After SIGCHLD: has it ended?  Sets run->status: its exit status, or 128 + signal. */
 bool run_ended(struct run *run);

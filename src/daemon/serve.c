@@ -49,6 +49,15 @@ static void confine_on_thread(void *arg)
 	lane_confine();
 }
 
+/* Those of the pool have done it, unless they were to become another user. */
+static void confine_lanes(struct daemon *daemon)
+{
+	device_on_each_thread(daemon->device, confine_on_thread, NULL);
+	service_on_thread(&daemon->service, confine_on_thread, NULL);
+	if (daemon->options.user)
+		pool_on_each_thread(&daemon->pool, lane_confine);
+}
+
 /* Whatever is still to be opened or made has been, as the control socket. */
 static int confine(struct daemon *daemon, struct why *why)
 {
@@ -56,8 +65,7 @@ static int confine(struct daemon *daemon, struct why *why)
 
 	if (err)
 		return err;
-	device_on_each_thread(daemon->device, confine_on_thread, NULL);
-	service_on_thread(&daemon->service, confine_on_thread, NULL);
+	confine_lanes(daemon);
 	/* Another user could not even look into the folder. */
 	main_confine(daemon->remembers && !daemon->options.user ? registry_folder : NULL);
 	return 0;
@@ -164,11 +172,15 @@ static bool hear_hold(struct daemon *daemon)
 /* True when the command of --run is told to end instead, and ends us by that. */
 static bool pass_to_command(struct daemon *daemon, int signal)
 {
+	int err;
+
 	if (!daemon->run.pid || daemon->run.ended)
 		return false;
-	if (signal)
-		run_signal(&daemon->run, signal);
-	return true;
+	err = signal ? run_signal(&daemon->run, signal) : 0;
+	if (err)
+		log_error("--run: the command cannot be told to end: %s; stopping without its end",
+			  strerror(-err));
+	return !err;
 }
 
 static void stop_by_signal(struct daemon *daemon, int signal)

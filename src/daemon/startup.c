@@ -49,7 +49,7 @@ static int prepare_user(struct daemon *daemon, struct why *why)
 {
 	int err = user_find(&daemon->user, daemon->options.user, why);
 
-	return err ? err : janitor_spawn(main_confine, why);
+	return err ? err : janitor_spawn(daemon->run.pid, main_confine, why);
 }
 
 static int prepare_device(struct daemon *daemon, struct why *why)

@@ -143,7 +143,7 @@ void successor_tell(struct successor *successor, const char *failure)
 	else
 		dprintf(successor->fd, "stall-nanoseconds %" PRIu64 "\nok\n",
 			successor->served_ns - successor->left_ns);
-	/* The controller has the socket as well. */
+	/* Should somebody else have the socket as well. */
 	shutdown(successor->fd, SHUT_WR);
 	close(successor->fd);
 	successor->fd = -1;

@@ -83,6 +83,7 @@ static const int main_thread[] = {
 	SCMP_SYS(geteuid),
 	SCMP_SYS(kill),
 	SCMP_SYS(lseek),
+	SCMP_SYS(pidfd_send_signal),
 	SCMP_SYS(shutdown),
 	SCMP_SYS(socketpair),
 	SCMP_SYS(unlink),

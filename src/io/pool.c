@@ -22,6 +22,7 @@ void pool_init(struct pool *pool)
 	memset(pool, 0, sizeof(*pool));
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->changed, NULL);
+	pthread_cond_init(&pool->errand_done, NULL);
 	list_init(&pool->works);
 	pool->threads = (unsigned)min_u64(cpus(), POOL_THREADS_MAX);
 }
@@ -80,6 +81,19 @@ static void show_pulse(struct pool_thread *thread)
 
 /* --- the threads ----------------------------------------------------------------------------------- */
 
+/* Under the lock, which is given up meanwhile. */
+static void run_errand(struct pool_thread *thread)
+{
+	struct pool *pool = thread->pool;
+
+	thread->asked = false;
+	pthread_mutex_unlock(&pool->lock);
+	pool->errand();
+	pthread_mutex_lock(&pool->lock);
+	if (--pool->errands == 0)
+		pthread_cond_signal(&pool->errand_done);
+}
+
 /* NULL when it is time to end. */
 static struct io *next_work(struct pool_thread *thread)
 {
@@ -88,8 +102,11 @@ static struct io *next_work(struct pool_thread *thread)
 
 	pthread_mutex_lock(&pool->lock);
 	show_pulse(thread);
-	while (!pool->stopping && list_empty(&pool->works)) {
-		pthread_cond_wait(&pool->changed, &pool->lock);
+	while (thread->asked || (!pool->stopping && list_empty(&pool->works))) {
+		if (thread->asked)
+			run_errand(thread);
+		else
+			pthread_cond_wait(&pool->changed, &pool->lock);
 		show_pulse(thread);
 	}
 	if (!pool->stopping) {
@@ -129,6 +146,19 @@ int pool_start(struct pool *pool, void (*begin)(void))
 	return 0;
 }
 
+void pool_on_each_thread(struct pool *pool, void (*run)(void))
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->errand = run;
+	pool->errands = pool->started;
+	for (unsigned i = 0; i < pool->started; i++)
+		pool->thread[i].asked = true;
+	pthread_cond_broadcast(&pool->changed);
+	while (pool->errands > 0)
+		pthread_cond_wait(&pool->errand_done, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void pool_stop(struct pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
@@ -141,6 +171,7 @@ void pool_stop(struct pool *pool)
 
 void pool_release(struct pool *pool)
 {
+	pthread_cond_destroy(&pool->errand_done);
 	pthread_cond_destroy(&pool->changed);
 	pthread_mutex_destroy(&pool->lock);
 }

@@ -21,6 +21,7 @@ struct pool_thread {
 	unsigned number;
 	pthread_t thread;
 	_Atomic unsigned pulse; /* pool->pulse_asked when it came by last */
+	bool asked; /* to run the errand; under the lock */
 };
 
 struct pool {
@@ -28,6 +29,9 @@ struct pool {
 	pthread_cond_t changed;
 	struct list works; /* struct io, oldest first; under the lock, as the next one */
 	bool stopping;
+	void (*errand)(void); /* see pool_on_each_thread(); under the lock, as the next one */
+	unsigned errands; /* threads that have not run it */
+	pthread_cond_t errand_done;
 	unsigned threads;
 	unsigned started; /* of them */
 	_Atomic unsigned pulse_asked;
@@ -47,6 +51,12 @@ void pool_attach(struct pool *pool, struct lane *lane);
  * thread_start(); then as many run as could be started.
  */
 int pool_start(struct pool *pool, void (*begin)(void));
+
+/*
+ * Run @run() once on each thread, when it has done what it is doing, and wait until all have.  By
+ * one thread.
+ */
+void pool_on_each_thread(struct pool *pool, void (*run)(void));
 
 /*
  * Ask all threads to come by; pool_has_pulse() says whether they have since.  Who has no work does at

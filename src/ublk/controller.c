@@ -6,6 +6,7 @@
  * process needs no privileges afterwards.  Kernel docs: ublk, "Control plane".
  */
 #include "controller.h"
+#include "keep.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -275,7 +276,8 @@ void controller_run(int fd, void (*confine)(void))
 	/* It ends when the server does, and not before. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	controller.fd = fd;
+	/* Not the ends of other sockets, nor of pipes: somebody waits until they are closed. */
+	controller.fd = keep_only(fd);
 	controller.owned = -1;
 	if (start(&controller))
 		_exit(1);

@@ -32,7 +32,6 @@ int ctrl_spawn(struct ctrl *ctrl, void (*confine)(void), struct why *why)
 		return why_set(why, -errno, "control process: socket: %m");
 	ctrl->pid = fork();
 	if (ctrl->pid == 0) {
-		close(fd[0]);
 		prctl(PR_SET_NAME, "ublk-control");
 		controller_run(fd[1], confine);
 	}

@@ -4,6 +4,7 @@
 #include "bind.h"
 #include "first_start.h"
 #include "hold.h"
+#include "keep.h"
 #include "partitions.h"
 #include "tune.h"
 
@@ -15,16 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-int keep_only(int fd)
-{
-	const int kept = STDERR_FILENO + 1;
-
-	if (fd != kept)
-		dup2(fd, kept);
-	close_range((unsigned)kept + 1, ~0u, 0);
-	return kept;
-}
 
 /* --- one packet with a file ---------------------------------------------------------------------- */
 

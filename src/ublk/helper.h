@@ -68,10 +68,4 @@ void help_say(int fd, int32_t res, const char *text);
 /* Wait until the server ends the job, or itself. */
 void help_await_end(int fd);
 
-/*
- * In a process that was just forked: keep the standard streams and @fd, whose new number is
- * returned, and nothing else of what is open.
- */
-int keep_only(int fd);
-
 #endif

@@ -8,6 +8,15 @@
 #include <semaphore.h>
 
 static sem_t begun, go_on, ended;
+static _Atomic unsigned errands;
+static _Thread_local bool was_here;
+
+/* A second time on one thread would be once too often. */
+static void count_errand(void)
+{
+	errands += was_here ? 100 : 1;
+	was_here = true;
+}
 
 /* The pool's only way out, in the place of the ring. */
 void uring_worked(struct io *io, int result)
@@ -58,6 +67,10 @@ int main(void)
 		pool_ask_pulse(&pool);
 		await_pulse(&pool);
 	}
+
+	check_case("each runs an errand, once");
+	pool_on_each_thread(&pool, count_errand);
+	CHECK_EQ(errands, 2);
 
 	check_case("one of them stands still");
 	put(&pool, &io[0]);

@@ -30,6 +30,21 @@ child_of_daemon()
 	pgrep -P "$daemon_pid" -x "$1"
 }
 
+# What children of the daemon have of the device would keep it alive. The controller's ring is its own.
+expect_nothing_inherited()
+{
+	local child name
+
+	for child in $(pgrep -P "$daemon_pid"); do
+		name=$(<"/proc/$child/comm")
+		find "/proc/$child/fd" "/proc/$child/map_files" -type l -printf '%l\n' >"$work/has"
+		! grep -E "ublkc|ublkb|$image|eventfd|signalfd|pipe:" "$work/has" || fail "$name has it"
+		[ "$(find "/proc/$child/fd" -lname 'anon_inode:*io_uring*' | wc -l)" -eq \
+			"$([ "$name" = ublk-control ] && echo 1 || echo 0)" ] || fail "rings of $name"
+		[ "$(find "/proc/$child/fd" -lname 'socket:*' | wc -l)" -eq 1 ] || fail "sockets of $name"
+	done
+}
+
 note "no capability, no way to regain one, no call that is not needed"
 serve "$image" --queues 3
 [ "$(find "/proc/$daemon_pid/task" -mindepth 1 -maxdepth 1 | wc -l)" -ge 5 ] || fail "threads"
@@ -46,6 +61,7 @@ expect_status "$helper" CapEff 0000000000280004
 expect_status "$helper" CapBnd '0+'
 expect_status "$helper" NoNewPrivs 1
 expect_status "$helper" Seccomp 2
+expect_nothing_inherited
 [ "$(find "/proc/$daemon_pid/root/" -maxdepth 2 -mindepth 1 | sort | tr '\n' ' ')" = \
 	"/proc/$daemon_pid/root/run /proc/$daemon_pid/root/run/qcow2-ublkd " ] ||
 	fail "more than a folder: $(find "/proc/$daemon_pid/root/" -maxdepth 2)"
@@ -88,6 +104,11 @@ expect_status "$daemon_pid" Groups ' *'
 for set in CapPrm CapEff CapBnd; do
 	expect_status "$daemon_pid" "$set" '0+'
 done
+for process in "$daemon_pid" "$(child_of_daemon ublk-control)" "$(child_of_daemon ublk-janitor)"; do
+	expect_status "$process" NoNewPrivs 1
+	expect_status "$process" Seccomp 2
+done
+expect_nothing_inherited
 head -c 4M /dev/urandom >"$work/pattern"
 dd if="$work/pattern" of="$device" bs=1M oflag=direct status=none
 "$QCOW2_UBLKD" status "$device" >/dev/null || fail "no status"

@@ -53,4 +53,20 @@ status=0
 "$QCOW2_UBLKD" --image "$work/nothing" --run "touch '$work/ran'" >/dev/null 2>&1 || status=$?
 [ "$status" -eq 1 ] || fail "status $status without an image"
 [ ! -e "$work/ran" ] || fail "the command ran without a device"
+
+note "as another user: a start that fails ends, and signals reach the command"
+status=0
+timeout -s KILL 60 "$QCOW2_UBLKD" --image "$work/nothing" --user nobody --run true >/dev/null 2>&1 ||
+	status=$?
+[ "$status" -eq 1 ] || fail "status $status without an image"
+# shellcheck disable=SC2016
+"$QCOW2_UBLKD" --image "$image" --user nobody --run 'sleep 100 &
+	trap "kill $!; exit 9" TERM; echo "$device" >'"$work"'/mounted; wait' >/dev/null 2>"$work/stderr" &
+daemon=$!
+cleanup_add "kill -KILL $daemon 2>/dev/null"
+read -r device <"$work/mounted"
+kill -TERM "$daemon"
+status=0
+wait "$daemon" || status=$?
+[ "$status" -eq 9 ] || fail "status $status instead of the command's 9: $(cat "$work/stderr")"
 [ "$(ublk_devices)" -eq "$devices" ] || fail "a device is left"
