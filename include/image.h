@@ -315,6 +315,7 @@ extern void (*image_peek_seam)(void);
 	m(ONE_KEY) /* what lies below is decrypted with the key of the top */ \
 	m(TORN_ENTRY) /* who looks at an extended entry does not notice that it changes */ \
 	m(COPY_TOUCHED_ONLY) /* data of a shared cluster is copied no further than the write goes */ \
+	m(COPY_OVER_DATA) /* what is data behind the last bytes is copied onto itself */ \
 	m(COPY_BY_FIRST) /* the first subcluster alone says whether there is something to copy */ \
 	m(KNOWN_ZERO_BY_FIRST) /* ... and whether all read as zeros before (law 2) */ \
 	m(RESERVED_READS_ZERO) /* what lies in a host cluster set aside is taken for zeros */ \

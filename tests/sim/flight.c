@@ -3,6 +3,7 @@
 #include "flight.h"
 
 #include "cipher.h"
+#include "part.h"
 #include "report.h"
 
 #include <stdlib.h>
@@ -122,28 +123,80 @@ static bool all_zero(const uint8_t *at, uint64_t len)
 	return at[0] == 0 && memcmp(at, at + 1, len - 1) == 0;
 }
 
+/* --- writes that overlap -------------------------------------------------------------------------- */
+
+static const char *writer(const struct flight *flight)
+{
+	if (flight->guest_len == flight->io->len)
+		return "guest";
+	return flight->guest_len ? "guest, and what is copied around it" : "engine";
+}
+
+/*
+ * Which bytes of a write are a request's?  What is copied around them may be written with them, out of a
+ * buffer of the engine's; whoever says so must have the guest's bytes there.
+ */
+static void find_guest(struct flight *flight)
+{
+	const struct io *io = flight->io;
+	const struct part *part;
+
+	if (io->op != IO_WRITE)
+		return;
+	flight->guest_at = io->off.byte;
+	flight->guest_len = flight->guest ? io->len : 0;
+	if (io->task->machine != &write_machine)
+		return;
+	part = container_of(io->task, const struct part, task);
+	if (!part->claimed || io != &part->io[0] ||
+	    io->len != part->head + part->extent.len + part->tail)
+		return;
+	/* Of encrypted ones nobody knows by looking. */
+	if (!flight->guest && memcmp((uint8_t *)span_address(io->span) + part->head,
+				     span_address(part->span), part->extent.len) != 0)
+		sim_fail("what is copied is not around the guest's bytes");
+	flight->guest_at += part->head;
+	flight->guest_len = part->extent.len;
+}
+
+/* Is this byte of the file a request's?  And up to where is it the same with all of them? */
+static bool is_guest_at(const struct flight *flight, uint64_t at, uint64_t *end)
+{
+	uint64_t guest_end = flight->guest_at + flight->guest_len;
+
+	if (at < guest_end)
+		*end = min_u64(*end, at < flight->guest_at ? flight->guest_at : guest_end);
+	return at >= flight->guest_at && at < guest_end;
+}
+
 /*
  * Two writes of different bytes to one place, at once.  A guest may do that to its own data, with
- * bytes or with zeros; the engine has no excuse.
+ * bytes or with zeros; the engine has no excuse, nor has what it copies around a guest's bytes.
  */
 static void check_write_overlap(const struct sim_host *host, const struct flight *a,
 				const struct flight *b)
 {
-	uint64_t from = max_u64(io_off(a->io), io_off(b->io));
-	uint64_t len = min_u64(io_off(a->io) + io_len(a->io), io_off(b->io) + io_len(b->io)) - from;
-	const uint8_t *in_a = flight_memory(host, a) + (from - io_off(a->io));
-	const uint8_t *in_b = flight_memory(host, b) + (from - io_off(b->io));
+	uint64_t a_at = io_off(a->io), b_at = io_off(b->io), at = max_u64(a_at, b_at), next;
+	uint64_t end = min_u64(a_at + io_len(a->io), b_at + io_len(b->io));
 
-	if ((a->guest && b->guest) || host->hostile)
-		return;
-	if (a->guest ? all_zero(in_b, len) :
-	    b->guest ? all_zero(in_a, len) :
-		       !memcmp(in_a, in_b, len))
-		return;
-	sim_fail("two writes that overlap are in flight: %#llx+%#llx (%s) and %#llx+%#llx (%s)",
-		 (unsigned long long)io_off(a->io), (unsigned long long)io_len(a->io),
-		 a->guest ? "guest" : "engine", (unsigned long long)io_off(b->io),
-		 (unsigned long long)io_len(b->io), b->guest ? "guest" : "engine");
+	for (; at < end && !host->hostile; at = next) {
+		next = end;
+		bool guest_a = is_guest_at(a, at, &next), guest_b = is_guest_at(b, at, &next);
+		const uint8_t *in_a = flight_memory(host, a) + (at - a_at);
+		const uint8_t *in_b = flight_memory(host, b) + (at - b_at);
+
+		if (guest_a && guest_b)
+			continue;
+		if (guest_a ? all_zero(in_b, next - at) :
+		    guest_b ? all_zero(in_a, next - at) :
+			      !memcmp(in_a, in_b, next - at))
+			continue;
+		sim_fail("two writes that overlap at %#llx are in flight: %#llx+%#llx (%s) and "
+			 "%#llx+%#llx (%s)",
+			 (unsigned long long)at, (unsigned long long)a_at,
+			 (unsigned long long)io_len(a->io), writer(a), (unsigned long long)b_at,
+			 (unsigned long long)io_len(b->io), writer(b));
+	}
 }
 
 static void check_pair(const struct sim_host *host, const struct flight *a, const struct flight *b)
@@ -191,6 +244,7 @@ void flight_check(struct sim_host *host, struct flight *flight)
 {
 	check_alone(host, flight);
 	flight->guest = flight_is_guest(host, flight);
+	find_guest(flight);
 	for (unsigned i = 0; i < host->flights; i++)
 		check_pair(host, &host->flight[i], flight);
 }

@@ -68,6 +68,8 @@ struct flight {
 	bool worked; /* WORK: done already */
 	int work_err; /* ... with that result */
 	bool guest; /* its memory belongs to a request */
+	uint64_t guest_at; /* WRITE: where in the file such bytes begin, ... */
+	uint64_t guest_len; /* ... and how many; 0: none */
 	bool ghost; /* its task has not waited for it (ghost.c) */
 };
 
