@@ -25,8 +25,7 @@
  *	BLOCK_SYNC  -> END LINK BLOCK_SYNCED~
  *	BLOCK_SYNCED -> END BLOCK_BELIEVE
  *	BLOCK_BELIEVE -> END BLOCK_BELIEVE* LINK
- *	LINK        -> LINK_SYNC~
- *	LINK_SYNC   -> END LINKED~
+ *	LINK        -> LINKED~
  *	LINKED      -> END PLAN
  *	TABLE       -> TABLE_BLOCKS~
  *	TABLE_BLOCKS -> END TABLE_BLOCKS~ TABLE_WRITE
@@ -41,10 +40,9 @@
  */
 #define GROW_LIST(s) \
 	s(G_PLAN) s(G_BLOCK) s(G_BLOCK_ZERO) s(G_BLOCK_WRITE) s(G_BLOCK_SYNC) s(G_BLOCK_SYNCED) \
-		s(G_BLOCK_BELIEVE) s(G_LINK) s(G_LINK_SYNC) s(G_LINKED) s(G_TABLE) \
-			s(G_TABLE_BLOCKS) s(G_TABLE_WRITE) s(G_TABLE_SYNC) s(G_TABLE_SYNCED) \
-				s(G_TABLE_BELIEVE) s(G_HEADER) s(G_HEADER_SYNC) s(G_SWITCH) \
-					s(G_END)
+		s(G_BLOCK_BELIEVE) s(G_LINK) s(G_LINKED) s(G_TABLE) s(G_TABLE_BLOCKS) \
+			s(G_TABLE_WRITE) s(G_TABLE_SYNC) s(G_TABLE_SYNCED) s(G_TABLE_BELIEVE) \
+				s(G_HEADER) s(G_HEADER_SYNC) s(G_SWITCH) s(G_END)
 MACHINE_STATES(grow, GROW_LIST);
 
 /* Is this a place for new blocks?  They lie where nothing has a refcount; metadata must have one. */
@@ -294,22 +292,16 @@ static enum step grow_step(struct task *t)
 
 	case G_LINK:
 		start_link(image, grow);
-		return await_io(t, G_LINK_SYNC);
+		return await_io(t, G_LINKED);
 
-	case G_LINK_SYNC:
+	case G_LINKED:
 		if (t->err) {
 			alloc->table[grow->first >> image->top.geo.refcount_block_bits] =
 				be64_make(0);
 			grow->unlinked = grow->first;
 			return go(t, G_END);
 		}
-		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
-		return await_io(t, G_LINKED);
-
-	case G_LINKED:
-		sync_end(image, t, SYNC_ALLOC);
-		if (t->err)
-			return go(t, G_END);
+		/* Durable with the refcounts in the block (A_SYNC), before anybody gets what they count. */
 		grow->unlinked = 0;
 		overlap_add(image, grow->first, 1);
 		return go(t, G_PLAN);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a flush costs: how often it syncs the image, by what has changed before; and flushes that come
- * at once share that.
+ * at once share that.  And what it costs to have clusters in stock, with refcounts that are durable.
  */
 #include "report.h"
 #include "stage.h"
@@ -13,6 +13,8 @@
 #define LANES 3u /* two for requests */
 #define DEPTH 8u
 #define CLUSTER UINT64_C(4096)
+#define BLOCK_CLUSTERS (CLUSTER / 8) /* that a refcount block counts */
+#define REFILL_CLUSTERS UINT64_C(40) /* written at once */
 
 enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, MAKES };
 
@@ -119,7 +121,7 @@ static void begin(void)
 	};
 	stage.config.shape.cluster_bits = 12;
 	stage.config.shape.version = 3;
-	stage.config.shape.refcount_order = 4;
+	stage.config.shape.refcount_order = 6;
 	stage.config.shape.clusters = 1024;
 	stage.config.shape.size_bytes = 1024 * CLUSTER;
 	stage.config.shape.hots = 1;
@@ -167,6 +169,12 @@ static void flush_once(void)
 	end();
 }
 
+/* The file is used from its beginning to its end. */
+static uint64_t refcount_blocks(void)
+{
+	return div_round_up(stage.host.disk.visible.size, BLOCK_CLUSTERS * CLUSTER);
+}
+
 static bool sync_flies(void)
 {
 	for (unsigned i = 0; i < stage.host.flights; i++)
@@ -195,6 +203,37 @@ static void flush_together(void)
 	end();
 }
 
+/* Of the allocator: one each time, and one more for each new refcount block. */
+static void refill(void)
+{
+	static const struct cost writes = { "clusters of zeros that are data now", EMPTY, REQ_WRITE,
+					    0, 0, 0 };
+	struct image_stats stats;
+	uint64_t syncs, refills, blocks;
+
+	now = &writes;
+	begin();
+	stats = image_stats(stage.image);
+	refills = stats.refills;
+	syncs = image_syncs() - stats.syncs;
+	blocks = refcount_blocks();
+	for (uint64_t at = 8; at + REFILL_CLUSTERS <= stage.config.shape.clusters;
+	     at += REFILL_CLUSTERS) {
+		ask(0, REQ_WRITE, at, REFILL_CLUSTERS * CLUSTER);
+		settle();
+	}
+	stats = image_stats(stage.image);
+	refills = stats.refills - refills;
+	syncs = image_syncs() - stats.syncs - syncs;
+	blocks = refcount_blocks() - blocks;
+	printf("%" PRIu64 " refills of the stock, %" PRIu64 " new refcount blocks: %" PRIu64
+	       " of the image%s\n",
+	       refills, blocks, syncs, syncs == refills + blocks ? "" : "  WRONG");
+	must(refills > 0 && blocks > 0);
+	failed += syncs != refills + blocks;
+	end();
+}
+
 static void report(void)
 {
 	fprintf(stderr, "a flush after %s\n", now->what);
@@ -209,6 +248,7 @@ int main(void)
 		flush_once();
 		flush_together();
 	}
+	refill();
 	fflush(stdout);
 	/* LeakSanitizer does not look where the pages of files are listed. */
 	_exit(failed ? 1 : 0);
