@@ -66,6 +66,23 @@ static void resized(struct stage *stage, uint64_t bytes)
 	stage->resizing.done++;
 }
 
+/* Who came in before the door closed has left: at the latest when the disk is smaller. */
+static void check_all_left(const struct stage *stage, uint64_t bytes)
+{
+	const struct traffic *traffic = &stage->traffic;
+
+	for (unsigned lane = 0; lane < stage->config.lanes; lane++) {
+		for (unsigned i = 0; i < stage->config.depth; i++) {
+			const struct slot *slot = &traffic->slot[lane][i];
+
+			if (slot->busy && !slot->lost &&
+			    slot->req.guest.byte + slot->req.len > bytes)
+				sim_fail("a request is under way behind the end of a disk that is "
+					 "smaller now");
+		}
+	}
+}
+
 static bool is_fair(const struct stage *stage, int err)
 {
 	bool smaller = stage->resizing.target < stage->config.shape.size_bytes;
@@ -94,8 +111,10 @@ static void on_resized(void *arg, int err)
 	over(stage);
 	if (!stage->resizing.asks) {
 		stage->resizing.unsure = err && image_info(stage->image).broken;
-		if (err == 0)
+		if (err == 0) {
+			check_all_left(stage, stage->resizing.target);
 			resized(stage, stage->resizing.target);
+		}
 	}
 	/* What was promised a moment ago is the most likely to be broken. */
 	stage->traffic.look = true;
