@@ -330,6 +330,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_DRAIN) /* shrink: who came in before the door closed is not waited for */ \
 	m(NO_LAST_LOOK) /* shrink: what was written at the last moment is cut off */ \
 	m(DOOR_STAYS_OPEN) /* shrink: requests behind the new end still come in */ \
+	m(CLOSE_EARLY) /* the image is closed while a flush is under way that nobody asked for */ \
 	m(SLICE_NOT_MARKED) /* kill: a changed slice is not taken over */ \
 	m(MARK_GONE_EARLY) /* kill: a slice is not taken over while it is being written */ \
 	m(L1_NOT_MARKED) /* kill: a new L2 table is forgotten */ \

@@ -59,8 +59,7 @@
  *	RETURN      -> DROP CLOSE_WRITE
  *	CLOSE_WRITE -> CLOSED CLOSE_SYNC~
  *	CLOSE_SYNC  -> CLOSED CLOSE_SYNCED~
- *	CLOSE_SYNCED -> CLOSED CLOSE_BELIEVE
- *	CLOSE_BELIEVE -> CLOSED CLOSE_BELIEVE* TRIM
+ *	CLOSE_SYNCED -> CLOSED TRIM
  *	TRIM        -> CLOSED TRIM TRIM~ TRUNCATE
  *	TRUNCATE    -> CLOSED~
  *	CLOSED      -> DONE
@@ -71,8 +70,7 @@
 			s(A_ROW) s(A_HEADER) s(A_HEADER_SYNC) s(A_HEADER_SYNCED) \
 				s(A_HEADER_BELIEVE) s(A_HEADER_DURABLE) s(A_ANSWER) s(A_RETURN) \
 					s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) \
-						s(A_CLOSE_BELIEVE) s(A_TRIM) s(A_TRUNCATE) \
-							s(A_CLOSED)
+						s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -649,18 +647,9 @@ static enum step alloc_step(struct task *t)
 		return await_io(t, A_CLOSE_SYNCED);
 
 	case A_CLOSE_SYNCED:
+		/* Nobody else syncs any more: it may be believed at once. */
 		sync_end(image, t, SYNC_ALLOC);
-		return go(t, t->err ? A_CLOSED : A_CLOSE_BELIEVE);
-
-	case A_CLOSE_BELIEVE: {
-		/* A flush that nobody asked for may still be under way. */
-		CRITICAL(&image->flush.lock);
-		if (!sync_believable(image, &alloc->sync_wait))
-			return park(t, &image->syncs.waiters, A_CLOSE_BELIEVE);
-		if (image_broken(image))
-			return fail(t, -EIO, A_CLOSED);
-		return go(t, A_TRIM);
-	}
+		return go(t, t->err ? A_CLOSED : A_TRIM);
 
 	case A_TRIM:
 		return trim(t, image);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Closing: a last flush, then the allocator gives back what nobody used. */
+/*
+ * Closing: a last flush, then the allocator gives back what nobody used.
+ *
+ * Flushes that nobody asked for have come to their end before: from the last flush on nobody but the
+ * allocator writes or syncs, so that its last sync may be believed.
+ */
 #include "alloc.h"
 #include "arena.h"
 #include "part.h"
@@ -8,11 +13,13 @@
 #include <stdlib.h>
 
 /*
- *	FLUSH -> DONE ALLOC~ FLUSH*
+ *	BEGIN -> DONE BEGIN* QUIET
+ *	QUIET -> QUIET* FLUSH
+ *	FLUSH -> ALLOC~
  *	ALLOC -> WAIT
  *	WAIT  -> WAIT* DONE
  */
-#define CLOSE_LIST(s) s(C_FLUSH) s(C_ALLOC) s(C_WAIT) s(C_DONE)
+#define CLOSE_LIST(s) s(C_BEGIN) s(C_QUIET) s(C_FLUSH) s(C_ALLOC) s(C_WAIT) s(C_DONE)
 MACHINE_STATES(close, CLOSE_LIST);
 
 static void flush_done(struct req *req)
@@ -28,18 +35,25 @@ static enum step close_step(struct task *t)
 	struct image *image = container_of(closer, struct image, closer);
 
 	switch (t->state) {
-	case C_FLUSH: {
+	case C_BEGIN: {
 		if (image->read_only)
 			return go(t, C_DONE);
 		CRITICAL(&image->alloc.lock);
 		if (image->resize.busy)
-			return park(t, &image->resize.ended, C_FLUSH);
-		writeback_end(image);
+			return park(t, &image->resize.ended, C_BEGIN);
+		return go(t, C_QUIET);
+	}
+	case C_QUIET: {
+		CRITICAL(&image->flush.lock);
+		if (!writeback_end_locked(image))
+			return park(t, &image->writeback.quiet, C_QUIET);
+		return go(t, C_FLUSH);
+	}
+	case C_FLUSH:
 		closer->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
 		part_queue(image, t->lane, &closer->flush, &flush_machine);
 		return await_io(t, C_ALLOC);
-	}
 
 	case C_ALLOC:
 		/* Also after a failed flush: what was reserved is given back all the same. */
@@ -73,6 +87,6 @@ void image_close_start(struct image *image, struct lane *lane, void (*done)(void
 
 	closer->done = done;
 	closer->arg = arg;
-	task_init(&closer->task, lane, &close_machine, C_FLUSH);
+	task_init(&closer->task, lane, &close_machine, C_BEGIN);
 	task_wake(&closer->task);
 }

@@ -62,7 +62,8 @@ static void plan_extended(struct part *part, const struct slice *slice)
 	if (!part->reuse)
 		include_data(geo, &edges, &from, &to);
 	else if (!mutant(COPY_OVER_DATA) &&
-		 (subclusters_touched(geo, edges.last_start, end - 1, end) & entry_data(edges.last)))
+		 (subclusters_touched(geo, edges.last_start, end - 1, end) &
+		  entry_data(edges.last)))
 		to = end; /* its bytes are there */
 
 	part->head = (uint32_t)(at - from);

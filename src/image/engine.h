@@ -292,6 +292,8 @@ struct writeback {
 	bool wanted;
 	bool lazy_wanted;
 	bool ended; /* no flush is begun any more: the image is being closed */
+	bool flushing; /* one has been begun, and has not ended */
+	struct waitq quiet; /* for its end: who closes the image; flush->lock */
 };
 
 /* --- host clusters (reserve.c, alloc.c, refblock.c, grow.c) ------------------------------------------ */

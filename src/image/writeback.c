@@ -50,10 +50,10 @@ void writeback_lazily_locked(struct image *image)
 	waitq_wake(&image->writeback.idle);
 }
 
-void writeback_end(struct image *image)
+bool writeback_end_locked(struct image *image)
 {
-	CRITICAL(&image->flush.lock);
 	image->writeback.ended = true;
+	return !image->writeback.flushing || mutant(CLOSE_EARLY);
 }
 
 /* A failure is told to whoever waits for the flush's effects; here it changes nothing. */
@@ -72,6 +72,8 @@ static enum step urgent_step(struct task *t)
 	switch (t->state) {
 	case U_IDLE: {
 		CRITICAL(&image->flush.lock);
+		writeback->flushing = false;
+		waitq_wake(&writeback->quiet);
 		if (!writeback->wanted || writeback->ended)
 			return park(t, &writeback->idle, U_IDLE);
 		writeback->wanted = false;
@@ -81,6 +83,7 @@ static enum step urgent_step(struct task *t)
 		CRITICAL(&image->flush.lock);
 		if (writeback->ended)
 			return go(t, U_IDLE);
+		writeback->flushing = true;
 		writeback->flush = (struct req){ .op = REQ_FLUSH, .done = flush_done };
 		t->inflight++;
 		part_queue(image, t->lane, &writeback->flush, &flush_machine);
@@ -128,6 +131,7 @@ void writeback_open(struct image *image)
 	struct writeback *writeback = &image->writeback;
 
 	waitq_init(&writeback->idle);
+	waitq_init(&writeback->quiet);
 	task_init(&writeback->urgent, service_lane(image), &urgent_machine, U_IDLE);
 	task_init(&writeback->lazy, service_lane(image), &lazy_machine, Y_IDLE);
 	/* Parked from the start: the service lane need not run before there is something to do. */

@@ -16,10 +16,10 @@ void writeback_want_locked(struct image *image);
 void writeback_lazily_locked(struct image *image);
 
 /*
- * No flush is begun any more: the image is being closed.  What had been begun has ended when a flush that is
- * asked for now has, also when that fails.  On the service lane; takes flush->lock.
+ * No flush is begun any more: the image is being closed.  False: one is still under way, so park on
+ * writeback->quiet and ask again.  Under flush->lock.
  */
-void writeback_end(struct image *image);
+bool writeback_end_locked(struct image *image);
 
 #define WRITEBACK_LAZY_NS UINT64_C(1000000000)
 

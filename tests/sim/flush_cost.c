@@ -206,8 +206,9 @@ static void flush_together(void)
 /* Of the allocator: one each time, and one more for each new refcount block. */
 static void refill(void)
 {
-	static const struct cost writes = { "clusters of zeros that are data now", EMPTY, REQ_WRITE,
-					    0, 0, 0 };
+	static const struct cost writes = {
+		"clusters of zeros that are data now", EMPTY, REQ_WRITE, 0, 0, 0
+	};
 	struct image_stats stats;
 	uint64_t syncs, refills, blocks;
 

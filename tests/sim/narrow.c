@@ -114,6 +114,18 @@ static void many_pieces_killed(struct config *config, struct rng *rng)
 	kills(config, 300);
 }
 
+/* What has gone to make room for another is wanted again at once, and nothing saves all of them. */
+static void changing_pieces(struct config *config, struct rng *rng)
+{
+	many_pieces(config, rng);
+	config->shape.data_percent = 100;
+	guest(config, 0, 0, 15, 85);
+	config->small_percent = 90;
+	config->depth = 16;
+	config->turns = 2000;
+	config->submit_weight = 100;
+}
+
 static void undone(struct config *config, struct rng *rng)
 {
 	plain(config, 2 * TABLE);
@@ -234,6 +246,21 @@ static void gates(struct config *config, struct rng *rng)
 	config->turns = 1000;
 }
 
+/* The image closes soon after somebody has made so much dirty that a flush is begun for it. */
+static void unasked(struct config *config, struct rng *rng)
+{
+	plain(config, 8 * TABLE);
+	guest(config, 0, 100, 0, 0);
+	config->hot_percent = 0;
+	config->reserve_bytes = 8 * CLUSTER;
+	config->l2_cache_bytes = CLUSTER * rng_range(rng, 2, 6);
+	config->lanes = rng_range(rng, 2, MAX_LANES);
+	config->slow_lane = rng_one_in(rng, 2) ? config->lanes - 1 : MAX_LANES;
+	config->depth = rng_range(rng, 1, 4);
+	config->turns = 200;
+	config->faults.no_space = rng_one_in(rng, 2) ? 30 : 0;
+}
+
 /* --- looks ---------------------------------------------------------------------------------------- */
 
 /* Hits that take long, of clusters that are used again soon. */
@@ -251,6 +278,21 @@ static void long_hits(struct config *config, struct rng *rng)
 	config->complete_weight = 50;
 	config->submit_weight = rng_range(rng, 10, 50);
 	config->held = 1u << held[rng_below(rng, ARRAY_SIZE(held))];
+}
+
+/* Hits that take long, in the last cluster of a disk that becomes smaller by a part of it. */
+static void hits_at_the_end(struct config *config, struct rng *rng)
+{
+	plain(config, rng_range(rng, 4, 12));
+	config->shape.cluster_bits = 14;
+	config->shape.size_bytes = config->shape.clusters << 14;
+	config->shape.prefill = PREFILL_ALL;
+	guest(config, 60, 35, 5, 0);
+	config->hot_percent = 95;
+	config->small_percent = 100;
+	config->depth = rng_range(rng, 2, 8);
+	config->submit_weight = rng_range(rng, 5, 40);
+	config->held = 1u << IO_READ;
 }
 
 /* Of several clusters, so that they are no hits; a flush would wait for durable ones before it drops anything. */
@@ -309,6 +351,23 @@ static void raw_subclusters(struct config *config, struct rng *rng)
 	config->depth = rng_range(rng, 1, 4);
 }
 
+/* Writes into subclusters that are new, beside such as go into those that are there. */
+static void neighbours(struct config *config, struct rng *rng)
+{
+	plain(config, 4);
+	config->shape.cluster_bits = 16;
+	config->shape.extended = true;
+	config->shape.size_bytes = UINT64_C(4) << 16;
+	config->shape.prefill = PREFILL_RANDOM;
+	guest(config, 5, 65, 5, 25);
+	config->hot_percent = 100;
+	config->small_percent = 100;
+	config->depth = 16;
+	config->reserve_bytes = 0;
+	config->held = 1u << IO_WRITE;
+	config->early_percent = rng_below(rng, 100);
+}
+
 /* --- which ---------------------------------------------------------------------------------------- */
 
 static const struct way {
@@ -321,6 +380,7 @@ static const struct way {
 	{ "order", "grow/G_HEADER", lost_table },
 	{ NULL, "grow/", larger_table },
 	{ NULL, "refblock/piece_written", many_pieces_killed },
+	{ "edge", "refblock/P_EVICT", changing_pieces },
 	{ NULL, "reserve/reserve_put", undone },
 	{ NULL, "write/W_BELIEVE", durable_writes },
 	{ NULL, "flush/F_DATA_BELIEVE", hiding },
@@ -332,8 +392,13 @@ static const struct way {
 	{ NULL, "image/wake", breaking },
 	{ NULL, "resize/", gates },
 	{ "order", "alloc/A_HEADER", gates },
+	{ "named", "COPY_OVER_DATA", neighbours },
+	{ NULL, "close/", unasked },
+	{ NULL, "writeback/U_", unasked },
+	{ "named", "CLOSE_EARLY", unasked },
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },
+	{ "epoch", "door/", hits_at_the_end },
 	{ "named", "NO_UNPACK_EPOCH", long_loads },
 	{ "named", "FRAGMENTS_STAY", fragments },
 	{ "named", "SPLIT_BEFORE_LATER", raw_subclusters },

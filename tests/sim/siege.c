@@ -28,6 +28,7 @@ static struct {
 	unsigned points; /* of a kill, until it comes; 0: never */
 	unsigned moves; /* until what is wished for; 0: nothing is */
 	unsigned looks; /* still to come */
+	unsigned lag; /* turns that a flush on the service lane has to wait for its first one, at the end */
 } siege;
 
 void siege_lay(const char *kind, const char *where)
@@ -55,6 +56,14 @@ static bool ends_with(const char *text)
 	size_t len = strlen(siege.state), tail = strlen(text);
 
 	return len >= tail && strcmp(siege.state + len - tail, text) == 0;
+}
+
+/* A barrier of the close, or of the flush that it may have to wait for. */
+static bool is_about_the_end(void)
+{
+	return strncmp(siege.where, "close/", 6) == 0 ||
+	       strncmp(siege.where, "writeback/U_", 12) == 0 ||
+	       strcmp(siege.where, "CLOSE_EARLY") == 0;
 }
 
 static enum weapon draw_weapon(void)
@@ -144,16 +153,17 @@ void siege_draw(struct config *config, uint64_t seed)
 	siege.on = siege.kind && seed >= SIEGE_SEEDS && !config->corrupts;
 	siege.points = siege.moves = siege.looks = 0;
 	siege.breaking = false;
-	siege.closes = 0;
+	siege.closes = siege.lag = 0;
 	if (!siege.on)
 		return;
 	siege.rng.state = seed * UINT64_C(0xa0761d6478bd642f);
 	siege.weapon = draw_weapon();
 	siege.passes = draw_number();
-	siege.closes = siege.narrow && ends_with("resize_end") ? 40 : 0;
+	siege.closes = siege.narrow && (ends_with("resize_end") || is_about_the_end()) ? 40 : 0;
 	if (siege.narrow) {
 		/* Such a life may be all that it takes. */
-		if (siege.weapon == WEAPON_REST || rng_one_in(&siege.rng, 4))
+		if (siege.weapon == WEAPON_REST || ends_with("P_EVICT") ||
+		    rng_one_in(&siege.rng, 4))
 			siege.passes = UINT32_MAX;
 		return;
 	}
@@ -182,6 +192,7 @@ void siege_passed(void)
 bool siege_closes_early(void)
 {
 	siege.live = false;
+	siege.lag = siege.on && siege.narrow && is_about_the_end() ? rng_below(&siege.rng, 100) : 0;
 	return siege.on && rng_one_in(&siege.rng, 2);
 }
 
@@ -240,6 +251,19 @@ static bool is_near(const struct lane *lane)
 	const struct task *task = next_task(lane);
 
 	return task && siege.state && is_at(task);
+}
+
+bool siege_lags(const struct stage *stage, unsigned lane)
+{
+	const struct task *task;
+
+	if (!siege.lag || lane != stage->config.lanes - 1)
+		return false;
+	task = next_task(&stage->host.ring[lane].lane);
+	if (!task || strcmp(task_state(task), "F_JOIN") != 0)
+		return false;
+	siege.lag--;
+	return true;
 }
 
 /* The first sync in flight that is not of @lane, from a random flight on. */

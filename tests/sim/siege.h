@@ -42,4 +42,7 @@ enum siege_wish siege_wish(void);
 /* Before a turn of a lane: elsewhere a sync may fail at this very moment. */
 void siege_before(struct stage *stage, unsigned lane);
 
+/* While the life comes to its end: is this lane's next turn somewhat later? */
+bool siege_lags(const struct stage *stage, unsigned lane);
+
 #endif

@@ -241,7 +241,7 @@ static bool settle_once(struct stage *stage)
 	if (stage_between)
 		stage_between(stage);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
-		moved |= stage_turn(stage, i);
+		moved |= siege_lags(stage, i) || stage_turn(stage, i);
 	if (moved && rng_one_in(&stage->rng, 2))
 		return true;
 	return host_complete_one(&stage->host, true) || moved;

@@ -103,6 +103,7 @@ static void check_writeback(const struct image *image)
 {
 	const struct writeback *writeback = &image->writeback;
 
+	law(waitq_empty(&writeback->quiet) || writeback->flushing, "writeback->quiet");
 	if (writeback->ended || image_broken(image))
 		return;
 	law(!writeback->wanted || !is_in(&writeback->idle, &writeback->urgent),
@@ -196,6 +197,9 @@ static void check_alloc(const struct image *image)
 	law(!idle || broken || !resize->unused, "alloc->idle, a row that is not used");
 	law(!idle || broken || list_empty(&alloc->released) || !epoch_is_over(image, &image->epoch),
 	    "alloc->idle, releases");
+	/* What the last sync of all says may be believed. */
+	if (alloc->closing && image->flush.running)
+		sim_fail("a flush is under way, and the allocator closes");
 	law(waitq_empty(&alloc->closed) || !alloc->closed_down, "alloc->closed");
 	law(waitq_empty(&resize->answered) || resize->order, "resize->answered");
 	law(waitq_empty(&resize->ended) || resize->busy, "resize->ended");
