@@ -32,6 +32,9 @@
 
 #define BIND_MS 10000
 
+/* See is_settling(). */
+#define SETTLE_MS 100
+
 static void sleep_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
@@ -182,13 +185,19 @@ static bool can_be_mapped(const struct device *device, int fd)
 	return desc;
 }
 
-/* How much there is to forget: enum binding, or -errno; *@unowned: nobody has the other end open. */
-static int look_at_queues(struct device *device, bool *unowned, struct why *why)
+/* What is left of the dead server. */
+struct remains {
+	bool unowned; /* nobody has the other end open */
+	int64_t quiesced_since_ms; /* as far as we have seen; 0: it is not */
+};
+
+/* How much there is to forget: enum binding, or -errno. */
+static int look_at_queues(struct device *device, struct remains *remains, struct why *why)
 {
 	int fd = chardev_try(device->info.dev_id);
 	int binding;
 
-	*unowned = fd >= 0;
+	remains->unowned = fd >= 0;
 	if (fd < 0)
 		return fd == -EBUSY ? fd : why_set(why, fd, "%s: %s", device->name, strerror(-fd));
 	binding = chardev_binding(fd, &device->info, NULL);
@@ -200,18 +209,41 @@ static int look_at_queues(struct device *device, bool *unowned, struct why *why)
 	return binding;
 }
 
+/*
+ * That driver's worker makes the device quiescent under its mutex, and then goes through the queues once
+ * more, without it: clearing them at that moment (START_USER_RECOVERY) is a NULL pointer in the kernel.
+ * Who waits for the mutex comes exactly then.  So ask for the state, which needs no mutex, and give the
+ * worker the time for these few microseconds; there is no sign of its end.
+ */
+static bool is_settling(struct device *device, struct remains *remains)
+{
+	struct ublksrv_ctrl_dev_info info = { .dev_id = device->info.dev_id };
+	struct why ignored;
+
+	if (ctrl_info(&device->ctrl, &info, &ignored) || info.state != UBLK_S_DEV_QUIESCED)
+		remains->quiesced_since_ms = 0;
+	else if (!remains->quiesced_since_ms)
+		remains->quiesced_since_ms = monotonic_ms();
+	return remains->quiesced_since_ms &&
+	       monotonic_ms() - remains->quiesced_since_ms < SETTLE_MS;
+}
+
 /* That driver must be asked to forget only when each queue has had a server, and only once. */
-static int forget_old(struct device *device, bool *unowned, struct why *why)
+static int forget_old(struct device *device, struct remains *remains, struct why *why)
 {
 	struct help_job job = { .help = HELP_BIND, .info = device->info };
-	int binding = look_at_queues(device, unowned, why);
-	int err;
+	int binding, err;
 
+	if (is_settling(device, remains))
+		return -EBUSY;
+	binding = look_at_queues(device, remains, why);
 	switch (binding) {
 	case BOUND_NONE:
 		return 0;
 	case BOUND_ALL:
-		return ctrl_forget(&device->ctrl, device->info.dev_id, why);
+		return remains->quiesced_since_ms ?
+			       ctrl_forget(&device->ctrl, device->info.dev_id, why) :
+			       -EBUSY;
 	case BOUND_SOME:
 		err = helper_run(&device->helper, &job, BIND_MS, why);
 		return err ? err : -EBUSY;
@@ -220,10 +252,10 @@ static int forget_old(struct device *device, bool *unowned, struct why *why)
 	}
 }
 
-static int forget(struct device *device, bool *unowned, struct why *why)
+static int forget(struct device *device, struct remains *remains, struct why *why)
 {
-	*unowned = false;
-	return device_is_old(device) ? forget_old(device, unowned, why) :
+	remains->unowned = false;
+	return device_is_old(device) ? forget_old(device, remains, why) :
 				       ctrl_forget(&device->ctrl, device->info.dev_id, why);
 }
 
@@ -231,14 +263,14 @@ int device_take(struct device *device, struct why *why)
 {
 	struct patience patience = begin_to_wait();
 	int64_t unowned_since = monotonic_ms();
-	bool unowned;
+	struct remains remains = { 0 };
 	int err;
 
 	for (;;) {
-		err = forget(device, &unowned, why);
+		err = forget(device, &remains, why);
 		if (err != -EBUSY)
 			return err;
-		if (!unowned)
+		if (!remains.unowned)
 			unowned_since = monotonic_ms();
 		if (monotonic_ms() - unowned_since >= UNOWNED_MS)
 			return why_set(
