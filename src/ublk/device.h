@@ -195,9 +195,10 @@ int device_stop(struct device *device, void (*tick)(void *arg), void *arg, struc
 
 /*
  * The storage below the image does not answer, and the device is to go all the same, by force or
- * because device_stop() has waited for long enough: answer all requests with errors, stop the device if that can be done within seconds, and have the controller
- * delete it when this process has ended, which it must do at once, by _exit(): host I/O is under way.
- * What can be done is done; nothing is waited for that may hang.
+ * because device_stop() has waited for long enough: answer all requests with errors, stop the device
+ * if that can be done within seconds, and have the controller delete it when this process has ended,
+ * which it must do at once, by _exit(): host I/O is under way.  What can be done is done; nothing is
+ * waited for that may hang.
  */
 void device_give_up(struct device *device);
 
