@@ -80,7 +80,7 @@ static int remove_dead(const char *device, bool force, struct why *why)
 			       device[0] ? device : "the name");
 	err = check_dead(id, force, why);
 	if (!err)
-		err = device_remove(id, identity_is_mark, controller_confine, why);
+		err = device_remove(id, force, identity_is_mark, controller_confine, why);
 	if (err)
 		return err;
 	ownership_clear_away();

@@ -144,8 +144,8 @@ static int meet_unknown(const struct daemon *daemon, int32_t id, struct why *why
 	why_set(why, -EEXIST,
 		"%s: is shown as /dev/ublkb%" PRId32
 		" already, and %s knows nothing of it: another "
-		"container's daemon serves it, or a killed one has left it; stop it there, or with "
-		"qcow2-ublkd stop /dev/ublkb%" PRId32,
+		"container's daemon serves it, or a killed one has left it; stop it there, or, if it "
+		"was killed, with qcow2-ublkd stop /dev/ublkb%" PRId32,
 		image, id, registry_folder, id);
 	if (!daemon->options.read_only)
 		return -EEXIST;

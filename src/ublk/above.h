@@ -2,8 +2,8 @@
 /*
  * Which block devices lie on one?
  *
- * What claims the device below for itself stands in its folder of /sys.  A loop device does not: whoever
- * opens the one below for himself is not stopped by it, and does not see what is dirty above.
+ * What claims the device below for itself stands in its folder of /sys.  A loop device does not:
+ * whoever opens the one below for himself is not stopped by it, and does not see what is dirty above.
  */
 #ifndef ABOVE_H
 #define ABOVE_H

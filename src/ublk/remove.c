@@ -4,11 +4,37 @@
 #include "ctrl.h"
 
 #include <errno.h>
+#include <time.h>
+
+/* The driver notices the end of a server within moments. */
+#define DEATH_MS 3000
+#define LOOK_MS 20
 
 /* Requests fail at once, unless the dead server's last ones are still under way. */
 #define STOP_MS 10000
 
-static int remove_by(struct ctrl *ctrl, int32_t id, bool (*is_ours)(uint64_t mark), struct why *why)
+/* To stop what lives takes from its users what they have not written yet: a server does that in order. */
+static int await_death(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *why)
+{
+	int64_t begin = monotonic_ms();
+	int err = 0;
+
+	while (!err && info->state == UBLK_S_DEV_LIVE) {
+		if (monotonic_ms() - begin >= DEATH_MS)
+			return why_set(
+				why, -EBUSY,
+				"/dev/ublkb%d: is served, by a process that is not to be seen from "
+				"here; stop it there, or use --force, with which the device's "
+				"users lose what is not written",
+				info->dev_id);
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		err = ctrl_info(ctrl, info, why);
+	}
+	return err;
+}
+
+static int remove_by(struct ctrl *ctrl, int32_t id, bool force, bool (*is_ours)(uint64_t mark),
+		     struct why *why)
 {
 	struct ublksrv_ctrl_dev_info info = { .dev_id = id };
 	int err = ctrl_ready(ctrl, why);
@@ -21,7 +47,9 @@ static int remove_by(struct ctrl *ctrl, int32_t id, bool (*is_ours)(uint64_t mar
 		return err;
 	if (!is_ours(info.ublksrv_flags))
 		return why_set(why, -EPERM, "/dev/ublkb%d: was not made by qcow2-ublkd", id);
-	err = ctrl_stop_begin(ctrl, id, why);
+	err = force ? 0 : await_death(ctrl, &info, why);
+	if (!err)
+		err = ctrl_stop_begin(ctrl, id, why);
 	if (err)
 		return err;
 	err = ctrl_stop_wait(ctrl, STOP_MS);
@@ -36,7 +64,7 @@ static int remove_by(struct ctrl *ctrl, int32_t id, bool (*is_ours)(uint64_t mar
 	return 0;
 }
 
-int device_remove(int32_t id, bool (*is_ours)(uint64_t mark), void (*confine)(void),
+int device_remove(int32_t id, bool force, bool (*is_ours)(uint64_t mark), void (*confine)(void),
 		  struct why *why)
 {
 	struct ctrl ctrl;
@@ -44,7 +72,7 @@ int device_remove(int32_t id, bool (*is_ours)(uint64_t mark), void (*confine)(vo
 
 	if (err)
 		return err;
-	err = remove_by(&ctrl, id, is_ours, why);
+	err = remove_by(&ctrl, id, force, is_ours, why);
 	ctrl_close(&ctrl);
 	return err;
 }

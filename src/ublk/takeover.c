@@ -110,6 +110,9 @@ static int look_at(struct device *device, int32_t id, struct why *why)
 	if (ctrl_info(&device->ctrl, &info, &ignored) || info.ublksrv_flags != device->mark)
 		return -ENOENT;
 	err = host->claim(host->arg, id);
+	/* What is dead for good is nobody's, or is about to be started by who knows it. */
+	if (err == -ENOENT && info.state == UBLK_S_DEV_DEAD)
+		return err;
 	if (err)
 		return err == -ENOENT ? -EEXIST : err;
 	device->info = info;
@@ -198,6 +201,9 @@ static int look_at_queues(struct device *device, struct remains *remains, struct
 	int binding;
 
 	remains->unowned = fd >= 0;
+	/* What ends later has the worker go through the queues again. */
+	if (fd == -EBUSY)
+		remains->quiesced_since_ms = 0;
 	if (fd < 0)
 		return fd == -EBUSY ? fd : why_set(why, fd, "%s: %s", device->name, strerror(-fd));
 	binding = chardev_binding(fd, &device->info, NULL);
@@ -210,10 +216,10 @@ static int look_at_queues(struct device *device, struct remains *remains, struct
 }
 
 /*
- * That driver's worker makes the device quiescent under its mutex, and then goes through the queues once
- * more, without it: clearing them at that moment (START_USER_RECOVERY) is a NULL pointer in the kernel.
- * Who waits for the mutex comes exactly then.  So ask for the state, which needs no mutex, and give the
- * worker the time for these few microseconds; there is no sign of its end.
+ * That driver's worker makes the device quiescent under its mutex, and then goes through the queues
+ * once more, without it: clearing them at that moment (START_USER_RECOVERY) is a NULL pointer in the
+ * kernel.  Who waits for the mutex comes exactly then.  So ask for the state, which needs no mutex, and
+ * give the worker the time for these few microseconds; there is no sign of its end.
  */
 static bool is_settling(struct device *device, struct remains *remains)
 {
@@ -246,6 +252,7 @@ static int forget_old(struct device *device, struct remains *remains, struct why
 			       -EBUSY;
 	case BOUND_SOME:
 		err = helper_run(&device->helper, &job, BIND_MS, why);
+		remains->quiesced_since_ms = 0; /* as above: the helper's child has ended */
 		return err ? err : -EBUSY;
 	default:
 		return binding;

@@ -247,8 +247,7 @@ static bool file_is_ours(const struct users_disk *disk, const char *path)
 	return found;
 }
 
-/* As the kernel escapes blanks and the like in a path: \ooo. */
-static void unescape(char *path)
+void users_unescape(char *path)
 {
 	char *to = path;
 	unsigned c;
@@ -273,7 +272,7 @@ bool users_swap(const struct users_disk *disk)
 	while (in && !found && fgets(line, sizeof(line), in)) {
 		if (sscanf(line, "%4095s", path) != 1 || path[0] != '/')
 			continue;
-		unescape(path);
+		users_unescape(path);
 		if (stat(path, &st) == 0)
 			found = S_ISBLK(st.st_mode) ? is_on_disk(disk, st.st_rdev) :
 						      file_is_ours(disk, path);

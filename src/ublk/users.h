@@ -24,14 +24,17 @@ bool users_disk(struct users_disk *disk, int32_t id);
 /* The number of the block device called @name.  False when there is none. */
 bool users_number(const char *name, dev_t *number);
 
+/* As the kernel escapes blanks and the like in a path: \ooo.  In place. */
+void users_unescape(char *path);
+
 /* Is it used as swap: it, what lies on it, or a file on it? */
 bool users_swap(const struct users_disk *disk);
 
 /*
  * Describe all users that can be found, up to what @text has room for, as "mounted on /mnt; opened
  * by qemu (123)": mounts of all namespaces, swap, devices above, and processes other than this
- * one; also of what lies on the disk.  Reads files of /proc and /sys only; takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH to see
- * everybody.  @text is "" when there is none to be seen.
+ * one; also of what lies on the disk.  Reads files of /proc and /sys only; takes CAP_SYS_PTRACE and
+ * CAP_DAC_READ_SEARCH to see everybody.  @text is "" when there is none to be seen.
  */
 void users_describe(const struct users_disk *disk, char *text, size_t size);
 

@@ -122,6 +122,10 @@ within 20 is_waiting || fail "$("$QCOW2_UBLKD" list)"
 expect_json "{e['state']: (e.get('name'), e['device'], e.get('program')) for e in d} ==
 	{'waiting': ('vm', '$first', None), 'foreign': (None, '$foreign', 'another')}" \
 	"$QCOW2_UBLKD" list --json
+# Its server lives, though nothing is known of it here, and would have written back what its users have.
+refused "$QCOW2_UBLKD" stop "$foreign"
+grep -q 'is served, by a process that is not to be seen from here' "$work/refused" ||
+	fail "$(cat "$work/refused")"
 "$QCOW2_UBLKD" stop vm
 expect_no_device "${first#/dev/ublkb}"
 expect_json "[e['state'] for e in d] == ['foreign']" "$QCOW2_UBLKD" list --json
