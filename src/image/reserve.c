@@ -110,14 +110,19 @@ static void refill_in_time(struct image *image, struct reserve *reserve)
 }
 
 /*
- * Writes that fail put back what they took, in pieces, with what others have linked between them.  These
- * are used up before more of them can come: then there are never many more than parts in flight.
+ * Writes that fail put back what they took, in pieces, with what others have linked between them.  The
+ * smallest are used up before there can be many: what is left when a run is split goes next, and whole.
  */
 static struct run *take_from(struct reserve *reserve)
 {
-	bool many = reserve->runs > RESERVE_RUNS && !mutant(FRAGMENTS_STAY);
+	struct run *run = reserve->run;
 
-	return &reserve->run[many ? reserve->runs - 1 : 0];
+	if (reserve->runs <= RESERVE_RUNS || mutant(FRAGMENTS_STAY))
+		return run;
+	for (uint32_t i = 1; i < reserve->runs; i++)
+		if (reserve->run[i].count < run->count)
+			run = &reserve->run[i];
+	return run;
 }
 
 static void remove_run(struct reserve *reserve, struct run *run)
