@@ -42,10 +42,17 @@ void buffers_free(struct buffers *buffers)
 	buffers->arena = NULL;
 }
 
+static unsigned tags_of(const struct buffers *buffers)
+{
+	return (unsigned)(buffers->bytes / buffers->tag_bytes);
+}
+
 int buffers_renew(struct buffers *buffers)
 {
-	return buffers_make(buffers, (unsigned)(buffers->bytes / buffers->tag_bytes),
-			    buffers->tag_bytes);
+	int err = buffers_make(buffers, tags_of(buffers), buffers->tag_bytes);
+
+	buffers->renewed = !err;
+	return err;
 }
 
 static uint8_t *tag_buffer(const struct buffers *buffers, unsigned tag)
@@ -60,6 +67,8 @@ int buffers_copy(const struct buffers *buffers, struct span to, const void *from
 	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, to.slot) + to.at;
 	ssize_t n;
 
+	if (buffers->renewed)
+		return -EIO;
 	do
 		n = pwrite(buffers->fd, from, len, (off_t)pos);
 	while (n < 0 && errno == EINTR);
@@ -72,6 +81,8 @@ static int fetch(const struct buffers *buffers, unsigned tag, uint32_t len)
 	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, tag);
 	ssize_t n;
 
+	if (buffers->renewed)
+		return -EIO;
 	do
 		n = pread(buffers->fd, tag_buffer(buffers, tag), len, (off_t)pos);
 	while (n < 0 && errno == EINTR);
@@ -104,5 +115,8 @@ uint64_t buffers_addr(const struct buffers *buffers, unsigned tag)
 
 uint64_t buffers_sqe_addr(const struct buffers *buffers, unsigned tag)
 {
-	return buffers->mode == DATA_COPY ? 0 : UBLK_AUTO_BUF_REG_FALLBACK | tag;
+	if (buffers->mode == DATA_COPY)
+		return 0;
+	/* Behind the end of the table there is no place. */
+	return UBLK_AUTO_BUF_REG_FALLBACK | (buffers->renewed ? tags_of(buffers) : tag);
 }

@@ -22,6 +22,7 @@ struct buffers {
 	uint8_t *arena; /* page aligned; the pages of a tag appear when first touched */
 	size_t bytes;
 	uint32_t tag_bytes;
+	bool renewed; /* requests from before that are not ours any more */
 };
 
 /*
@@ -42,7 +43,8 @@ void buffers_free(struct buffers *buffers);
 
 /*
  * New memory for all tags; what there was stays as it is, for those who may still use it, until the
- * process ends.  0 or -errno, also in errno.
+ * process ends.  Nothing is registered any more, and no bytes of a request are to be had: a tag that
+ * is taken for its old request may carry another one.  0 or -errno, also in errno.
  */
 int buffers_renew(struct buffers *buffers);
 
