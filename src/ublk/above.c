@@ -12,48 +12,46 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+/* What is below, and what was found to lie on it. */
 struct found {
+	const char *below;
+	dev_t number; /* of it */
 	char (*name)[ABOVE_NAME];
 	unsigned count;
 };
 
-static void add(struct found *found, const char *name)
+/* Of the entries in a folder of /sys those that lie on it. */
+static void add_from(const char *folder,
+		     bool (*lies_on)(const char *name, const struct found *found),
+		     struct found *found)
 {
-	if (found->count < ABOVE_MOST && strlen(name) < ABOVE_NAME)
-		snprintf(found->name[found->count++], ABOVE_NAME, "%.31s", name);
+	DIR *entries = opendir(folder);
+	struct dirent *entry;
+
+	while (entries && found->count < ABOVE_MOST && (entry = readdir(entries)))
+		if (strlen(entry->d_name) < ABOVE_NAME && lies_on(entry->d_name, found))
+			snprintf(found->name[found->count++], ABOVE_NAME, "%.31s", entry->d_name);
+	if (entries)
+		closedir(entries);
 }
 
-static void add_partitions(const char *name, struct found *found)
+bool above_is_partition(const char *name)
 {
-	struct dirent *file;
-	char path[128];
-	DIR *folder;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%.31s", name);
-	folder = opendir(path);
-	while (folder && (file = readdir(folder))) {
-		snprintf(path, sizeof(path), "/sys/class/block/%.31s/%.31s/partition", name,
-			 file->d_name);
-		if (strncmp(file->d_name, name, strlen(name)) == 0 && access(path, F_OK) == 0)
-			add(found, file->d_name);
-	}
-	if (folder)
-		closedir(folder);
-}
-
-static void add_holders(const char *name, struct found *found)
-{
-	struct dirent *file;
 	char path[96];
-	DIR *folder;
 
-	snprintf(path, sizeof(path), "/sys/class/block/%.31s/holders", name);
-	folder = opendir(path);
-	while (folder && (file = readdir(folder)))
-		if (file->d_name[0] != '.')
-			add(found, file->d_name);
-	if (folder)
-		closedir(folder);
+	snprintf(path, sizeof(path), "/sys/class/block/%.31s/partition", name);
+	return access(path, F_OK) == 0;
+}
+
+static bool is_part(const char *name, const struct found *found)
+{
+	return strncmp(name, found->below, strlen(found->below)) == 0 && above_is_partition(name);
+}
+
+static bool is_holder(const char *name, const struct found *found)
+{
+	(void)found;
+	return name[0] != '.';
 }
 
 /* A name may be another node's by now, but the driver knows the number of what it has below. */
@@ -107,15 +105,15 @@ static bool mount_has(const char *file, const char *name, dev_t number)
 }
 
 /* Only loop devices over block devices are opened: what lies on a file may wait for a server. */
-static bool loop_lies_on(const char *loop, const char *name, dev_t number)
+static bool is_loop(const char *name, const struct found *found)
 {
 	char path[96], file[PATH_MAX];
 	bool read;
 	FILE *in;
 
-	snprintf(path, sizeof(path), "/sys/block/%.31s/loop/backing_file", loop);
+	snprintf(path, sizeof(path), "/sys/block/%.31s/loop/backing_file", name);
 	in = fopen(path, "re");
-	/* Without the file it is not in use. */
+	/* It is none, or not in use. */
 	if (!in)
 		return false;
 	read = fgets(file, sizeof(file), in);
@@ -123,31 +121,35 @@ static bool loop_lies_on(const char *loop, const char *name, dev_t number)
 	if (!read)
 		return false;
 	file[strcspn(file, "\n")] = '\0';
-	return strncmp(file, "/dev/", 5) == 0 ? loop_is_over(loop, number) :
-						mount_has(file, name, number);
+	return strncmp(file, "/dev/", 5) == 0 ? loop_is_over(name, found->number) :
+						mount_has(file, found->below, found->number);
 }
 
-static void add_loops(const char *name, dev_t number, struct found *found)
+static void add_partitions(struct found *found)
 {
-	DIR *folder = opendir("/sys/block");
-	struct dirent *file;
+	char path[96];
 
-	while (folder && (file = readdir(folder)))
-		if (strncmp(file->d_name, "loop", 4) == 0 &&
-		    loop_lies_on(file->d_name, name, number))
-			add(found, file->d_name);
-	if (folder)
-		closedir(folder);
+	snprintf(path, sizeof(path), "/sys/class/block/%.31s", found->below);
+	add_from(path, is_part, found);
+}
+
+unsigned above_partitions(const char *name, char above[ABOVE_MOST][ABOVE_NAME])
+{
+	struct found found = { .below = name, .name = above };
+
+	add_partitions(&found);
+	return found.count;
 }
 
 unsigned above_find(const char *name, char above[ABOVE_MOST][ABOVE_NAME])
 {
-	struct found found = { .name = above };
-	dev_t number;
+	struct found found = { .below = name, .name = above };
+	char path[96];
 
-	add_partitions(name, &found);
-	add_holders(name, &found);
-	if (users_number(name, &number))
-		add_loops(name, number, &found);
+	add_partitions(&found);
+	snprintf(path, sizeof(path), "/sys/class/block/%.31s/holders", name);
+	add_from(path, is_holder, &found);
+	if (users_number(name, &found.number))
+		add_from("/sys/block", is_loop, &found);
 	return found.count;
 }

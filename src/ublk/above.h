@@ -8,6 +8,8 @@
 #ifndef ABOVE_H
 #define ABOVE_H
 
+#include <stdbool.h>
+
 #define ABOVE_NAME 32 /* bytes of a name, as in /sys/class/block */
 #define ABOVE_MOST 256 /* on one device; more are not found */
 
@@ -16,5 +18,11 @@
  * loop devices over it or over a file of a file system on it.  How many there are.
  */
 unsigned above_find(const char *name, char above[ABOVE_MOST][ABOVE_NAME]);
+
+/* Only its partitions. */
+unsigned above_partitions(const char *name, char above[ABOVE_MOST][ABOVE_NAME]);
+
+/* Is the block device called @name a partition of another one? */
+bool above_is_partition(const char *name);
 
 #endif

@@ -190,7 +190,7 @@ static bool can_be_mapped(const struct device *device, int fd)
 
 /* What is left of the dead server. */
 struct remains {
-	bool unowned; /* nobody has the other end open */
+	bool unowned; /* nobody had the other end open when we looked last */
 	int64_t quiesced_since_ms; /* as far as we have seen; 0: it is not */
 };
 
@@ -261,7 +261,6 @@ static int forget_old(struct device *device, struct remains *remains, struct why
 
 static int forget(struct device *device, struct remains *remains, struct why *why)
 {
-	remains->unowned = false;
 	return device_is_old(device) ? forget_old(device, remains, why) :
 				       ctrl_forget(&device->ctrl, device->info.dev_id, why);
 }

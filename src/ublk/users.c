@@ -64,14 +64,6 @@ static void add_above(struct users_disk *disk, unsigned i)
 		add_device(disk, above[j]);
 }
 
-static bool is_partition(const char *name)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "/sys/class/block/%.31s/partition", name);
-	return access(path, F_OK) == 0;
-}
-
 bool users_disk(struct users_disk *disk, int32_t id)
 {
 	char name[ABOVE_NAME], above[ABOVE_MOST][ABOVE_NAME];
@@ -81,10 +73,9 @@ bool users_disk(struct users_disk *disk, int32_t id)
 	snprintf(name, sizeof(name), "ublkb%d", id);
 	if (!add_device(disk, name))
 		return false;
-	n = above_find(name, above);
+	n = above_partitions(name, above);
 	for (unsigned i = 0; i < n; i++)
-		if (is_partition(above[i]))
-			add_device(disk, above[i]);
+		add_device(disk, above[i]);
 	disk->own = disk->devices;
 	for (unsigned i = 0; i < disk->devices; i++)
 		add_above(disk, i);
@@ -147,7 +138,7 @@ static void describe_above(const struct users_disk *disk, struct text *text)
 		const char *name = disk->name[i];
 		FILE *in;
 
-		if (is_partition(name))
+		if (above_is_partition(name))
 			continue;
 		mapped[0] = '\0';
 		snprintf(path, sizeof(path), "/sys/class/block/%.31s/dm/name", name);
