@@ -299,6 +299,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_DATA_FILE_SYNC) /* flush: the data file is not synced at all */ \
 	m(DATA_FILE_FRESH) /* what was never mapped in a data file is taken for zeros */ \
 	m(RAW_DATA_STAYS) /* zeroes over a raw data file change the mapping only */ \
+	m(L1_TAIL_STAYS) /* what lies behind the L1 table on disk is part of it when the disk grows */ \
 	m(FRAGMENTS_STAY) /* what failed writes put back is used last */ \
 	m(SPLIT_BEFORE_LATER) /* zeroes: somebody else takes the rest, and what comes later begins there */ \
 	m(RAW_DATA_HOLES) /* zeroes over an encrypted raw data file are holes in it */ \

@@ -51,7 +51,7 @@ void sync_write_end(struct image *image, struct durable_write *write, int err)
 {
 	struct syncs *syncs = &image->syncs;
 
-	/* Such an error may be about what others have written; being out of space is not. */
+	/* Such an error may be about what others have written.  Being out of space is taken for its own. */
 	if (err && err != -ENOSPC)
 		image_break(image, err, "a durable write");
 

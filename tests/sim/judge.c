@@ -160,14 +160,17 @@ static void visit_data(struct judge *j, const struct walk *walk, uint64_t guest,
 static void visit_none(struct judge *j, const struct walk *walk, enum saying saying, uint64_t guest,
 		       uint64_t len)
 {
-	/* Subclusters of the data file may read as zeros: then who reads it alone sees zeros, or later ones. */
-	if (j->header.autoclear & QCOW2_DATA_FILE_RAW && !j->geo.extended &&
-	    guest < j->geo.size_bytes && len)
+	bool is_raw = j->header.autoclear & QCOW2_DATA_FILE_RAW;
+
+	/* Subclusters may read as zeros all the same. */
+	if (is_raw && !j->geo.extended && guest < j->geo.size_bytes && len)
 		judge_corrupt(j, "the data file is raw, and guest %#" PRIx64 " is not in it",
 			      guest);
 	if (!j->visitor || guest >= j->geo.size_bytes || len == 0)
 		return;
 	len = min_u64(len, j->geo.size_bytes - guest);
+	if (is_raw && j->visitor->alone && !j->header.crypt_method)
+		j->visitor->alone(j->visitor->arg, guest, j->data, len);
 	if (saying == SAYS_ABSENT && j->visitor->below)
 		visit(j, walk, guest, j->visitor->below, guest, len);
 	else

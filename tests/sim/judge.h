@@ -17,6 +17,8 @@ struct judge_visitor {
 	/* They read as zeros. */
 	void (*zeros)(void *arg, bool snapshot, uint64_t guest, uint64_t len);
 	const struct sparse *below; /* what absent clusters read as; NULL: zeros */
+	/* They read as zeros, or absent; and this is what who reads the raw data file alone sees.  May be NULL. */
+	void (*alone)(void *arg, uint64_t guest, const struct sparse *file, uint64_t len);
 };
 
 struct verdict {

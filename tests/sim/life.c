@@ -167,6 +167,7 @@ static void crash(bool power)
 	uint64_t bound = leak_bound(&stats);
 
 	model_life_over(&stage.model);
+	stage.crashed = true;
 	/* Who starts anew after a failed sync would read what the host has forgotten to write. */
 	if (power || stage.host.sync_failed)
 		power_cut();

@@ -402,6 +402,7 @@ static const struct way {
 	{ "named", "NO_UNPACK_EPOCH", long_loads },
 	{ "named", "FRAGMENTS_STAY", fragments },
 	{ "named", "SPLIT_BEFORE_LATER", raw_subclusters },
+	{ "named", "RAW_DATA_STAYS", raw_subclusters },
 	{ NULL, "cache/slice_replace", torn_looks },
 };
 

@@ -89,6 +89,7 @@ void stage_make(struct stage *stage)
 	struct sim_host *host = &stage->host;
 
 	stage->image = NULL;
+	stage->crashed = false;
 	estate_forget(&stage->estate);
 	host->faults = stage->config.faults;
 	host->early_percent = stage->config.early_percent;

@@ -69,7 +69,7 @@ static void make(uint64_t seed)
 
 static void test_made(uint64_t seed)
 {
-	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content };
+	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content, NULL };
 	struct verdict verdict;
 
 	make(seed);
@@ -260,7 +260,7 @@ static bool test_damage(uint64_t seed, enum damage damage)
 /* A sector of data that was not encrypted, or not for its place; false when there is no place for it. */
 static bool test_plain(uint64_t seed, uint64_t sectors_off)
 {
-	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content };
+	struct judge_visitor visitor = { NULL, see_data, see_zeros, &below.content, NULL };
 	struct sparse *file = &disk.visible;
 	uint8_t bytes[SECTOR_SIZE];
 	uint64_t at, host;

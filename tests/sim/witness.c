@@ -96,6 +96,17 @@ static void see_data(void *arg, bool snapshot, uint64_t guest, const struct spar
 	}
 }
 
+/* Any version that may be there will do, and nothing is known from it: the guest reads zeros. */
+static void see_alone(void *arg, uint64_t guest, const struct sparse *file, uint64_t len)
+{
+	struct visit only = *(const struct visit *)arg;
+	struct visit *visit = arg;
+
+	only.look = LOOK_ONLY;
+	see_data(&only, false, guest, file, guest, len);
+	memcpy(visit->wrong, only.wrong, sizeof(visit->wrong));
+}
+
 static bool agrees(int code, const struct verdict *verdict)
 {
 	return code <= 0 || (code == 3 && verdict->leaks);
@@ -128,7 +139,13 @@ struct verdict stage_look(struct stage *stage, enum bytes bytes, enum look look,
 	const struct sparse *file = durable ? &host->disk.durable : &host->disk.visible;
 	const struct sparse *data = durable ? &host->data.durable : &host->data.visible;
 	struct visit visit = { .stage = stage, .look = look };
-	struct judge_visitor visitor = { &visit, see_data, see_zeros, &stage->host.below.content };
+	struct judge_visitor visitor = {
+		&visit,
+		see_data,
+		see_zeros,
+		&stage->host.below.content,
+		stage->crashed ? NULL : see_alone,
+	};
 	struct verdict verdict;
 
 	data = host->data_apart ? data : NULL;
