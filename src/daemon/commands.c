@@ -94,7 +94,9 @@ int command_open(struct check_file *file, const char *name, bool write, struct w
 	if (err)
 		return err;
 	err = file_open_found(&found, why);
-	/* Its sentence is for who serves it. */
+	/* Else its sentence is for who serves it. */
+	if (err == -ENOENT)
+		return err;
 	if (err)
 		return why_set(why, err, "%s: %s", name, strerror(-err));
 	err = file_claim(&found, LOCK_PATIENCE_MS, why);
