@@ -265,7 +265,8 @@ static void clean_up(struct controller *controller)
 		return;
 	log_warn("/dev/ublkb%d: its server is gone; deleting it", controller->owned);
 	run_alone(controller, UBLK_U_CMD_STOP_DEV);
-	run_alone(controller, UBLK_U_CMD_DEL_DEV);
+	/* The other DEL would wait for mounts, one of which only our own mount namespace may have. */
+	run_alone(controller, UBLK_U_CMD_DEL_DEV_ASYNC);
 }
 
 void controller_run(int fd, void (*confine)(void))

@@ -70,3 +70,33 @@ status=0
 wait "$daemon" || status=$?
 [ "$status" -eq 9 ] || fail "status $status instead of the command's 9: $(cat "$work/stderr")"
 [ "$(ublk_devices)" -eq "$devices" ] || fail "a device is left"
+
+note "killed as the last of the mount namespace in which its device is mounted"
+for option in --verbose --no-recovery; do
+	# shellcheck disable=SC2016
+	unshare -m --propagation slave bash -c '
+		mkfifo "$0.ready"
+		"$1" --image "$2" "$4" >"$0.ready" 2>"$0.stderr" &
+		read -r device <"$0.ready"
+		rm "$0.ready"
+		mkfs.ext4 -q "$device" && mount "$device" "$3" && echo dirty >"$3/file" && echo "$! $device"
+		' "$work/last" "$QCOW2_UBLKD" "$image" "$work/mnt" "$option" >"$work/last"
+	read -r daemon device <"$work/last" || fail "$(cat "$work/last.stderr")"
+	kill -KILL "$daemon"
+	if [ "$option" = --verbose ]; then
+		before=$device
+		serve "$image"
+		[ "$device" = "$before" ] || fail "$device instead of $before"
+		unserve
+	fi
+	# They have had their namespace, and with it the mount, until they ended.
+	is_gone()
+	{
+		[ "$(ublk_devices)" -eq "$devices" ] && ! pgrep -x ublk-control >/dev/null && ! pgrep -x ublk-helper >/dev/null
+	}
+	within 20 is_gone || fail "left: $(ps -o pid,stat,wchan:24,args -C ublk-control,ublk-helper)"
+done
+# What a killed one has left in the register goes with the next one.
+serve "$image"
+unserve
+check_image "$image"
