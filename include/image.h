@@ -287,6 +287,7 @@ extern void (*image_peek_seam)(void);
 	m(SYNC_ERROR_IGNORED) /* a failed fsync does not latch */ \
 	m(DURABLE_WRITES_FORGOTTEN) /* what a durable write may be told of is not waited for */ \
 	m(FLUSH_JOINS_RUNNING) /* a flush is content with the run under way */ \
+	m(NEW_BLOCKS_FRESH) /* what a device has in the place of new refcount blocks is taken for zeros */ \
 	m(NO_REFBLOCK_SYNC) /* refcount table points at a block that is not durable */ \
 	m(NO_COPY) /* copy on write without the copy */ \
 	m(NO_BACKING_COPY) /* the rest of a new cluster is not copied from the backing file */ \
@@ -346,6 +347,7 @@ extern void (*image_peek_seam)(void);
 	m(OLD_L1_FORGOTTEN) /* kill: ... and that of the one that it replaces */ \
 	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
 	m(SIZE_NOT_MARKED) /* kill: nobody knows that the file may have either of two sizes */ \
+	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
 	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */
 

@@ -144,14 +144,17 @@ static struct host new_table(const struct image *image, const struct grow *grow)
 	return cluster_host(&image->top.geo, grow->first + grow->blocks);
 }
 
-/* One more slice of the new blocks; those without a refcount stay unwritten, which is zeros. */
+/* One more slice of the new blocks; behind the end of a file, those without a refcount are zeros unwritten. */
 static bool start_next_block_slice(struct image *image, struct grow *grow)
 {
 	const struct geometry *geo = &image->top.geo;
 	uint64_t used = grow->blocks + grow->table_clusters;
 	uint64_t nth = grow->written;
+	uint64_t end = image->top.file->fixed_size && !mutant(NEW_BLOCKS_FRESH) ?
+			       grow->blocks << geo->refcount_block_bits :
+			       used;
 
-	if (nth << geo->slice_refcounts_bits >= used)
+	if (nth << geo->slice_refcounts_bits >= end)
 		return false;
 	fill_bounce(image, grow, nth, used);
 	start_write(image, grow, grow->bounce, geo->slice_bytes,

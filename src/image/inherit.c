@@ -216,6 +216,22 @@ static void go_on(struct image *image)
 		image->flush.data_first = true;
 }
 
+/*
+ * What is in no unit.  Of a corrupt image nothing is dropped or given any more, and its refcounts and releases
+ * need not make sense: they are why it was found to be so.
+ */
+static int inherit_clusters(struct inheritance *left)
+{
+	int err = 0;
+
+	if (inherit_is_corrupt(left) && !mutant(CORRUPT_TAKEN_AT_ITS_WORD))
+		return 0;
+	err = inherit_drop(left);
+	if (!err)
+		err = inherit_releases(left);
+	return err ? err : inherit_stock(left);
+}
+
 int inherit(struct inheritance *left)
 {
 	int err;
@@ -230,11 +246,7 @@ int inherit(struct inheritance *left)
 	if (!err)
 		err = inherit_slices(left);
 	if (!err)
-		err = inherit_drop(left);
-	if (!err)
-		err = inherit_releases(left);
-	if (!err)
-		err = inherit_stock(left);
+		err = inherit_clusters(left);
 	if (err)
 		return err;
 	take_header(left);

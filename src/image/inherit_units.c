@@ -49,6 +49,9 @@ static int check_linked(struct inheritance *left, struct host host, const char *
 	if (cluster >= left->host_clusters)
 		return inherit_damaged(left, "%s at %#llx, behind the end of the file", what,
 				       (unsigned long long)host.byte);
+	/* It may be somebody else's as well: that is for who repairs it, reads go on. */
+	if (inherit_is_corrupt(left) && !mutant(CORRUPT_TAKEN_AT_ITS_WORD))
+		return 0;
 	if (overlap_hit(left->image, cluster, 1))
 		return inherit_damaged(left, "%s at %#llx, where other metadata is", what,
 				       (unsigned long long)host.byte);

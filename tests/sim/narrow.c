@@ -76,6 +76,23 @@ static void larger_table(struct config *config, struct rng *rng)
 	config->shape.stuffed = true;
 }
 
+/* ... on a device full of noise, with clusters so large that a block has refcounts which nobody needs yet. */
+static void larger_table_on_device(struct config *config, struct rng *rng)
+{
+	struct shape *shape = &config->shape;
+
+	plain(config, 200);
+	shape->cluster_bits = 13;
+	shape->refcount_order = 6;
+	shape->size_bytes = UINT64_C(200) << 13;
+	shape->stuffed = shape->device = shape->full_host = true;
+	shape->slack_clusters = rng_range(rng, 20, 200);
+	guest(config, 0, 80, 20, 0);
+	config->lives = 2;
+	config->turns = 200;
+	config->peek_one_in = 1000; /* there is much to count */
+}
+
 /* ... after which nothing is synced, and what is not needed any more goes at once. */
 static void no_space_then(struct config *config, struct rng *rng)
 {
@@ -396,6 +413,7 @@ static const struct way {
 	{ NULL, "close/", unasked },
 	{ NULL, "writeback/U_", unasked },
 	{ "named", "CLOSE_EARLY", unasked },
+	{ "named", "NEW_BLOCKS_FRESH", larger_table_on_device },
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },
 	{ "epoch", "door/", hits_at_the_end },

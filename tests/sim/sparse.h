@@ -8,7 +8,7 @@
 #define PAGE_SHIFT 12u
 #define PAGE_BYTES (1u << PAGE_SHIFT)
 /* The largest file that a simulation may make; the page table of it is reserved, not used. */
-#define SPARSE_MAX (4 * GIB)
+#define SPARSE_MAX (16 * GIB)
 
 struct undo_page {
 	uint64_t index;

@@ -9,6 +9,7 @@
 #include "report.h"
 
 #define MANY_SLICES 64u /* caches that are larger are looked at now and then */
+#define MANY_BLOCKS 64u /* larger L1 tables are not looked at */
 
 static void law(bool kept, const char *queue)
 {
@@ -69,6 +70,20 @@ static void check_flush(const struct image *image)
 	law(!starved || !full || flush->running || flush->l1_moving || room_is_promised(flush) ||
 		    flush_comes(image),
 	    "flush->starved, and no flush comes");
+}
+
+/* What is marked as newer than the file is to be written: not more than one run can, which is what may be taken over. */
+static void check_l1(const struct image *image)
+{
+	uint32_t marked = 0;
+
+	if (image->arena.l1_blocks > MANY_BLOCKS)
+		return;
+	for (uint32_t i = 0; i < image->arena.l1_blocks; i++)
+		marked += arena_get(&image->arena.mark[unit_of_l1(&image->arena, i)]) != 0;
+	if (marked > image->flush.l1_dirty_count || marked > FLUSH_L1_BLOCKS)
+		sim_fail("%u blocks of L1 are newer than the file, %u are to be written", marked,
+			 image->flush.l1_dirty_count);
 }
 
 static const struct sync_wait *sync_wait_of(const struct image *image, const struct task *task)
@@ -267,6 +282,7 @@ void waits_check(struct image *image)
 		check_stock(image, i);
 	check_flush(image);
 	check_syncs(image);
+	check_l1(image);
 	check_writeback(image);
 	check_tables(&image->tables);
 	check_alloc(image);
