@@ -5,6 +5,7 @@
 #include "status.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -167,19 +168,33 @@ const char *admin_name(const struct admin *admin)
 	return admin->registration.name;
 }
 
+static void record(const struct admin *admin, const char *device)
+{
+	int err = registry_record(&admin->registration, device, admin->image_path);
+
+	if (err)
+		log_warn("%s: cannot be registered: %s", device, strerror(-err));
+}
+
+void admin_added(const struct admin *admin, int32_t id)
+{
+	char device[32];
+
+	snprintf(device, sizeof(device), "/dev/ublkb%" PRId32, id);
+	if (admin->registration.name[0])
+		record(admin, device);
+}
+
 void admin_serve(struct admin *admin, struct device *device, struct image *image)
 {
 	char path[PATH_MAX];
 	struct why why;
-	int err;
 
 	admin->device = device;
 	admin->image = image;
 	if (!admin->registration.name[0])
 		return;
-	err = registry_record(&admin->registration, device_name(device), admin->image_path);
-	if (err)
-		log_warn("%s: cannot be registered: %s", device_name(device), strerror(-err));
+	record(admin, device_name(device));
 	registry_socket(path, admin->registration.name);
 	if (control_open(&admin->control, path, answer, admin, &why))
 		log_warn("control socket: %s", why.text);
@@ -234,6 +249,7 @@ void admin_stopping(struct admin *admin)
 
 void admin_end(struct admin *admin, const char *failure)
 {
-	registry_leave(&admin->registration);
+	/* The socket goes with the name: another one's could have taken its place. */
 	control_end(&admin->control, failure);
+	registry_leave(&admin->registration);
 }

@@ -184,7 +184,8 @@ int handover_file_abandon(const struct handover_file *file)
 
 void handover_file_done(struct handover_file *file)
 {
-	if (!file->kept)
+	/* What we have not made another process of the same image may be making. */
+	if (file->made && !file->kept)
 		unlink(file->fresh);
 	if (file->kept && janitor_unlink(file->path))
 		log_warn("%s: %m", file->path);

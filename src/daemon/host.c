@@ -25,12 +25,15 @@ static int added(void *arg, int32_t id, struct why *why)
 	if (!daemon->remembers)
 		return 0;
 	daemon->added_us = udev_now();
+	/* Of remains that were deleted; the new device may have their number. */
+	ownership_drop(&daemon->owner);
 	err = ownership_make(&daemon->owner, id, &daemon->identity, daemon->view);
 	if (err)
 		return why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err));
 	err = udev_tell(id, admin_name(&daemon->admin), &changed);
 	if (err)
 		log_warn("%s: udev cannot be told: %s", admin_name(&daemon->admin), strerror(-err));
+	admin_added(&daemon->admin, id);
 	return 0;
 }
 

@@ -59,3 +59,13 @@ int lockfile_wait(const char *path)
 	close(fd);
 	return err;
 }
+
+int lockfile_write(int fd, const char *text)
+{
+	size_t len = strlen(text) + 1;
+	ssize_t n = pwrite(fd, text, len, 0);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}

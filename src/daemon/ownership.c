@@ -73,8 +73,8 @@ static int write_content(int fd, const struct identity *identity, const char *vi
 	report_text(out, "view", view);
 	if (fclose(out))
 		err = -errno;
-	if (!err && (ftruncate(fd, 0) || pwrite(fd, text, len, 0) != (ssize_t)len))
-		err = errno ? -errno : -EIO;
+	if (!err)
+		err = lockfile_write(fd, text);
 	free(text);
 	return err;
 }
@@ -133,6 +133,7 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 		   const char *view, pid_t *pid)
 {
 	struct content content;
+	int err;
 
 	owner->id = id;
 	registry_device_file(owner->path, id, DEVICE_OWNER);
@@ -149,11 +150,13 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 		return owner->fd;
 	/* Somebody may have been here between the two. */
 	read_content(owner->fd, &content);
-	if (is_same(&content, identity, view) && write_content(owner->fd, identity, view) == 0)
+	err = is_same(&content, identity, view) ? write_content(owner->fd, identity, view) :
+						  -ENOENT;
+	if (!err)
 		return 0;
 	close(owner->fd);
 	owner->fd = -1;
-	return -ENOENT;
+	return err;
 }
 
 int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
@@ -257,13 +260,17 @@ static void clear_away(int32_t id)
 	struct ownership owner;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
-	if (access(path, F_OK) == 0)
-		return;
 	owner.id = id;
 	registry_device_file(owner.path, id, DEVICE_OWNER);
 	owner.fd = lockfile_open(owner.path, 0);
-	ownership_drop(&owner);
+	if (owner.fd < 0)
+		return;
+	/* Not sooner: nobody can claim a new device of that number now. */
+	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
+	if (access(path, F_OK))
+		ownership_drop(&owner);
+	else
+		close(owner.fd);
 }
 
 void ownership_clear_away(void)

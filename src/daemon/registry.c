@@ -12,12 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LOCK_ENDING ".lock"
 #define SOCKET_ENDING ".socket"
 #define RECORD_BYTES (2 * PATH_MAX)
 #define ALTERNATIVES_MAX 10000u
+
+/* How long a process takes at most to end when its device is gone. */
+#define LEAVE_MS 5000u
 
 const char *registry_folder = REGISTRY_FOLDER;
 const char *registry_devices = "/sys/class/ublk-char";
@@ -76,8 +80,8 @@ static int write_record(int fd, const char *device, const char *image)
 		report_text(out, "image", image);
 	if (fclose(out))
 		err = -errno;
-	if (!err && (ftruncate(fd, 0) || pwrite(fd, text, len, 0) != (ssize_t)len))
-		err = errno ? -errno : -EIO;
+	if (!err)
+		err = lockfile_write(fd, text);
 	free(text);
 	return err;
 }
@@ -169,9 +173,13 @@ static void remove_files(const char *name)
 	janitor_unlink(path);
 }
 
-/* A device that is still there may be waiting for a new server: what is known of it stays. */
+/*
+ * A device that is still there may be waiting for a new server: what is known of it stays.  With the
+ * folder locked: who begins must find no file locked by us.
+ */
 static void clear_away(const struct registry_entry *entry)
 {
+	struct registry_entry left = { 0 };
 	char path[PATH_MAX];
 	int fd;
 
@@ -181,20 +189,10 @@ static void clear_away(const struct registry_entry *entry)
 	fd = lockfile_open(path, 0);
 	if (fd < 0)
 		return;
-	remove_files(entry->name);
+	/* Somebody may have been here and been killed since. */
+	if (read_record(fd, &left) || !device_exists(left.device))
+		remove_files(entry->name);
 	close(fd);
-}
-
-void registry_clear_away(void)
-{
-	struct registry_entry *entries;
-	struct why ignored;
-	size_t count;
-
-	if (registry_list(&entries, &count, &ignored) == 0)
-		for (size_t i = 0; i < count; i++)
-			clear_away(&entries[i]);
-	free(entries);
 }
 
 int registry_folder_make(struct why *why)
@@ -222,6 +220,22 @@ static int lock_folder(struct why *why)
 	path_of(path, "", LOCK_ENDING);
 	fd = lockfile_wait(path);
 	return fd < 0 ? why_set(why, fd, "%s: %s", path, strerror(-fd)) : fd;
+}
+
+void registry_clear_away(void)
+{
+	struct registry_entry *entries = NULL;
+	struct why ignored;
+	int folder = lock_folder(&ignored);
+	size_t count;
+
+	if (folder < 0)
+		return;
+	if (registry_list(&entries, &count, &ignored) == 0)
+		for (size_t i = 0; i < count; i++)
+			clear_away(&entries[i]);
+	free(entries);
+	close(folder);
 }
 
 /* --- one's own place ----------------------------------------------------------------------------- */
@@ -322,10 +336,33 @@ static int begin_record(int fd)
 	return write_record(fd, NULL, NULL);
 }
 
+/* Has a process the name that showed the same image and whose device is gone? */
+static bool is_just_leaving(const char *name, const char *image)
+{
+	struct registry_entry entry;
+
+	return registry_look(name, &entry) == 0 && entry.alive && entry.device[0] &&
+	       !device_exists(entry.device) && same_file(entry.image, image, false);
+}
+
+/* As lock_folder(), when a process that is just leaving, if there is one, has given @name back. */
+static int lock_folder_when_free(const char *name, const char *image, struct why *why)
+{
+	int folder = lock_folder(why);
+
+	for (unsigned ms = 0; folder >= 0 && ms < LEAVE_MS && is_just_leaving(name, image);
+	     ms += 10) {
+		close(folder);
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		folder = lock_folder(why);
+	}
+	return folder;
+}
+
 int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
 		   struct why *why)
 {
-	int folder = lock_folder(why), err = 0;
+	int folder = lock_folder_when_free(name, image, why), err = 0;
 
 	*own = (struct registration){ .fd = -1 };
 	if (folder < 0)

@@ -129,7 +129,8 @@ static int abandon_device(struct daemon *daemon, struct why *why)
 		"%s: a killed process's device is given up, as --abandon says; its users get errors",
 		device_name(daemon->device));
 	err = device_abandon(daemon->device, why);
-	ownership_drop(&daemon->owner);
+	if (!err)
+		ownership_drop(&daemon->owner);
 	return err;
 }
 

@@ -65,9 +65,9 @@ int udev_tell(int32_t id, const char *name, bool *changed)
 	char path[PATH_MAX], text[NAME_LENGTH + sizeof(PROPERTY) + 1];
 
 	*changed = false;
-	if (!name[0])
-		return 0;
 	registry_device_file(path, id, DEVICE_UDEV);
+	if (!name[0])
+		return unlink(path) && errno != ENOENT ? -errno : 0;
 	snprintf(text, sizeof(text), PROPERTY "%s\n", name);
 	if (says(path, text))
 		return 0;

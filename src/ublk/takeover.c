@@ -113,8 +113,10 @@ static int look_at(struct device *device, int32_t id, struct why *why)
 	/* What is dead for good is nobody's, or is about to be started by who knows it. */
 	if (err == -ENOENT && info.state == UBLK_S_DEV_DEAD)
 		return err;
+	if (err == -ENOENT)
+		return -EEXIST;
 	if (err)
-		return err == -ENOENT ? -EEXIST : err;
+		return why_set(why, err, "/dev/ublkb%d: cannot be claimed: %s", id, strerror(-err));
 	device->info = info;
 	device_set_name(device);
 	if (info.state != UBLK_S_DEV_DEAD && device_is_recoverable(device))

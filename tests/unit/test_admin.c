@@ -163,6 +163,19 @@ static void end_daemon(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* In a moment, while we do something else.  Returns the process that does it. */
+static pid_t end_daemon_soon(pid_t pid)
+{
+	pid_t other = fork();
+
+	if (other == 0) {
+		nanosleep(&(struct timespec){ .tv_nsec = 200 * 1000000 }, NULL);
+		kill(pid, SIGKILL);
+		_exit(0);
+	}
+	return other;
+}
+
 static void test_register(void)
 {
 	struct registration own, second;
@@ -227,6 +240,7 @@ static void test_waiting(void)
 	char first[64], second[64], device[2][64];
 	struct registry_entry *entries;
 	struct registration own;
+	pid_t leaver, other;
 	struct why why;
 	size_t count;
 
@@ -267,6 +281,15 @@ static void test_waiting(void)
 	CHECK_EQ(registry_list(&entries, &count, &why), 0);
 	CHECK_EQ(count, 0);
 	free(entries);
+
+	check_case("who is just leaving is waited for");
+	leaver = other_daemon("disk", first, "/dev/ublkb0");
+	other = end_daemon_soon(leaver);
+	CHECK_EQ(registry_enter(&own, "disk", first, true, &why), 0);
+	CHECK(strcmp(own.name, "disk") == 0);
+	waitpid(leaver, NULL, 0);
+	waitpid(other, NULL, 0);
+	registry_leave(&own);
 	unlink(first);
 	unlink(second);
 	rmdir(devices);
