@@ -32,7 +32,7 @@
 
 #define BIND_MS 10000
 
-/* See is_settling(). */
+/* See await_worker(). */
 #define SETTLE_MS 100
 
 static void sleep_ms(long ms)
@@ -221,29 +221,33 @@ static int look_at_queues(struct device *device, struct remains *remains, struct
  * That driver's worker makes the device quiescent under its mutex, and then goes through the queues
  * once more, without it: clearing them at that moment (START_USER_RECOVERY) is a NULL pointer in the
  * kernel.  Who waits for the mutex comes exactly then.  So ask for the state, which needs no mutex, and
- * give the worker the time for these few microseconds; there is no sign of its end.
+ * give the worker the time for these few microseconds; there is no sign of its end.  0, -EBUSY while it
+ * may be at that, or an error.
  */
-static bool is_settling(struct device *device, struct remains *remains)
+static int await_worker(struct device *device, struct remains *remains, struct why *why)
 {
 	struct ublksrv_ctrl_dev_info info = { .dev_id = device->info.dev_id };
-	struct why ignored;
+	int err = ctrl_info(&device->ctrl, &info, why);
 
-	if (ctrl_info(&device->ctrl, &info, &ignored) || info.state != UBLK_S_DEV_QUIESCED)
+	if (err || info.state != UBLK_S_DEV_QUIESCED)
 		remains->quiesced_since_ms = 0;
 	else if (!remains->quiesced_since_ms)
 		remains->quiesced_since_ms = monotonic_ms();
-	return remains->quiesced_since_ms &&
-	       monotonic_ms() - remains->quiesced_since_ms < SETTLE_MS;
+	if (!err && remains->quiesced_since_ms &&
+	    monotonic_ms() - remains->quiesced_since_ms < SETTLE_MS)
+		err = -EBUSY;
+	return err;
 }
 
 /* That driver must be asked to forget only when each queue has had a server, and only once. */
 static int forget_old(struct device *device, struct remains *remains, struct why *why)
 {
 	struct help_job job = { .help = HELP_BIND, .info = device->info };
-	int binding, err;
+	int err = await_worker(device, remains, why);
+	int binding;
 
-	if (is_settling(device, remains))
-		return -EBUSY;
+	if (err)
+		return err;
 	binding = look_at_queues(device, remains, why);
 	switch (binding) {
 	case BOUND_NONE:

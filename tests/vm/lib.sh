@@ -142,6 +142,31 @@ fast_disk()
 	mount_on "/dev/$null_disk" "$1"
 }
 
+# XFS on a disk of 1 GiB, mounted on $1, that does not answer between suspend_storage and resume_storage.
+hanging_disk()
+{
+	local disk
+
+	null_disk_make 1024
+	dmsetup create below --noudevsync \
+		--table "0 $(blockdev --getsz "/dev/$null_disk") linear /dev/$null_disk 0"
+	cleanup_add "dmsetup remove --retry below"
+	disk=/dev/$(dmsetup info -c --noheadings -o blkdevname below)
+	mkfs.xfs -q -K "$disk"
+	mount_on "$disk" "$1"
+	cleanup_add resume_storage
+}
+
+suspend_storage()
+{
+	dmsetup suspend --noflush --nolockfs below
+}
+
+resume_storage()
+{
+	dmsetup resume below
+}
+
 # --- the daemon --------------------------------------------------------------------------------
 
 # By process id, as long as nobody has waited for the process.

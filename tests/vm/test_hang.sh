@@ -9,29 +9,12 @@
 . "$(dirname "$0")/lib.sh"
 
 requires dmsetup mkfs.xfs
-null_disk_make 1024
-dmsetup create below --noudevsync \
-	--table "0 $(blockdev --getsz "/dev/$null_disk") linear /dev/$null_disk 0"
-cleanup_add "dmsetup remove --retry below"
-storage=/dev/$(dmsetup info -c --noheadings -o blkdevname below)
-mkfs.xfs -q -K "$storage"
-mount_on "$storage" "$work/disk"
-cleanup_add resume_storage
+hanging_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 128M
 head -c 4M /dev/urandom >"$work/a"
 head -c 4M /dev/urandom >"$work/b"
 head -c 4M /dev/urandom >"$work/c"
-
-suspend_storage()
-{
-	dmsetup suspend --noflush --nolockfs below
-}
-
-resume_storage()
-{
-	dmsetup resume below
-}
 
 # The daemon says something like $1.
 says()
