@@ -60,11 +60,13 @@ static int read_record(int fd, struct registry_entry *entry)
 	entry->pid = (pid_t)report_get(&report, "pid");
 	report_get_text(&report, "device", entry->device, sizeof(entry->device));
 	report_get_text(&report, "image", entry->image, sizeof(entry->image));
+	entry->file.device = report_get(&report, "file.device");
+	entry->file.number = report_get(&report, "file.number");
 	report_free(&report);
 	return 0;
 }
 
-static int write_record(int fd, const char *device, const char *image)
+static int write_record(int fd, const struct registry_entry *entry)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -74,10 +76,12 @@ static int write_record(int fd, const char *device, const char *image)
 	if (!out)
 		return -errno;
 	report_number(out, "pid", (uint64_t)getpid());
-	if (device)
-		report_text(out, "device", device);
-	if (image)
-		report_text(out, "image", image);
+	if (entry->device[0])
+		report_text(out, "device", entry->device);
+	if (entry->image[0])
+		report_text(out, "image", entry->image);
+	report_number(out, "file.device", entry->file.device);
+	report_number(out, "file.number", entry->file.number);
 	if (fclose(out))
 		err = -errno;
 	if (!err)
@@ -256,18 +260,26 @@ static int refuse(const char *name, struct why *why)
 		       (int)entry.pid, entry.image[0] ? ", which serves " : "", entry.image);
 }
 
-/* @unknown: what to say when a file is not there any more. */
-static bool same_file(const char *a, const char *b, bool unknown)
+/*
+ * Which file it is.  Asked for before the folder is locked, and written down: the storage of another
+ * daemon's image may not answer.
+ */
+static struct registry_image image_of(const char *path)
 {
-	struct stat one, other;
+	struct stat st;
 
-	if (stat(a, &one) || stat(b, &other))
-		return unknown;
-	return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+	if (stat(path, &st))
+		return (struct registry_image){ 0 };
+	return (struct registry_image){ .device = st.st_dev, .number = st.st_ino };
+}
+
+static bool same_image(struct registry_image a, struct registry_image b)
+{
+	return a.number && a.device == b.device && a.number == b.number;
 }
 
 /* Locked, it is ours, unless a device of that name waits for who serves another image. */
-static int take(const struct registration *own, const char *image)
+static int take(const struct registration *own, struct registry_image image)
 {
 	struct registry_entry left = { 0 };
 	char path[PATH_MAX];
@@ -276,7 +288,7 @@ static int take(const struct registration *own, const char *image)
 	path_of(path, own->name, LOCK_ENDING);
 	fd = lockfile_open(path, O_CREAT);
 	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) ||
-	    same_file(left.image, image, true))
+	    same_image(left.file, image))
 		return fd;
 	close(fd);
 	return -EAGAIN;
@@ -286,7 +298,7 @@ static int take(const struct registration *own, const char *image)
  * Clear away what nobody needs.  True when a device waits for a process that serves @image, whose
  * name is in own->name then.
  */
-static bool look_around(struct registration *own, const char *image)
+static bool look_around(struct registration *own, struct registry_image image)
 {
 	struct registry_entry *entries;
 	struct why ignored;
@@ -298,7 +310,7 @@ static bool look_around(struct registration *own, const char *image)
 	for (size_t i = 0; i < count; i++) {
 		clear_away(&entries[i]);
 		if (found || entries[i].alive || !device_exists(entries[i].device) ||
-		    !same_file(entries[i].image, image, false))
+		    !same_image(entries[i].file, image))
 			continue;
 		found = true;
 		snprintf(own->name, sizeof(own->name), "%s", entries[i].name);
@@ -308,7 +320,7 @@ static bool look_around(struct registration *own, const char *image)
 }
 
 /* The locked file of @name or of an alternative to it, whose name is in own->name. */
-static int take_name(struct registration *own, const char *name, const char *image,
+static int take_name(struct registration *own, const char *name, struct registry_image image,
 		     bool alternatives)
 {
 	bool waits = look_around(own, image);
@@ -329,24 +341,25 @@ static int take_name(struct registration *own, const char *name, const char *ima
 /* What is known of a device that waits stays, until there is something new. */
 static int begin_record(int fd)
 {
+	static const struct registry_entry nothing;
 	struct registry_entry left = { 0 };
 
 	if (read_record(fd, &left) == 0 && device_exists(left.device))
-		return write_record(fd, left.device, left.image);
-	return write_record(fd, NULL, NULL);
+		return write_record(fd, &left);
+	return write_record(fd, &nothing);
 }
 
 /* Has a process the name that showed the same image and whose device is gone? */
-static bool is_just_leaving(const char *name, const char *image)
+static bool is_just_leaving(const char *name, struct registry_image image)
 {
 	struct registry_entry entry;
 
 	return registry_look(name, &entry) == 0 && entry.alive && entry.device[0] &&
-	       !device_exists(entry.device) && same_file(entry.image, image, false);
+	       !device_exists(entry.device) && same_image(entry.file, image);
 }
 
 /* As lock_folder(), when a process that is just leaving, if there is one, has given @name back. */
-static int lock_folder_when_free(const char *name, const char *image, struct why *why)
+static int lock_folder_when_free(const char *name, struct registry_image image, struct why *why)
 {
 	int folder = lock_folder(why);
 
@@ -362,12 +375,13 @@ static int lock_folder_when_free(const char *name, const char *image, struct why
 int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
 		   struct why *why)
 {
-	int folder = lock_folder_when_free(name, image, why), err = 0;
+	struct registry_image file = image_of(image);
+	int folder = lock_folder_when_free(name, file, why), err = 0;
 
 	*own = (struct registration){ .fd = -1 };
 	if (folder < 0)
 		return folder;
-	own->fd = take_name(own, name, image, alternatives);
+	own->fd = take_name(own, name, file, alternatives);
 	if (own->fd < 0)
 		err = own->fd;
 	else
@@ -384,7 +398,11 @@ int registry_enter(struct registration *own, const char *name, const char *image
 
 int registry_record(const struct registration *own, const char *device, const char *image)
 {
-	return write_record(own->fd, device, image);
+	struct registry_entry entry = { .file = image_of(image) };
+
+	snprintf(entry.device, sizeof(entry.device), "%s", device);
+	snprintf(entry.image, sizeof(entry.image), "%s", image);
+	return write_record(own->fd, &entry);
 }
 
 int registry_entrust(const struct registration *own)

@@ -63,12 +63,19 @@ void registry_socket(char *path, const char *name);
 #define DEVICE_UDEV ".udev" /* what udev is told of it: see udev.h */
 void registry_device_file(char *path, int32_t id, const char *ending);
 
+/* Which file an image is; number 0: not known. */
+struct registry_image {
+	uint64_t device;
+	uint64_t number;
+};
+
 struct registry_entry {
 	char name[NAME_LENGTH + 1];
 	bool alive; /* the daemon has it locked */
 	pid_t pid; /* 0: not written down */
 	char device[32]; /* /dev/ublkbN, "": not written down */
 	char image[PATH_MAX];
+	struct registry_image file;
 };
 
 /* What is written down under @name.  -ENOENT, -errno. */
