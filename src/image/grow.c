@@ -34,15 +34,18 @@
  *	TABLE_SYNCED -> END TABLE_BELIEVE
  *	TABLE_BELIEVE -> END TABLE_BELIEVE* HEADER
  *	HEADER      -> HEADER_SYNC~
- *	HEADER_SYNC -> END SWITCH~
- *	SWITCH      -> END PLAN
+ *	HEADER_SYNC -> END HEADER_SYNCED~
+ *	HEADER_SYNCED -> END HEADER_BELIEVE
+ *	HEADER_BELIEVE -> END HEADER_BELIEVE* SWITCH
+ *	SWITCH      -> PLAN
  *	END         -> DONE
  */
 #define GROW_LIST(s) \
 	s(G_PLAN) s(G_BLOCK) s(G_BLOCK_ZERO) s(G_BLOCK_WRITE) s(G_BLOCK_SYNC) s(G_BLOCK_SYNCED) \
 		s(G_BLOCK_BELIEVE) s(G_LINK) s(G_LINKED) s(G_TABLE) s(G_TABLE_BLOCKS) \
 			s(G_TABLE_WRITE) s(G_TABLE_SYNC) s(G_TABLE_SYNCED) s(G_TABLE_BELIEVE) \
-				s(G_HEADER) s(G_HEADER_SYNC) s(G_SWITCH) s(G_END)
+				s(G_HEADER) s(G_HEADER_SYNC) s(G_HEADER_SYNCED) \
+					s(G_HEADER_BELIEVE) s(G_SWITCH) s(G_END)
 MACHINE_STATES(grow, GROW_LIST);
 
 /* Is this a place for new blocks?  They lie where nothing has a refcount; metadata must have one. */
@@ -361,12 +364,22 @@ static enum step grow_step(struct task *t)
 			return go(t, G_END);
 		}
 		sync_start(image, t, &grow->io, SYNC_ALLOC, SYNC_IMAGE);
-		return await_io(t, G_SWITCH);
+		return await_io(t, G_HEADER_SYNCED);
+
+	case G_HEADER_SYNCED:
+		sync_end(image, t, SYNC_ALLOC);
+		return go(t, t->err ? G_END : G_HEADER_BELIEVE);
+
+	case G_HEADER_BELIEVE: {
+		CRITICAL(&image->flush.lock);
+		if (!sync_believable(image, &alloc->sync_wait))
+			return park(t, &image->syncs.waiters, G_HEADER_BELIEVE);
+		if (image_broken(image))
+			return fail(t, -EIO, G_END);
+		return go(t, G_SWITCH);
+	}
 
 	case G_SWITCH:
-		sync_end(image, t, SYNC_ALLOC);
-		if (t->err)
-			return go(t, G_END);
 		switch_table(image, grow);
 		return go(t, G_PLAN);
 
