@@ -278,6 +278,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_CLAIM_WAKE) /* the end of a claim wakes nobody */ \
 	m(NO_FLUSH_WAKE) /* the end of a flush wakes nobody */ \
 	m(NO_SLICE_FREE_WAKE) /* a slice that became clean or unpinned wakes nobody */ \
+	m(READS_NEED_ROOM) /* who only looks at a slice waits for a flush like who changes it */ \
 	m(EARLY_REUSE) /* dropped clusters are free before the drop is durable */ \
 	m(NO_EPOCH) /* dropped clusters are free while requests may still use them */ \
 	m(NO_EPOCH_WAKE) /* the last request of an epoch does not tell who waits for it */ \
@@ -348,6 +349,7 @@ extern void (*image_peek_seam)(void);
 	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
 	m(SIZE_NOT_MARKED) /* kill: nobody knows that the file may have either of two sizes */ \
 	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
+	m(SHARDS_AS_ALONE) /* kill: the cache is divided as if there were nothing to take over */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
 	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */
 

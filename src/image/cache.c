@@ -6,6 +6,9 @@
  * the slice, so that readers, writers and zeroers need no states for it.  Dirty, pinned and
  * loading slices stay; all others may be evicted at any time, because whoever changes a mapping
  * pins it first and whoever only reads it looks with slice_peek().
+ *
+ * When all of a shard's slices are needed, who only looks takes turns at a spare one, which never
+ * becomes dirty: a read does not wait for a flush, which may fail for want of space.
  */
 #include "cache.h"
 
@@ -16,7 +19,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define SHARDS_MAX 64u
 #define SHARD_WAYS 8u
 #define GROWING_SLICES 64u /* at least, of a disk that may grow */
 
@@ -136,8 +138,7 @@ static struct slice *slice_make(struct node *node, struct shard *shard)
 
 /*
  * A slice that can be used for something else: one that never was, or else by the clock; NULL when all
- * are needed.  When the image has broken, what is dirty stays for ever, and one slice more is there,
- * for reads.
+ * are needed, which those that are dirty are for ever when the image has broken.
  */
 static struct slice *shard_evict(struct node *node, struct shard *shard)
 {
@@ -155,15 +156,30 @@ static struct slice *shard_evict(struct node *node, struct shard *shard)
 			continue;
 		return slice;
 	}
-	return image_broken(node->image) && !is_needed(shard->spare) ? shard->spare : NULL;
+	return NULL;
+}
+
+static struct slice *shard_spare(struct shard *shard)
+{
+	return is_needed(shard->spare) ? NULL : shard->spare;
+}
+
+/* Nobody finds it any more. */
+static void slice_forget(struct slice *slice)
+{
+	_Atomic uintptr_t *directory = slice->node->cache.directory;
+
+	if (slice->index != SLICE_NONE)
+		atomic_store(&directory[slice->index], 0);
+	slice->index = SLICE_NONE;
+	slice->state = SLICE_FREE;
 }
 
 static void slice_replace(struct node *node, struct slice *slice, uint64_t index, struct lane *lane)
 {
 	_Atomic uintptr_t *directory = node->cache.directory;
 
-	if (slice->index != SLICE_NONE)
-		atomic_store(&directory[slice->index], 0);
+	slice_forget(slice);
 	/* Before the memory changes, and after nobody can find it any more. */
 	atomic_fetch_add(&slice->generation, SLICE_GENERATION);
 	slice->state = SLICE_LOADING;
@@ -174,29 +190,72 @@ static void slice_replace(struct node *node, struct slice *slice, uint64_t index
 	task_wake(&slice->load);
 }
 
-struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait)
+static struct slice *slice_find(const struct node *node, uint64_t index)
 {
-	struct shard *shard = cache_shard(node, index);
 	uintptr_t seen = atomic_load_explicit(&node->cache.directory[index], memory_order_relaxed);
-	struct slice *slice = (struct slice *)(seen & ~SLICE_IS_LOADING);
 
+	return (struct slice *)(seen & ~SLICE_IS_LOADING);
+}
+
+/* It is valid; or it is loaded, into @fresh if it is nowhere, NULL: once there is a slice for it. */
+static struct slice *slice_have(struct slice *slice, struct slice *fresh, uint64_t index,
+				struct lane *lane, struct waitq **wait)
+{
 	if (slice && slice->state == SLICE_VALID) {
 		atomic_store_explicit(&slice->used, true, memory_order_relaxed);
 		return slice;
 	}
+	if (!slice && !fresh)
+		return NULL;
 	if (!slice) {
-		slice = shard_evict(node, shard);
-		if (!slice) {
-			/* Below the top nothing is dirty: who keeps a slice there looks or loads. */
-			if (node == &node->image->top)
-				writeback_want(node->image);
-			*wait = &shard->starved;
-			return NULL;
-		}
-		slice_replace(node, slice, index, lane);
+		slice_replace(fresh->node, fresh, index, lane);
+		slice = fresh;
 	}
 	*wait = &slice->loaded;
 	return NULL;
+}
+
+struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait)
+{
+	struct shard *shard = cache_shard(node, index);
+	struct slice *slice = slice_find(node, index), *fresh = NULL;
+	bool broken = image_broken(node->image);
+
+	*wait = &shard->starved;
+	if (slice == shard->spare && !broken) {
+		/* There it must not be changed: who looks at it there does so soon. */
+		if (is_needed(slice))
+			return NULL;
+		slice_forget(slice);
+		slice = NULL;
+	}
+	if (!slice)
+		fresh = shard_evict(node, shard);
+	/* Who would change something finds the image broken before. */
+	if (!slice && !fresh && broken)
+		fresh = shard_spare(shard);
+	if (!slice && !fresh)
+		writeback_want(node->image);
+	return slice_have(slice, fresh, index, lane, wait);
+}
+
+struct slice *slice_look(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait)
+{
+	struct shard *shard = cache_shard(node, index);
+	struct slice *slice = slice_find(node, index), *fresh = NULL;
+
+	if (mutant(READS_NEED_ROOM))
+		return slice_get(node, index, lane, wait);
+	*wait = &shard->lookers;
+	if (!slice)
+		fresh = shard_evict(node, shard);
+	if (!slice && !fresh) {
+		/* Below the top nothing is dirty: who keeps a slice there looks or loads. */
+		if (node == &node->image->top)
+			writeback_want(node->image);
+		fresh = shard_spare(shard);
+	}
+	return slice_have(slice, fresh, index, lane, wait);
 }
 
 struct slice *slice_adopt(struct node *node, uint64_t index)
@@ -215,8 +274,10 @@ struct slice *slice_adopt(struct node *node, uint64_t index)
 
 void shard_relieve(struct shard *shard)
 {
-	if (!mutant(NO_SLICE_FREE_WAKE))
-		waitq_wake(&shard->starved);
+	if (mutant(NO_SLICE_FREE_WAKE))
+		return;
+	waitq_wake(&shard->starved);
+	waitq_wake(&shard->lookers);
 }
 
 void slice_pin(struct slice *slice)
@@ -246,9 +307,9 @@ static void shards_init(struct node *node)
 		pthread_mutex_init(&shard->lock, NULL);
 		list_init(&shard->claims);
 		waitq_init(&shard->starved);
+		waitq_init(&shard->lookers);
 		shard->slices = slices;
-		shard->count =
-			cache->nslices / cache->nshards + (i < cache->nslices % cache->nshards);
+		shard->count = cache_shard_slices(cache->nslices, cache->nshards, i);
 		slices += shard->count;
 		shard->spare = &cache->slices[cache->nslices + i];
 		slice_init(node, shard, shard->spare, spare_memory + i * node->geo.slice_bytes);
@@ -283,16 +344,23 @@ uint32_t cache_slices(const struct geometry *geo, uint64_t bytes, bool grows)
 				 LIMIT_L2_CACHE_SLICES);
 }
 
-int cache_open(struct node *node, uint32_t slices, uint64_t room, void *memory)
+uint32_t cache_shards(uint32_t slices)
+{
+	uint32_t shards = 1;
+
+	while (shards < CACHE_SHARDS_MAX && slices / (shards * 2) >= SHARD_WAYS)
+		shards *= 2;
+	return shards;
+}
+
+int cache_open(struct node *node, uint32_t slices, uint32_t shards, uint64_t room, void *memory)
 {
 	const struct geometry *geo = &node->geo;
 	struct cache *cache = &node->cache;
 	uint64_t all = max_u64(all_slices(geo), room);
 
 	cache->nslices = slices;
-	cache->nshards = 1;
-	while (cache->nshards < SHARDS_MAX && cache->nslices / (cache->nshards * 2) >= SHARD_WAYS)
-		cache->nshards *= 2;
+	cache->nshards = shards ? shards : cache_shards(slices);
 
 	/* Reserved address space: pages are touched as slices are used. */
 	cache->directory_entries = all;

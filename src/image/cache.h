@@ -11,11 +11,22 @@
  */
 uint32_t cache_slices(const struct geometry *geo, uint64_t bytes, bool grows);
 
+#define CACHE_SHARDS_MAX 64u
+
+/* Into how many shards a cache of so many slices is divided, a power of two; or fewer. */
+uint32_t cache_shards(uint32_t slices);
+
+/* How many of them the @nth shard has. */
+static inline uint32_t cache_shard_slices(uint32_t slices, uint32_t shards, uint32_t nth)
+{
+	return slices / shards + (nth < slices % shards);
+}
+
 /*
- * @room: that many slices of the disk can be there, if it has no more now.  @memory: of so many
- * slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM.
+ * @shards: 0: see cache_shards().  @room: that many slices of the disk can be there, if it has no more
+ * now.  @memory: of so many slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM.
  */
-int cache_open(struct node *node, uint32_t slices, uint64_t room, void *memory);
+int cache_open(struct node *node, uint32_t slices, uint32_t shards, uint64_t room, void *memory);
 void cache_free(struct node *node);
 
 static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
@@ -26,7 +37,12 @@ static inline struct shard *cache_shard(struct node *node, uint64_t slice_index)
 /*
  * The slice, when it is valid; else NULL, and *@wait is what to park on before looking again (a
  * load has been started on @lane if need be).  The L2 table exists.  Under the shard's lock.
+ *
+ * slice_get() is for who may change it, of the top: as long as all slices of the shard are dirty, that
+ * waits for a flush, and hears of its failure.  slice_look() is for who only looks, which waits for
+ * other looks and loads alone.
  */
+struct slice *slice_look(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
 struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, struct waitq **wait);
 
 /*
@@ -54,7 +70,7 @@ static inline void slice_looked(struct part *part)
 	slice_looked_locked(part);
 }
 
-/* Wake who waits for a slice of this shard to become evictable.  Under the shard's lock. */
+/* Wake who waits for a slice of this shard, the spare one too, to become evictable.  Under the shard's lock. */
 void shard_relieve(struct shard *shard);
 
 /*

@@ -91,7 +91,8 @@ static int open_below(struct node *above, const struct image_options *options, s
 		err = chain_open_data(above->below, options, why);
 	if (!err && format == LAYER_QCOW2 &&
 	    cache_open(above->below,
-		       cache_slices(&above->below->geo, options->l2_cache_bytes, false), 0, NULL))
+		       cache_slices(&above->below->geo, options->l2_cache_bytes, false), 0, 0,
+		       NULL))
 		err = why_set(why, -ENOMEM, "%s: not enough memory", file->name);
 	if (err)
 		return err;

@@ -107,9 +107,10 @@ struct shard {
 	uint32_t count;
 	uint32_t made; /* of them: the rest was never used, and is zeros */
 	uint32_t hand; /* of the clock */
-	struct slice *spare; /* used when the image has broken: never dirty */
+	struct slice *spare; /* for who only looks, when all others are needed: never dirty */
 	struct list claims; /* struct claim */
 	struct waitq starved; /* wait for a slice that can be evicted */
+	struct waitq lookers; /* the same, and the spare one will do */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct cache {

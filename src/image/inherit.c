@@ -2,6 +2,7 @@
 /* Is it for us, and in which order is it taken over? */
 #include "inherit.h"
 
+#include "cache.h"
 #include "flush.h"
 
 #include <errno.h>
@@ -143,6 +144,31 @@ bool inherit_is_corrupt(const struct inheritance *left)
 uint32_t inherit_slices_least(const struct inheritance *left)
 {
 	return left->there ? left->shape.slices : 0;
+}
+
+/* Would those that are newer than the file find room in so many shards?  In one of them they do. */
+static bool finds_room(const struct inheritance *left, uint32_t slices, uint32_t shards)
+{
+	uint32_t used[CACHE_SHARDS_MAX] = { 0 };
+
+	for (uint32_t unit = 0; unit < left->arena.slices; unit++) {
+		uint64_t mark = arena_get(&left->arena.mark[unit]);
+		uint32_t nth = (uint32_t)(((mark & MARK_INDEX) - 1) & (shards - 1));
+
+		if (mark && ++used[nth] > cache_shard_slices(slices, shards, nth))
+			return false;
+	}
+	return true;
+}
+
+uint32_t inherit_shards(const struct inheritance *left, uint32_t slices)
+{
+	uint32_t shards = cache_shards(slices);
+
+	while (left->there && shards > 1 && !finds_room(left, slices, shards) &&
+	       !mutant(SHARDS_AS_ALONE))
+		shards /= 2;
+	return shards;
 }
 
 /* --- taking it over ---------------------------------------------------------------------------------- */

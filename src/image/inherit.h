@@ -55,10 +55,13 @@ int inherit_find(struct inheritance *left, struct image *image, const struct han
 bool inherit_is_corrupt(const struct inheritance *left);
 
 /*
- * How many slices the cache must have: as many as the dead one's, all of which may be newer than the file, in
- * the same shards.  What this disk needs may be less, if it had been larger.
+ * How many slices the cache must have: as many as the dead one's, all of which may be newer than the file.
+ * What this disk needs may be less, if it had been larger.
  */
 uint32_t inherit_slices_least(const struct inheritance *left);
+
+/* Into how many shards a cache of so many @slices is divided: so few that those find room in theirs. */
+uint32_t inherit_shards(const struct inheritance *left, uint32_t slices);
 
 /*
  * Take it over: after everything of @image is open, before lanes run.  -ESTALE: the file has been changed

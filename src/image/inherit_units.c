@@ -245,11 +245,7 @@ static int take_slice(struct inheritance *left, uint32_t unit, uint64_t index)
 		return err;
 	slice = slice_adopt(&image->top, index);
 	if (!slice || flush->dirty_count == flush->dirty_max)
-		return why_set(
-			left->why, -ENOMEM,
-			"%s: what a killed daemon has left in memory for it does not fit into "
-			"the cache of L2 tables; try another --l2-cache",
-			image->top.file->name);
+		return inherit_damaged(left, "too many slices are marked");
 	arena_mark(&image->arena, unit_of_slice(image, slice), index, left->unit, bytes);
 	memcpy(slice->entries, theirs, bytes);
 	keep_streams(left, slice);

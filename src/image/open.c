@@ -58,8 +58,8 @@ static int open_memory(struct image *image, const struct image_options *options,
 		return no_memory(image->top.file, why);
 	}
 	if (open_lanes(image, options) || unpack_open(image, options) ||
-	    cache_open(&image->top, image->arena.slices, resize_slices(image, options->size_most),
-		       image->arena.slice) ||
+	    cache_open(&image->top, image->arena.slices, inherit_shards(left, image->arena.slices),
+		       resize_slices(image, options->size_most), image->arena.slice) ||
 	    flush_open(image) || tables_open(image) || copies_open(image, options->buffers) ||
 	    bounce_open(image, options->reqs_per_lane, options->buffers) ||
 	    reserve_open(image, options->reqs_per_lane, options->reserve_bytes))

@@ -68,7 +68,7 @@ static enum step read_step(struct task *t)
 		part_leave(part);
 		part_met(part, CAUSE_MISS);
 		CRITICAL(&cache_shard(node, slice)->lock);
-		if (slice_get(node, slice, t->lane, &wait))
+		if (slice_look(node, slice, t->lane, &wait))
 			return go(t, R_MAP);
 		return park(t, wait, R_MAP);
 	}

@@ -49,7 +49,7 @@ static enum step used_step(struct task *t)
 		struct waitq *wait;
 
 		CRITICAL(&cache_shard(top, slice)->lock);
-		if (slice_get(top, slice, t->lane, &wait))
+		if (slice_look(top, slice, t->lane, &wait))
 			return go(t, U_MAP);
 		return park(t, wait, U_MAP);
 	}

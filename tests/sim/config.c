@@ -399,6 +399,9 @@ void config_print(const struct config *config)
 		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d torn %u%% kills %s %u/%u\n",
 		config->lives, config->turns, config->step_weight, config->complete_weight,
 		config->submit_weight, config->slow_lane < MAX_LANES ? (int)config->slow_lane : -1,
-		config->torn_percent, config->handover ? "handover" : "plain", config->kill_one_in,
-		config->kill_points);
+		config->torn_percent,
+		config->caches_change ? "other caches" :
+		config->handover      ? "handover" :
+					"plain",
+		config->kill_one_in, config->kill_points);
 }

@@ -57,6 +57,7 @@ struct config {
 
 	/* kills */
 	bool handover; /* memory outlives them */
+	bool caches_change; /* who takes over has another l2_cache_bytes */
 	unsigned kill_one_in; /* moves; 0: never */
 	unsigned kill_points; /* until it dies, at most; 0: only between moves */
 

@@ -2,6 +2,7 @@
 /* Kills, and who comes after. */
 #include "death.h"
 
+#include "format.h"
 #include "memory.h"
 #include "report.h"
 #include "siege.h"
@@ -112,6 +113,16 @@ static void try_damaged(struct stage *stage)
 	estate_put(&stage->estate, sound);
 }
 
+/* From one slice to some shards full. */
+static void change_cache(struct stage *stage)
+{
+	uint64_t slice =
+		min_u64(UINT64_C(1) << stage->config.shape.cluster_bits, LIMIT_SLICE_BYTES);
+
+	stage->config.l2_cache_bytes = slice * rng_range(&stage->rng, 1, 40);
+	trace("with an L2 cache of %llu bytes", (unsigned long long)stage->config.l2_cache_bytes);
+}
+
 void death_take_over(struct stage *stage)
 {
 	death.stage = stage;
@@ -119,6 +130,8 @@ void death_take_over(struct stage *stage)
 	stage_kill(stage);
 	if (rng_one_in(&stage->rng, 3) && !stage->corrupt)
 		stage_look(stage, BYTES_VISIBLE, LOOK_ONLY, "after a kill");
+	if (stage->config.caches_change && rng_one_in(&stage->rng, 4))
+		change_cache(stage);
 	if (rng_one_in(&stage->rng, 8))
 		try_damaged(stage);
 	open_next(stage);

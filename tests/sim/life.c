@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#define CACHES_CHANGE_ONE_IN 16u
 #define CORRUPT_ONE_IN 32u /* seeds; by their numbers, so that it takes no luck away from others */
 
 static struct stage stage;
@@ -316,6 +317,7 @@ void lives_run(uint64_t seed)
 	stage.config = config_draw(&stage.rng);
 	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
 		config_corrupts(&stage.config);
+	stage.config.caches_change = stage.config.handover && seed % CACHES_CHANGE_ONE_IN == 6;
 	siege_suit(&stage.config, seed);
 	resizing_draw(&stage, seed);
 	siege_draw(&stage.config, seed);

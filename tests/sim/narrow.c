@@ -103,6 +103,17 @@ static void no_space_then(struct config *config, struct rng *rng)
 	config->peek_one_in = 20;
 }
 
+/* ... while others sync, too. */
+static void lost_header(struct config *config, struct rng *rng)
+{
+	no_space_then(config, rng);
+	guest(config, 0, 60, 40, 0);
+	config->faults.no_space = rng_range(rng, 50, 300);
+	config->faults.error = 0;
+	config->lanes = rng_range(rng, 3, MAX_LANES);
+	config->early_percent = 0;
+}
+
 /* ... whose place the file may have, and nobody asks for more before it closes. */
 static void lost_table(struct config *config, struct rng *rng)
 {
@@ -168,6 +179,27 @@ static void fragments(struct config *config, struct rng *rng)
 	config->lives = 1;
 	config->peek_one_in = 100000;
 	config->faults.error = rng_range(rng, 100, 500);
+}
+
+/* Many dirty slices, whose shards are others in the next cache. */
+static void other_caches(struct config *config, struct rng *rng)
+{
+	plain(config, 40 * TABLE);
+	kills(config, 400);
+	config->kill_points = 0;
+	config->caches_change = true;
+	config->shape.prefill = PREFILL_ALL;
+	guest(config, 0, 10, 0, 90);
+	config->hot_percent = 0;
+	config->reserve_bytes = 32 * CLUSTER;
+	config->turns = 1000;
+	config->submit_weight = 100;
+	config->l2_cache_bytes = CLUSTER * rng_range(rng, 10, 15);
+	config->held = 1u << IO_SYNC;
+	config->lanes = MAX_LANES;
+	config->depth = 16;
+	config->small_percent = 90;
+	config->peek_one_in = 1000;
 }
 
 /* --- syncs ---------------------------------------------------------------------------------------- */
@@ -238,6 +270,29 @@ static void starving(struct config *config, struct rng *rng)
 	config->lanes = 2;
 	config->depth = rng_range(rng, 1, 3);
 	config->faults.error = rng_range(rng, 50, 200);
+}
+
+/* The host is full, and all slices are dirty, while others are read. */
+static void full(struct config *config, struct rng *rng)
+{
+	starving(config, rng);
+	config->shape.prefill = PREFILL_ALL;
+	config->lanes = rng_range(rng, 2, MAX_LANES);
+	config->faults = (struct faults){ .no_space = rng_range(rng, 100, 900) };
+}
+
+/* More reads than slices, each of another one. */
+static void rivals(struct config *config, struct rng *rng)
+{
+	starving(config, rng);
+	guest(config, 80, 20, 0, 0);
+	config->shape.prefill = PREFILL_ALL;
+	config->hot_percent = 0;
+	config->lanes = MAX_LANES;
+	config->depth = 16;
+	config->small_percent = 100;
+	config->submit_weight = 100;
+	config->faults = (struct faults){ 0 };
 }
 
 /* It breaks while no flush runs that would say so to who waits for a slice. */
@@ -392,6 +447,7 @@ static const struct way {
 	void (*suit)(struct config *config, struct rng *rng);
 } ways[] = {
 	{ NULL, "grow/G_BLOCK", many_blocks },
+	{ NULL, "grow/G_HEADER_BELIEVE", lost_header },
 	{ "sync", "grow/G_HEADER", no_space_then },
 	{ "edge", "grow/G_HEADER", no_space_then },
 	{ "order", "grow/G_HEADER", lost_table },
@@ -413,6 +469,10 @@ static const struct way {
 	{ NULL, "close/", unasked },
 	{ NULL, "writeback/U_", unasked },
 	{ "named", "CLOSE_EARLY", unasked },
+	{ "named", "READS_NEED_ROOM", full },
+	{ "order", "cache/slice_loaded", rivals },
+	{ "law 7", "cache/slice_get", breaking },
+	{ "named", "SHARDS_AS_ALONE", other_caches },
 	{ "named", "NEW_BLOCKS_FRESH", larger_table_on_device },
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },

@@ -80,6 +80,9 @@ static bool result_is_fair(const struct traffic *traffic, const struct slot *slo
 
 	if (slot->late && req->result == -EIO)
 		return true;
+	/* Who reads needs no space, whatever is dirty. */
+	if (req->op == REQ_READ && req->result == -ENOSPC)
+		return false;
 	if (req->result < 0 && strike->kind)
 		return strike->struck &&
 		       (strike->kind == STRIKE_EIO    ? req->result == -EIO :
@@ -240,7 +243,9 @@ static void start_discard(struct traffic *traffic, struct slot *slot)
 	if (first < last)
 		slot->version = model_start(traffic->model, CHANGE_ZERO, first / SECTOR_SIZE,
 					    (last - first) / SECTOR_SIZE, may_stay);
-	if (end == size && last < end && slot->req.guest.byte <= last)
+	/* Of a disk that is becoming smaller, it may be done when that is its end. */
+	if ((end == size || end == traffic->door * SECTOR_SIZE) && last < end &&
+	    slot->req.guest.byte <= last)
 		slot->rest = model_start(traffic->model, CHANGE_ZERO, last / SECTOR_SIZE,
 					 (end - last) / SECTOR_SIZE, true);
 }

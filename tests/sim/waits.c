@@ -131,24 +131,37 @@ static void check_writeback(const struct image *image)
 
 /* --- slices and tables --------------------------------------------------------------------------- */
 
+static bool is_needed(const struct slice *slice)
+{
+	return slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing;
+}
+
 static void check_shard(const struct image *image, const struct shard *shard, bool top)
 {
 	bool starved = !waitq_empty(&shard->starved);
 	bool needed = shard->made == shard->count, dirty = false;
+	const struct slice *spare = shard->spare;
+	bool spare_needed = is_needed(spare);
 
 	for (uint32_t i = 0; i < shard->made; i++) {
 		const struct slice *slice = &shard->slices[i];
 
 		law(waitq_empty(&slice->loaded) || slice->state == SLICE_LOADING, "slice->loaded");
 		law_outside(&slice->loaded, "slice->loaded");
-		needed &= slice->state == SLICE_LOADING || slice->pins || slice->dirty ||
-			  slice->flushing;
+		needed &= is_needed(slice);
 		dirty |= slice->dirty && !slice->pins && !slice->flushing;
 	}
-	law(!starved || needed, "shard->starved");
+	law(waitq_empty(&spare->loaded) || spare->state == SLICE_LOADING, "spare->loaded");
+	law_outside(&spare->loaded, "spare->loaded");
+	law(!starved || needed || spare_needed, "shard->starved");
+	law(waitq_empty(&shard->lookers) || (needed && spare_needed), "shard->lookers");
 	law_outside(&shard->starved, "shard->starved");
+	law_outside(&shard->lookers, "shard->lookers");
+	if (spare->dirty || spare->flushing)
+		sim_fail("the spare slice of a shard is changed");
 	law(!starved || !dirty || !top || image->flush.running || image->flush.l1_moving ||
-		    image_broken(image) || image->writeback.ended || flush_comes(image),
+		    image_broken(image) || image->writeback.ended || flush_comes(image) ||
+		    spare_needed,
 	    "shard->starved, and no flush comes");
 }
 
