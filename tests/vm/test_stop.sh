@@ -132,11 +132,27 @@ mount "$device" "$work/mnt"
 same "$work/pattern" "$work/mnt/looped"
 umount "$work/mnt"
 
-note "swap is never taken away"
-mkswap "$device" >/dev/null
-swapon "$device"
-refused timeout 10 "$QCOW2_UBLKD" stop --force "$device"
-grep -q "used as swap" "$work/refused" || fail "$(cat "$work/refused")"
-swapoff "$device"
+note "swap is never taken away: on the disk, in a file on it, on what is mapped from it"
+# On file or device $1.
+expect_swap_kept()
+{
+	mkswap "$1" >/dev/null 2>&1
+	swapon "$1"
+	cleanup_add "! grep -q '^$1 ' /proc/swaps || swapoff '$1'"
+	refused timeout 10 "$QCOW2_UBLKD" stop --force "$device"
+	grep -q "used as swap" "$work/refused" || fail "$(cat "$work/refused")"
+	expect_serving
+	swapoff "$1"
+}
+expect_swap_kept "$device"
+mkfs.ext4 -q "$device"
+mount "$device" "$work/mnt"
+dd if=/dev/zero of="$work/mnt/swap" bs=1M count=4 status=none
+chmod 600 "$work/mnt/swap"
+expect_swap_kept "$work/mnt/swap"
+umount "$work/mnt"
+dmsetup create above --noudevsync --table "0 $(blockdev --getsz "$device") linear $device 0"
+expect_swap_kept "/dev/$(dmsetup info -c --noheadings -o blkdevname above)"
+dmsetup remove above
 unserve
 check_image "$image"
