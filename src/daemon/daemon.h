@@ -121,6 +121,12 @@ _Noreturn void shutdown_leave(struct daemon *daemon);
  */
 void shutdown_if_hung(struct daemon *daemon);
 
+/*
+ * When a thread has ended by itself: end the process at once, as who waits for that thread would wait for
+ * ever, and the next process can go on.  Else a no-op.
+ */
+void shutdown_if_maimed(const struct daemon *daemon);
+
 /* Release the rest. */
 void shutdown_release(struct daemon *daemon);
 

@@ -11,13 +11,14 @@
 #include "messages.h"
 #include "notify.h"
 #include "privileges.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 
-enum { FD_SIGNALS, FD_DRAINED, FD_RESIZED, FD_HOLD, FD_WATCH, FD_FLUSH, FDS };
+enum { FD_SIGNALS, FD_DRAINED, FD_RESIZED, FD_THREADS, FD_HOLD, FD_WATCH, FD_FLUSH, FDS };
 
 static const char *device(const struct daemon *daemon)
 {
@@ -235,6 +236,7 @@ void serve(struct daemon *daemon)
 		[FD_SIGNALS] = { .fd = daemon->signal_fd, .events = POLLIN },
 		[FD_DRAINED] = { .fd = device_drained_fd(daemon->device), .events = POLLIN },
 		[FD_RESIZED] = { .fd = resizing_fd(&daemon->resizing), .events = POLLIN },
+		[FD_THREADS] = { .fd = thread_ends_fd(), .events = POLLIN },
 	};
 	struct signalfd_siginfo info;
 
@@ -263,6 +265,8 @@ void serve(struct daemon *daemon)
 				shutdown_leave(daemon);
 			return;
 		}
+		if (fds[FD_THREADS].revents)
+			shutdown_if_maimed(daemon);
 		watchdog_turn(&daemon->watchdog);
 		if (fds[FD_DRAINED].revents) {
 			log_info("%s: stopped by somebody else", device(daemon));

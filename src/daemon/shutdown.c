@@ -3,8 +3,10 @@
 #include "daemon.h"
 #include "lock.h"
 #include "messages.h"
+#include "thread.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -36,12 +38,24 @@ void shutdown_if_hung(struct daemon *daemon)
 		give_up(daemon);
 }
 
+void shutdown_if_maimed(const struct daemon *daemon)
+{
+	struct pollfd ended = { .fd = thread_ends_fd(), .events = POLLIN };
+
+	if (poll(&ended, 1, 0) != 1)
+		return;
+	log_error("%s: a thread has been ended by somebody else; so ends the process",
+		  device_name(daemon->device));
+	abort();
+}
+
 /* There is nothing that a signal could add but force; and we can be asked how it goes. */
 static void while_stopping(void *arg)
 {
 	struct daemon *daemon = arg;
 	struct signalfd_siginfo info;
 
+	shutdown_if_maimed(daemon);
 	admin_turn(&daemon->admin);
 	watchdog_turn(&daemon->watchdog);
 	if (daemon->admin.stop_asked && daemon->admin.stop_force && !daemon->forced_s)
