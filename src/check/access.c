@@ -3,6 +3,7 @@
 #include "access.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -72,6 +73,16 @@ int access_write(const struct check_file *file, uint64_t off, const void *bytes,
 		done += (size_t)put;
 	}
 	return 0;
+}
+
+int access_settle(const struct check_file *file, struct why *why)
+{
+	int err = access_sync(file, why);
+
+	if (err)
+		return err;
+	err = posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+	return err ? why_set(why, -err, "%s: page cache: %s", file->name, strerror(err)) : 0;
 }
 
 int access_sync(const struct check_file *file, struct why *why)

@@ -37,6 +37,13 @@ static inline bool all_zero(const void *bytes, size_t len)
 int access_write(const struct check_file *file, uint64_t off, const void *bytes, size_t len,
 		 struct why *why);
 
+/*
+ * Before anything is decided: what the file says from here on is what the disk says.  A process that
+ * failed or was killed may have left changes that only the page cache has; after a failed sync they
+ * stay there and pass for written.  0, or -errno with the sentence.
+ */
+int access_settle(const struct check_file *file, struct why *why);
+
 /* What was written before is durable before what is written after.  0, or -errno with the sentence. */
 int access_sync(const struct check_file *file, struct why *why);
 

@@ -132,7 +132,9 @@ int check_image(struct check_file *file, const struct check_options *options,
 	int err;
 
 	*result = (struct check_result){ 0 };
-	err = survey(&check);
+	err = options->repair == CHECK_ONLY ? 0 : access_settle(file, why);
+	if (!err)
+		err = survey(&check);
 	if (!err && options->repair != CHECK_ONLY)
 		err = repair(&check);
 	survey_release(&check);

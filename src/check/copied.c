@@ -124,12 +124,8 @@ static int walk_l1(const struct copied_walk *walk)
 
 	if (walk->fix && !table_is_own(walk->check, header->l1.byte, bytes))
 		return 0;
-	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
-		off = access_next_piece(walk->check->file, header->l1.byte, off, bytes);
-		if (off == bytes)
-			break;
+	for (uint64_t off = 0; !err && off < bytes; off += ACCESS_PIECE)
 		err = walk_l1_part(walk, header->l1.byte + off, min_u64(bytes - off, ACCESS_PIECE));
-	}
 	return err;
 }
 

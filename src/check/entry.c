@@ -15,7 +15,8 @@ static struct entry judge_stream(const struct geometry *g, bool data_file, struc
 		out.faults |= ENTRY_STREAM_OUTSIDE;
 	else if (word.bitmap)
 		out.faults |= ENTRY_STREAM_BITMAP;
-	if (out.faults & (ENTRY_STREAM_OUTSIDE | ENTRY_STREAM_BITMAP))
+	/* With a bitmap it can be read all the same, and so is not to be given to others. */
+	if (out.faults & ENTRY_STREAM_OUTSIDE)
 		out.len = 0;
 	return out;
 }
@@ -71,7 +72,8 @@ bool entry_mend(const struct geometry *g, bool data_file, struct l2_word *word)
 	}
 	if (!(faults & ENTRY_MISALIGNED) || holds_data(g, *word))
 		return false;
-	*word = g->extended ? (struct l2_word){ 0, BITMAP_ALL_ZERO } :
+	/* Subclusters that say nothing are the backing file's. */
+	*word = g->extended ? (struct l2_word){ 0, word->bitmap & BITMAP_ALL_ZERO } :
 			      (struct l2_word){ ENTRY_ZERO, 0 };
 	return true;
 }

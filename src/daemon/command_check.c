@@ -2,6 +2,7 @@
 /* qcow2-ublkd check: the checker at the command line, with the exit statuses of qemu-img check. */
 #include "commands.h"
 #include "handover_file.h"
+#include "registry.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -84,6 +85,12 @@ static int check_writes(const struct check_file *file, bool repair, struct why *
 	handover_file_init(&writes, &identity, file->name);
 	if (!handover_file_is_pending(&writes))
 		return 0;
+	if (access(writes.path, F_OK))
+		return repair ? why_set(why, -EACCES,
+					"%s: %s: %m; nobody can tell whether writes of a killed "
+					"process wait there: repair it as root",
+					file->name, registry_folder) :
+				0;
 	if (repair)
 		return why_set(
 			why, -EBUSY,

@@ -174,7 +174,7 @@ int handover_file_prepare(struct handover_file *file, struct why *why)
 
 bool handover_file_is_pending(const struct handover_file *file)
 {
-	return access(file->path, F_OK) == 0;
+	return access(file->path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 int handover_file_abandon(const struct handover_file *file)

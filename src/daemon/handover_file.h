@@ -35,7 +35,7 @@ void handover_file_init(struct handover_file *file, const struct identity *ident
  */
 int handover_file_prepare(struct handover_file *file, struct why *why);
 
-/* Has a process that was killed left writes that may not be in the image? */
+/* Has a process that was killed left writes that may not be in the image?  True also if that cannot be told. */
 bool handover_file_is_pending(const struct handover_file *file);
 
 /* Give up what a dead process has left.  0, also when that was nothing, or -errno. */

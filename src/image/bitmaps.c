@@ -61,7 +61,7 @@ int bitmaps_mark(const struct node *node, bool *marked, struct why *why)
 	*marked = false;
 	if (!directory->bitmaps || directory->bytes > LIMIT_BITMAP_DIRECTORY_BYTES)
 		return 0;
-	bytes = malloc(len);
+	bytes = calloc(1, len);
 	if (!bytes)
 		return why_set(why, -ENOMEM, "%s: not enough memory", node->file->name);
 	err = change(node, bytes, len, marked, why);

@@ -129,22 +129,29 @@ static bool read_short(struct io *io, uint64_t moved)
 	return true;
 }
 
+/* Rings cancel nothing: who was cancelled has not begun, for want of a thread of the kernel. */
+static bool is_passing(int64_t res)
+{
+	return res == -EAGAIN || res == -EINTR || res == -ECANCELED;
+}
+
 /* True when the io was queued once more. */
 static bool io_continue(struct io *io, int64_t *res)
 {
-	if ((*res == -EAGAIN || *res == -EINTR) && io->retries < IO_RETRIES) {
+	if (is_passing(*res) && io->retries < IO_RETRIES) {
 		io->retries++;
 		io_again(io);
 		return true;
 	}
-	if (*res < 0 || (io->op != IO_READ && io->op != IO_WRITE))
+	/* Zeros that are not for memory are read from a device that may end early, too. */
+	if (*res < 0 || (io->op != IO_READ && io->op != IO_WRITE && io->op != IO_ZEROS))
 		return false;
 	if ((uint64_t)*res >= io_len(io))
 		return false;
 	if (io->op == IO_READ)
 		return read_short(io, (uint64_t)*res);
 	if (*res == 0) {
-		*res = -EIO; /* a write that makes no progress */
+		*res = -EIO; /* it makes no progress */
 		return false;
 	}
 	io->moved += (uint64_t)*res;
@@ -188,7 +195,7 @@ __attribute__((noinline)) static void io_complete_rest(struct io *io, int64_t re
 		return;
 	if (io->flying == IO_TIMED)
 		io_count(io);
-	if (res == -EAGAIN || res == -EINTR)
+	if (is_passing(res))
 		res = -EIO;
 	io_end(io, res < 0 ? (int)res : 0);
 }

@@ -50,6 +50,17 @@ static int64_t end_read(struct sim_host *host, struct flight *flight)
 	return (int64_t)flight->read_len;
 }
 
+/* Where it is not memory, it is a read of /dev/zero, which may end early. */
+static int64_t end_zeros(struct sim_host *host, struct flight *flight)
+{
+	uint64_t len = io_len(flight->io);
+
+	if (!span_is_memory(flight->io->span))
+		len = shorten(host, len);
+	memset(flight_memory(host, flight), 0, len);
+	return (int64_t)len;
+}
+
 void flight_do(struct sim_host *host, struct flight *flight, uint64_t len)
 {
 	flight->op = flight_op(host, flight, len);
@@ -253,7 +264,7 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 		return strike(host, flight);
 	if (!flight->op && !flight->read && flight->io->op < IO_HOST_OPS &&
 	    flight->io->op != IO_SYNC && happens(host, host->faults.again))
-		return rng_one_in(host->rng, 2) ? -EAGAIN : -EINTR;
+		return (int64_t[]){ -EAGAIN, -EINTR, -ECANCELED }[rng_below(host->rng, 3)];
 	switch (flight->io->op) {
 	case IO_READ:
 		return end_read(host, flight);
@@ -265,8 +276,7 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 	case IO_TRUNCATE:
 		return end_change(host, flight);
 	case IO_ZEROS:
-		memset(flight_memory(host, flight), 0, io_len(flight->io));
-		return (int64_t)io_len(flight->io);
+		return end_zeros(host, flight);
 	case IO_COPY:
 		memcpy(flight_memory(host, flight), flight->io->from, io_len(flight->io));
 		return (int64_t)io_len(flight->io);

@@ -53,7 +53,8 @@ static void test_entries(void)
 	judge(&plain, false, ENTRY_COPIED | ENTRY_COMPRESSED | PLACE, 0, ENTRY_STREAM,
 	      ENTRY_COPIED_STREAM, 512);
 	judge(&plain, true, ENTRY_COMPRESSED | PLACE, 0, ENTRY_STREAM, ENTRY_STREAM_OUTSIDE, 0);
-	judge(&extended, false, ENTRY_COMPRESSED | PLACE, 1, ENTRY_STREAM, ENTRY_STREAM_BITMAP, 0);
+	judge(&extended, false, ENTRY_COMPRESSED | PLACE, 1, ENTRY_STREAM, ENTRY_STREAM_BITMAP,
+	      512);
 	check_case("extended entries");
 	judge(&extended, false, 0, ALL_ZERO, ENTRY_EMPTY, 0, 0);
 	judge(&extended, false, 0, 1, ENTRY_EMPTY, ENTRY_BITS_WITHOUT_CLUSTER, 0);
@@ -87,6 +88,9 @@ static void test_mend(void)
 	CHECK_EQ(mend(&extended, PLACE | 512, 1, &bits), UINT64_MAX);
 	CHECK_EQ(mend(&extended, PLACE | 512, ALL_ZERO, &bits), 0);
 	CHECK_EQ(bits, ALL_ZERO);
+	/* The others are the backing file's, and stay so. */
+	CHECK_EQ(mend(&extended, PLACE | 512, UINT64_C(1) << 33, &bits), 0);
+	CHECK_EQ(bits, UINT64_C(1) << 33);
 	CHECK_EQ(mend(&plain, ENTRY_COPIED | ENTRY_COMPRESSED | PLACE, 0, &bits),
 		 ENTRY_COMPRESSED | PLACE);
 }
