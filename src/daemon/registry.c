@@ -378,7 +378,7 @@ int registry_enter(struct registration *own, const char *name, const char *image
 	struct registry_image file = image_of(image);
 	int folder = lock_folder_when_free(name, file, why), err = 0;
 
-	*own = (struct registration){ .fd = -1 };
+	*own = (struct registration){ .fd = -1, .file = file };
 	if (folder < 0)
 		return folder;
 	own->fd = take_name(own, name, file, alternatives);
@@ -398,7 +398,7 @@ int registry_enter(struct registration *own, const char *name, const char *image
 
 int registry_record(const struct registration *own, const char *device, const char *image)
 {
-	struct registry_entry entry = { .file = image_of(image) };
+	struct registry_entry entry = { .file = own->file };
 
 	snprintf(entry.device, sizeof(entry.device), "%s", device);
 	snprintf(entry.image, sizeof(entry.image), "%s", image);

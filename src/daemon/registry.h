@@ -25,10 +25,17 @@ extern const char *registry_devices;
 /* Make the folder if need be.  -errno with the sentence in @why when there can be none. */
 int registry_folder_make(struct why *why);
 
+/* Which file an image is; number 0: not known. */
+struct registry_image {
+	uint64_t device;
+	uint64_t number;
+};
+
 /* One's own place in the register. */
 struct registration {
 	char name[NAME_LENGTH + 1]; /* "": not registered */
 	int fd; /* of NAME.lock */
+	struct registry_image file; /* as who serves cannot see it by its path any more */
 };
 
 /*
@@ -62,12 +69,6 @@ void registry_socket(char *path, const char *name);
 #define DEVICE_OWNER ".owner" /* whose it is: see ownership.h */
 #define DEVICE_UDEV ".udev" /* what udev is told of it: see udev.h */
 void registry_device_file(char *path, int32_t id, const char *ending);
-
-/* Which file an image is; number 0: not known. */
-struct registry_image {
-	uint64_t device;
-	uint64_t number;
-};
 
 struct registry_entry {
 	char name[NAME_LENGTH + 1];
