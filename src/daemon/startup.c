@@ -175,6 +175,13 @@ static int abandon_writable(struct daemon *daemon, struct why *why)
 	return err == -EBUSY ? 0 : err;
 }
 
+/* Who steps in for another process makes no second device. */
+static int none_left(const struct daemon *daemon, struct why *why)
+{
+	return why_set(why, -ENODEV, "%s: there is no device left to go on with",
+		       daemon->options.image);
+}
+
 /* A dead server's device, if there is one, becomes ours. */
 static int find_device(struct daemon *daemon, struct why *why)
 {
@@ -198,17 +205,22 @@ static int find_device(struct daemon *daemon, struct why *why)
 	if (err == -EEXIST)
 		err = meet_unknown(daemon, id, why);
 	if (!err && !found && is_upgrade)
-		return why_set(why, -ENODEV, "%s: there is no device left to go on with",
-			       options->image);
+		return none_left(daemon, why);
 	return err;
 }
 
 static int take_device(struct daemon *daemon, struct why *why)
 {
+	int err;
+
 	if (!device_is_left(daemon->device))
 		return 0;
-	return daemon->options.abandon ? abandon_device(daemon, why) :
-					 device_take(daemon->device, why);
+	if (daemon->options.abandon)
+		return abandon_device(daemon, why);
+	err = device_take(daemon->device, why);
+	if (!err && !device_is_left(daemon->device) && daemon->successor.fd >= 0)
+		return none_left(daemon, why);
+	return err;
 }
 
 /* What was acknowledged and is in memory only: part of the image, whoever opens it. */

@@ -34,7 +34,10 @@ struct controller {
 	struct io_uring ring;
 	int personality;
 	struct slot slot[SLOTS];
+	pid_t server;
 	int32_t owned; /* device to be deleted at the end, or -1 */
+	uint64_t mark; /* the ublksrv_flags of it */
+	int32_t starter; /* who served it when it became ours: the server, the helper's child, or -1 */
 };
 
 /* --- start --------------------------------------------------------------------------------------- */
@@ -160,6 +163,81 @@ static bool server_is_gone(const struct controller *controller)
 	return poll(&hangup, 1, 0) == 1;
 }
 
+static void own(struct controller *controller, const struct ublksrv_ctrl_dev_info *info)
+{
+	controller->owned = info->dev_id;
+	controller->mark = info->ublksrv_flags;
+	controller->starter = info->ublksrv_pid;
+}
+
+static void answer(struct controller *controller, struct slot *slot, int32_t res)
+{
+	struct control_packet *packet = &slot->packet;
+
+	if (packet->op == UBLK_U_CMD_ADD_DEV && res == 0) {
+		struct ublksrv_ctrl_dev_info info;
+
+		memcpy(&info, packet->bytes, sizeof(info));
+		own(controller, &info);
+	}
+	slot->busy = false;
+	packet->res = res;
+	if (packet->sequence) /* else it is our own */
+		say(controller, packet);
+}
+
+static void reap(struct controller *controller)
+{
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(&controller->ring, &cqe) == 0) {
+		struct slot *slot = io_uring_cqe_get_data(cqe);
+		int32_t res = cqe->res;
+
+		io_uring_cqe_seen(&controller->ring, cqe);
+		answer(controller, slot, res);
+	}
+}
+
+static void wait_and_reap(struct controller *controller)
+{
+	struct io_uring_cqe *cqe;
+
+	if (io_uring_wait_cqe(&controller->ring, &cqe) == 0)
+		reap(controller);
+}
+
+/* A command of our own, to its end; @info: what GET_DEV_INFO says. */
+static int32_t run(struct controller *controller, uint32_t op, int32_t id,
+		   struct ublksrv_ctrl_dev_info *info)
+{
+	struct slot *slot = free_slot(controller);
+
+	if (!slot)
+		return -EBUSY;
+	slot->packet = (struct control_packet){
+		.op = op,
+		.id = id,
+		.len = info ? sizeof(*info) : 0,
+	};
+	submit(controller, slot);
+	while (slot->busy)
+		wait_and_reap(controller);
+	if (info)
+		memcpy(info, slot->packet.bytes, sizeof(*info));
+	return slot->packet.res;
+}
+
+/* What there is by that number at this moment is the server's. */
+static void own_by_number(struct controller *controller, int32_t id)
+{
+	struct ublksrv_ctrl_dev_info info;
+
+	controller->owned = -1;
+	if (id >= 0 && run(controller, UBLK_U_CMD_GET_DEV_INFO, id, &info) == 0)
+		own(controller, &info);
+}
+
 /* Up to 6.12 the driver starts a device whose tags have died with their server, and breaks. */
 static bool would_serve(uint32_t op)
 {
@@ -179,7 +257,7 @@ static bool listen_once(struct controller *controller)
 		return false;
 	if (packet.op == CONTROL_OWN || !slot) {
 		if (packet.op == CONTROL_OWN)
-			controller->owned = packet.id;
+			own_by_number(controller, packet.id);
 		packet.res = packet.op == CONTROL_OWN ? 0 : -EBUSY;
 		say(controller, &packet);
 		return true;
@@ -192,34 +270,6 @@ static bool listen_once(struct controller *controller)
 	slot->packet = packet;
 	submit(controller, slot);
 	return true;
-}
-
-static void answer(struct controller *controller, struct slot *slot, int32_t res)
-{
-	struct control_packet *packet = &slot->packet;
-
-	if (packet->op == UBLK_U_CMD_ADD_DEV && res == 0) {
-		struct ublksrv_ctrl_dev_info info;
-
-		memcpy(&info, packet->bytes, sizeof(info));
-		controller->owned = info.dev_id;
-	}
-	slot->busy = false;
-	packet->res = res;
-	say(controller, packet);
-}
-
-static void reap(struct controller *controller)
-{
-	struct io_uring_cqe *cqe;
-
-	while (io_uring_peek_cqe(&controller->ring, &cqe) == 0) {
-		struct slot *slot = io_uring_cqe_get_data(cqe);
-		int32_t res = cqe->res;
-
-		io_uring_cqe_seen(&controller->ring, cqe);
-		answer(controller, slot, res);
-	}
 }
 
 static void serve(struct controller *controller)
@@ -241,32 +291,47 @@ static void serve(struct controller *controller)
 
 /* --- end ----------------------------------------------------------------------------------------- */
 
-/* Without a server, requests fail and commands do not wait for long. */
-static void run_alone(struct controller *controller, uint32_t op)
+static bool is_adding(const struct controller *controller)
 {
-	struct slot *slot = free_slot(controller);
-
-	if (!slot)
-		return;
-	slot->packet = (struct control_packet){ .op = op, .id = controller->owned };
-	submit(controller, slot);
-	while (slot->busy) {
-		struct io_uring_cqe *cqe;
-
-		if (io_uring_wait_cqe(&controller->ring, &cqe) == 0)
-			reap(controller);
-	}
+	for (int i = 0; i < SLOTS; i++)
+		if (controller->slot[i].busy && controller->slot[i].packet.op == UBLK_U_CMD_ADD_DEV)
+			return true;
+	return false;
 }
 
-/* The server was killed, or could not delete its device. */
+/*
+ * The next process may have been faster: then it has taken our device over, or deleted it, and the number
+ * may be that of another one, its own or a stranger's.
+ */
+static bool is_ours(struct controller *controller)
+{
+	struct ublksrv_ctrl_dev_info info;
+	int32_t pid;
+
+	if (run(controller, UBLK_U_CMD_GET_DEV_INFO, controller->owned, &info))
+		return false;
+	pid = info.ublksrv_pid;
+	return info.ublksrv_flags == controller->mark &&
+	       (pid == -1 || pid == controller->server || pid == controller->starter);
+}
+
+/*
+ * The server was killed, or could not delete its device.  Without a server, requests fail and commands do
+ * not wait for long.  Whatever else could wait comes after them.
+ */
 static void clean_up(struct controller *controller)
 {
-	if (controller->owned < 0)
+	/* What it makes is nobody's, and nobody would know of it. */
+	while (is_adding(controller))
+		wait_and_reap(controller);
+	if (controller->owned < 0 || !is_ours(controller))
 		return;
-	log_warn("/dev/ublkb%d: its server is gone; deleting it", controller->owned);
-	run_alone(controller, UBLK_U_CMD_STOP_DEV);
+	run(controller, UBLK_U_CMD_STOP_DEV, controller->owned, NULL);
+	if (!is_ours(controller))
+		return;
 	/* The other DEL would wait for mounts, one of which only our own mount namespace may have. */
-	run_alone(controller, UBLK_U_CMD_DEL_DEV_ASYNC);
+	run(controller, UBLK_U_CMD_DEL_DEV_ASYNC, controller->owned, NULL);
+	log_warn("/dev/ublkb%d: its server is gone, and so it has been deleted", controller->owned);
 }
 
 void controller_run(int fd, void (*confine)(void))
@@ -279,6 +344,7 @@ void controller_run(int fd, void (*confine)(void))
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Not the ends of other sockets, nor of pipes: somebody waits until they are closed. */
 	controller.fd = keep_only(fd);
+	controller.server = getppid();
 	controller.owned = -1;
 	if (start(&controller))
 		_exit(1);

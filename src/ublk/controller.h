@@ -9,7 +9,8 @@
 
 /*
  * Not for the kernel: from now on device @id is to be deleted when the server is gone, -1: none.
- * Until then it is the device that was added last.
+ * Until then it is the device that was added last.  It is known by its mark and by who serves it, as
+ * the number may be another device's by then.
  */
 #define CONTROL_OWN 1u
 
@@ -27,7 +28,7 @@ struct control_packet {
 /*
  * The life of the controller, whose end of the socket is @fd: open the control device, call
  * @confine(), say so, and execute commands until the other end is closed; then delete the device
- * that it is to own.
+ * that it is to own, also if it is only just being added.  By a child of the server.
  */
 _Noreturn void controller_run(int fd, void (*confine)(void));
 

@@ -207,9 +207,11 @@ int ctrl_add(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, struct why *
 	int err = ctrl_run(ctrl, &command, why);
 
 	if (err == -EEXIST)
-		return why_set(why, err,
-			       "ublk: device %d exists already; choose another --device-id or none",
-			       info->dev_id);
+		return why_set(
+			why, err,
+			"ublk: device %d exists already; choose another --device-id or none, "
+			"or, if nobody serves it, remove it with qcow2-ublkd stop /dev/ublkb%d",
+			info->dev_id, info->dev_id);
 	if (err == -EPERM)
 		return why_set(why, err, "ublk: ADD_DEV: %s; it takes CAP_SYS_ADMIN on the host",
 			       strerror(-err));

@@ -78,7 +78,8 @@ int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, 
 /*
  * Of the device that was found: wait until the kernel has ended all I/O of the dead server, to
  * the image too, and forgotten it.  That takes as long as the storage below the image wants;
- * messages tell.  -errno with the sentence in @why.
+ * messages tell.  A device that is stopped meanwhile, as a stop of the dead server's may go on, is
+ * deleted, and then none was found: see device_is_left().  -errno with the sentence in @why.
  */
 int device_take(struct device *device, struct why *why);
 

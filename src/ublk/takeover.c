@@ -32,6 +32,9 @@
 
 #define BIND_MS 10000
 
+/* How long the end of a dead server's device may be held by others: udev looks at it for a moment. */
+#define OPEN_MS 10000
+
 /* See await_worker(). */
 #define SETTLE_MS 100
 
@@ -78,21 +81,67 @@ static int wait_a_little(const struct device *device, const struct patience *pat
 
 /* --- find ------------------------------------------------------------------------------------------ */
 
-/* What was never started, or has been stopped: nobody can be using it. */
-static int delete_remains(struct device *device, struct why *why)
+/* What there is by the device's number; -ENODEV: nothing, or nothing with our mark. */
+static int ask(struct device *device, struct ublksrv_ctrl_dev_info *info, struct why *why)
 {
-	int32_t id = device->info.dev_id;
-	int fd = chardev_open(id, why); /* whoever was about to start it has ended */
 	int err;
 
+	*info = (struct ublksrv_ctrl_dev_info){ .dev_id = device->info.dev_id };
+	err = ctrl_info(&device->ctrl, info, why);
+	if (!err && info->ublksrv_flags != device->mark)
+		return why_set(why, -ENODEV, "%s: is another device by now", device->name);
+	return err;
+}
+
+/* It is none of ours any more. */
+static void part_with(struct device *device)
+{
+	device->found = false;
+	device->info = (struct ublksrv_ctrl_dev_info){ 0 };
+	device->name[0] = '\0';
+}
+
+/* Wait until nobody has the other end open.  -ENODEV when there is none; -errno, but not -EBUSY. */
+static int await_free(struct device *device, struct why *why)
+{
+	struct patience patience = begin_to_wait();
+	int fd, err;
+
+	while ((fd = chardev_try(device->info.dev_id)) == -EBUSY || fd == -EINTR) {
+		if (waited_ms(&patience) >= OPEN_MS)
+			return why_set(why, -ETIMEDOUT,
+				       "%s: was never started, or has been stopped, and "
+				       "somebody has the other end of it open",
+				       device->name);
+		err = wait_a_little(device, &patience, why);
+		if (err)
+			return err;
+	}
+	if (fd == -ENOENT || fd == -ENXIO)
+		return -ENODEV;
 	if (fd < 0)
-		return fd;
+		return why_set(why, fd, "%s: its other end: %s", device->name, strerror(-fd));
 	close(fd);
-	err = ctrl_stop_begin(&device->ctrl, id, why);
+	return 0;
+}
+
+/*
+ * What was never started, or has been stopped: nobody can be using it.  Its dead server's controller
+ * may be deleting it too, and then the number may be that of a stranger's.
+ */
+static int delete_remains(struct device *device, struct why *why)
+{
+	struct ublksrv_ctrl_dev_info info;
+	int err = await_free(device, why); /* whoever was about to start it has ended */
+
+	if (!err)
+		err = ask(device, &info, why);
+	if (!err)
+		err = ctrl_stop_begin(&device->ctrl, info.dev_id, why);
 	if (!err)
 		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
 	if (!err)
-		err = ctrl_delete(&device->ctrl, id, why);
+		err = ctrl_delete(&device->ctrl, info.dev_id, why);
 	return err == -ETIME || err == -ENODEV ? 0 : err;
 }
 
@@ -119,12 +168,14 @@ static int look_at(struct device *device, int32_t id, struct why *why)
 		return why_set(why, err, "/dev/ublkb%d: cannot be claimed: %s", id, strerror(-err));
 	device->info = info;
 	device_set_name(device);
-	if (info.state != UBLK_S_DEV_DEAD && device_is_recoverable(device))
+	/* Before it was ours, a stop may have come to its end that its server had begun. */
+	err = ask(device, &device->info, why);
+	if (!err && device->info.state != UBLK_S_DEV_DEAD && device_is_recoverable(device))
 		return 0;
-	err = delete_remains(device, why);
-	device->info = (struct ublksrv_ctrl_dev_info){ 0 };
-	device->name[0] = '\0';
-	return err ? err : -ENOENT;
+	if (!err)
+		err = delete_remains(device, why);
+	part_with(device);
+	return err && err != -ENODEV ? err : -ENOENT;
 }
 
 /* All devices: 0 when one was found, -ENOENT, or the most important of what look_at() says. */
@@ -271,6 +322,30 @@ static int forget(struct device *device, struct remains *remains, struct why *wh
 				       ctrl_forget(&device->ctrl, device->info.dev_id, why);
 }
 
+/* A stop that its server had begun goes on in the kernel when that is killed. */
+static bool is_stopped(struct device *device)
+{
+	struct ublksrv_ctrl_dev_info info;
+	struct why ignored;
+	int err = ask(device, &info, &ignored);
+
+	return err == -ENODEV || (!err && info.state == UBLK_S_DEV_DEAD);
+}
+
+static int go_without(struct device *device, struct why *why)
+{
+	int err;
+
+	if (!device->found)
+		return why_set(why, -ENODEV, "%s: has been stopped by somebody else", device->name);
+	log_warn("%s: was being stopped when the process that served it died; another one is made",
+		 device->name);
+	err = delete_remains(device, why);
+	if (!err)
+		part_with(device);
+	return err;
+}
+
 int device_take(struct device *device, struct why *why)
 {
 	struct patience patience = begin_to_wait();
@@ -280,6 +355,8 @@ int device_take(struct device *device, struct why *why)
 
 	for (;;) {
 		err = forget(device, &remains, why);
+		if (is_stopped(device))
+			return go_without(device, why);
 		if (err != -EBUSY)
 			return err;
 		if (!remains.unowned)
@@ -311,8 +388,6 @@ int device_abandon(struct device *device, struct why *why)
 	if (err && err != -ETIME)
 		return why_set(why, err, "%s: cannot be given up: %s", device->name,
 			       strerror(-err));
-	device->found = false;
-	device->info = (struct ublksrv_ctrl_dev_info){ 0 };
-	device->name[0] = '\0';
+	part_with(device);
 	return 0;
 }
