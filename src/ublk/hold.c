@@ -69,6 +69,7 @@ static void flush_above(const char *name, unsigned depth)
 
 static int force_out(const struct users_disk *disk)
 {
+	users_sync(disk);
 	flush_above(disk->name[0], ABOVE_DEPTH);
 	return sync_disk(disk);
 }

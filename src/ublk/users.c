@@ -253,6 +253,27 @@ void users_unescape(char *path)
 	*to = '\0';
 }
 
+void users_sync(const struct users_disk *disk)
+{
+	FILE *in = fopen("/proc/self/mountinfo", "re");
+	char line[2 * PATH_MAX], *where;
+
+	while (in && fgets(line, sizeof(line), in)) {
+		int fd;
+
+		if (!line_is_ours(disk, line, &where))
+			continue;
+		users_unescape(where);
+		fd = open(where, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		if (fd < 0)
+			continue;
+		syncfs(fd);
+		close(fd);
+	}
+	if (in)
+		fclose(in);
+}
+
 bool users_swap(const struct users_disk *disk)
 {
 	FILE *in = fopen("/proc/swaps", "re");

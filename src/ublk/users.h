@@ -27,6 +27,12 @@ bool users_number(const char *name, dev_t *number);
 /* As the kernel escapes blanks and the like in a path: \ooo.  In place. */
 void users_unescape(char *path);
 
+/*
+ * Write back the file systems on it that this process sees.  Some (btrfs before Linux 6.17) hear nothing
+ * of a BLKFLSBUF of their device.
+ */
+void users_sync(const struct users_disk *disk);
+
 /* Is it used as swap: it, what lies on it, or a file on it? */
 bool users_swap(const struct users_disk *disk);
 

@@ -6,7 +6,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires mkfs.ext4 e2fsck dmsetup losetup unshare swapon
+requires mkfs.btrfs mkfs.ext4 e2fsck dmsetup losetup unshare swapon
 image=$work/image
 image_create "$image" 256M
 head -c 6M /dev/urandom >"$work/pattern"
@@ -107,6 +107,20 @@ within 30 eval "! kill -0 $daemon_pid 2>/dev/null" || fail "not stopped by force
 umount "$work/mnt"
 within 20 no_device || fail "$device is still there"
 expect_stopped
+# A file system that hears nothing of a flush of its device.
+image_create "$work/btrfs" 256M
+serve "$work/btrfs"
+mkfs.btrfs -q "$device"
+mount "$device" "$work/mnt"
+cp "$work/pattern" "$work/mnt/forced"
+"$QCOW2_UBLKD" stop --force "$device" || fail "not stopped by force"
+umount "$work/mnt"
+expect_stopped
+serve "$work/btrfs"
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/forced"
+umount "$work/mnt"
+unserve
 serve "$image" --queues 2
 mount "$device" "$work/mnt"
 same "$work/pattern" "$work/mnt/again"
