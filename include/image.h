@@ -351,7 +351,8 @@ extern void (*image_peek_seam)(void);
 	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
 	m(SHARDS_AS_ALONE) /* kill: the cache is divided as if there were nothing to take over */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
-	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */
+	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */ \
+	m(FETCH_UNCHECKED) /* bytes of the guest's that could not be fetched are written all the same */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

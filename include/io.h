@@ -27,6 +27,7 @@ enum io_op {
 	IO_HOST_OPS, /* those before go to the host; the others are done at home */
 	IO_ZEROS = IO_HOST_OPS, /* fill the span with zeros; touches no file */
 	IO_COPY, /* fill a span that is not memory with the bytes at from; touches no file */
+	IO_FETCH, /* fill memory with those of source, which is not memory; touches no file */
 	IO_TIMER, /* complete with 0 after len nanoseconds; touches no file */
 	IO_WORK, /* have work() called on a thread that may take its time; touches no file */
 };
@@ -91,6 +92,7 @@ struct io {
 	struct host off;
 	union {
 		const void *from; /* IO_COPY */
+		struct span source; /* IO_FETCH */
 		io_work_fn *work; /* IO_WORK */
 	};
 	uint64_t len; /* bytes */

@@ -219,6 +219,9 @@ static inline void io_start_flags(struct task *task, struct io *io, enum io_op o
 void io_start_copy(struct task *task, struct io *io, struct span span, const void *from,
 		   uint64_t len);
 
+/* The same for IO_FETCH: @len bytes at @source, which is not memory, to @to. */
+void io_start_fetch(struct task *task, struct io *io, void *to, struct span source, uint64_t len);
+
 /* The same for IO_WORK, which reads and writes @len bytes at @span, in memory. */
 void io_start_work(struct task *task, struct io *io, struct span span, uint64_t len,
 		   io_work_fn *work);

@@ -68,8 +68,7 @@ void *copies_head(struct image *image, int buffer)
 
 bool copies_whole(const struct part *part)
 {
-	return span_is_memory(part->span) &&
-	       part->head + part->extent.len + part->tail <= 2 * part->image->top.geo.cluster_bytes;
+	return part->head + part->extent.len + part->tail <= 2 * part->image->top.geo.cluster_bytes;
 }
 
 void *copies_tail(const struct part *part)

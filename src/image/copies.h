@@ -26,7 +26,7 @@ void copies_read(struct part *part, uint32_t head_bytes, uint32_t tail_bytes);
 void *copies_head(struct image *image, int buffer);
 void *copies_tail(const struct part *part);
 
-/* Is there room for the guest's bytes between these two, and can they be copied there? */
+/* Is there room for the guest's bytes between these two? */
 bool copies_whole(const struct part *part);
 
 #endif

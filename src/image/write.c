@@ -31,7 +31,8 @@
  *	TABLE   -> MAP MAP*
  *	CLAIM   -> BAD MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
- *	COPY    -> COPY* WRITE~
+ *	COPY    -> COPY* PLACE~
+ *	PLACE   -> UNDO WRITE~
  *	WRITE   -> UNDO ROOM~ BOUNCE
  *	BOUNCE  -> BOUNCE* MAP* ENCRYPT
  *	ENCRYPT -> ENCRYPTED ENCRYPTED~
@@ -44,9 +45,9 @@
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
-	s(W_MAP) s(W_FUA) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_WRITE) \
-		s(W_BOUNCE) s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) s(W_SYNCED) \
-			s(W_BELIEVE) s(W_NEXT) s(W_DONE)
+	s(W_MAP) s(W_FUA) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_PLACE) \
+		s(W_WRITE) s(W_BOUNCE) s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) \
+			s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
 
 /* From @span: the guest's bytes, or what became of them. */
@@ -191,17 +192,24 @@ static void around(const struct part *part, struct span *before, struct span *be
 /* The guest's bytes to between what was read around them. */
 static void place_guest(struct part *part)
 {
-	uint8_t *head = copies_head(part->image, part->copy_buffer);
+	uint8_t *to = (uint8_t *)copies_head(part->image, part->copy_buffer) + part->head;
 
-	memcpy(head + part->head, span_address(part->span), part->extent.len);
+	if (span_is_memory(part->span))
+		memcpy(to, span_address(part->span), part->extent.len);
+	else
+		io_start_fetch(&part->task, &part->io[1], to, part->span, part->extent.len);
+}
+
+/* With encryption they meet elsewhere. */
+static bool places_guest(const struct part *part)
+{
+	return copies_whole(part) && !part->image->top.cipher;
 }
 
 static void write_whole(struct part *part)
 {
 	struct image *image = part->image;
 
-	if (!mutant(EARLY_GUEST_BYTES))
-		place_guest(part);
 	io_start(&part->task, &part->io[0], IO_WRITE, image->top.data->index,
 		 span_memory(copies_head(image, part->copy_buffer)),
 		 (struct host){ target(part).byte - part->head },
@@ -464,11 +472,20 @@ static enum step write_step(struct task *t)
 		if (part->copy_buffer < 0)
 			return park(t, &image->copies.waiters, W_COPY);
 		copies_read(part, part->head, part->tail);
-		if (mutant(EARLY_GUEST_BYTES) && copies_whole(part))
+		if (mutant(EARLY_GUEST_BYTES) && places_guest(part))
+			place_guest(part);
+		return await_io(t, W_PLACE);
+	}
+	case W_PLACE:
+		if (t->err)
+			return go(t, W_UNDO);
+		if (places_guest(part) && !mutant(EARLY_GUEST_BYTES))
 			place_guest(part);
 		return await_io(t, W_WRITE);
-	}
+
 	case W_WRITE:
+		if (mutant(FETCH_UNCHECKED))
+			t->err = 0;
 		if (t->err)
 			return go(t, W_UNDO);
 		if (part->reuse && target_is_bad(part))

@@ -38,12 +38,14 @@ static struct uring *uring_of(struct ring *ring)
 static void uring_queue(struct ring *ring, struct io *io)
 {
 	struct uring *uring = uring_of(ring);
-	bool fill = io->op == IO_COPY || (io->op == IO_ZEROS && span_is_memory(io->span));
+	struct list *list = &uring->ios;
 
-	list_add_tail(fill		? &uring->fills :
-		      io->op == IO_WORK ? &uring->works :
-					  &uring->ios,
-		      &io->link);
+	if (io->op == IO_COPY || io->op == IO_FETCH ||
+	    (io->op == IO_ZEROS && span_is_memory(io->span)))
+		list = &uring->fills;
+	else if (io->op == IO_WORK)
+		list = &uring->works;
+	list_add_tail(list, &io->link);
 }
 
 static void uring_kick(struct ring *ring)
@@ -356,6 +358,7 @@ static bool stage_io(struct uring *uring, struct io *io)
 		fill_timer(sqe, uring, io);
 		break;
 	case IO_COPY: /* these never get here */
+	case IO_FETCH:
 	case IO_WORK:
 		break;
 	}
@@ -516,7 +519,11 @@ static int64_t fill(struct uring *uring, const struct io *io)
 	int err = 0;
 
 	if (io->op == IO_COPY)
-		err = uring->copy ? uring->copy(uring, io_span(io), io->from, io_len(io)) : -EIO;
+		err = uring->copy ? uring->copy(uring, io->span, io->from, io->len) : -EIO;
+	else if (io->op == IO_FETCH)
+		err = uring->fetch ?
+			      uring->fetch(uring, span_address(io->span), io->source, io->len) :
+			      -EIO;
 	else
 		memset(span_address(io_span(io)), 0, io_len(io));
 	return err ? err : (int64_t)io_len(io);

@@ -37,7 +37,7 @@ struct uring {
 	bool live; /* raw is set up */
 	struct list ios; /* staged; own thread, as all below except kick_fd */
 	struct list commands;
-	struct list fills; /* IO_ZEROS in memory and IO_COPY, done at the end of the turn */
+	struct list fills; /* IO_ZEROS in memory, IO_COPY and IO_FETCH, done at the end of the turn */
 	struct list works; /* IO_WORK, handed to the pool at the end of the turn */
 	struct pool *pool; /* who does it; NULL: nobody, and there must be none */
 	_Atomic(struct list *) worked; /* a stack of those that were done: see uring_worked() */
@@ -45,8 +45,9 @@ struct uring {
 	struct io *scout; /* the write that may block for all of them; NULL: nobody is held */
 	bool hold_armed; /* a timer runs that ends the hold */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
-	/* By the owner: executes IO_COPY without waiting; 0 or -errno.  NULL: there is none. */
+	/* By the owner: execute IO_COPY and IO_FETCH without waiting; 0 or -errno.  NULL: there are none. */
 	int (*copy)(struct uring *uring, struct span to, const void *from, uint64_t len);
+	int (*fetch)(struct uring *uring, void *to, struct span source, uint64_t len);
 	uintptr_t kept; /* the first of the buffers whose first page is kept; 0: none */
 	size_t kept_stride;
 	size_t kept_bytes; /* of all buffers */

@@ -87,6 +87,14 @@ void io_start_copy(struct task *task, struct io *io, struct span span, const voi
 	task->lane->ring->queue(task->lane->ring, io);
 }
 
+void io_start_fetch(struct task *task, struct io *io, void *to, struct span source, uint64_t len)
+{
+	io_prepare(task, io, IO_FETCH, span_memory(to), len, false);
+	io->flags = 0;
+	io->source = source;
+	task->lane->ring->queue(task->lane->ring, io);
+}
+
 void io_start_work(struct task *task, struct io *io, struct span span, uint64_t len,
 		   io_work_fn *work)
 {

@@ -75,16 +75,15 @@ int buffers_copy(const struct buffers *buffers, struct span to, const void *from
 	return n == (ssize_t)len ? 0 : -EIO;
 }
 
-/* The bytes of a write into the tag's buffer. */
-static int fetch(const struct buffers *buffers, unsigned tag, uint32_t len)
+int buffers_fetch(const struct buffers *buffers, void *to, struct span from, uint64_t len)
 {
-	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, tag);
+	uint64_t pos = UBLK_USER_COPY_POS(buffers->queue, from.slot) + from.at;
 	ssize_t n;
 
 	if (buffers->renewed)
 		return -EIO;
 	do
-		n = pread(buffers->fd, tag_buffer(buffers, tag), len, (off_t)pos);
+		n = pread(buffers->fd, to, len, (off_t)pos);
 	while (n < 0 && errno == EINTR);
 	return n == (ssize_t)len ? 0 : -EIO;
 }
@@ -97,7 +96,10 @@ int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, b
 		return 0;
 	}
 	*span = span_memory(tag_buffer(buffers, tag));
-	return buffers->mode == DATA_ZERO_COPY && write ? fetch(buffers, tag, len) : 0;
+	if (buffers->mode == DATA_COPY || !write)
+		return 0;
+	return buffers_fetch(buffers, tag_buffer(buffers, tag),
+			     (struct span){ .slot = (int32_t)tag }, len);
 }
 
 int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len)

@@ -62,6 +62,9 @@ int buffers_take(const struct buffers *buffers, unsigned tag, bool registered, b
  */
 int buffers_copy(const struct buffers *buffers, struct span to, const void *from, uint64_t len);
 
+/* The other way round: @len bytes of a request, at @from, to @to.  0 or -EIO. */
+int buffers_fetch(const struct buffers *buffers, void *to, struct span from, uint64_t len);
+
 /* After a read of @len bytes into @span: let the client have them.  0 or -EIO. */
 int buffers_give(const struct buffers *buffers, unsigned tag, struct span span, uint32_t len);
 

@@ -271,6 +271,14 @@ static int copy_to_request(struct uring *uring, struct span to, const void *from
 	return buffers_copy(&queue->buffers, to, from, len);
 }
 
+/* And the bytes of one that the engine has to see. */
+static int fetch_from_request(struct uring *uring, void *to, struct span source, uint64_t len)
+{
+	struct queue *queue = container_of(uring, struct queue, worker.uring);
+
+	return buffers_fetch(&queue->buffers, to, source, len);
+}
+
 /* On the queue's thread, so that the memory is near its CPUs. */
 static int queue_begin(struct worker *worker)
 {
@@ -279,6 +287,7 @@ static int queue_begin(struct worker *worker)
 
 	pin(queue);
 	worker->uring.copy = copy_to_request;
+	worker->uring.fetch = fetch_from_request;
 	err = map_descriptors(queue);
 	if (!err)
 		err = make_tags(queue);

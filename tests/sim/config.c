@@ -267,6 +267,8 @@ static void draw_copies(struct config *config, struct rng *rng)
 	config->hot_percent = 30;
 	config->held |= 1u << IO_READ | 1u << IO_WRITE;
 	config->submit_weight = 60;
+	config->by_slot = rng_one_in(rng, 2);
+	config->faults.fetch = rng_one_in(rng, 2) ? rng_range(rng, 20, 400) : 0;
 }
 
 /* Few changes at a time of clusters that have subclusters of all kinds. */
@@ -390,10 +392,10 @@ void config_print(const struct config *config)
 		config->op_weight[TRAFFIC_ZEROES], config->fua_percent, config->small_percent,
 		config->races ? " races" : "", config->service_submits ? " service_submits" : "");
 	fprintf(stderr,
-		"host: again %u shortened %u error %u no_space %u sync %u per mille%s early %u%% "
+		"host: again %u shortened %u error %u no_space %u sync %u fetch %u per mille%s early %u%% "
 		"held %#x\n",
 		config->faults.again, config->faults.shortened, config->faults.error,
-		config->faults.no_space, config->faults.sync,
+		config->faults.no_space, config->faults.sync, config->faults.fetch,
 		config->faults.no_punch ? " no_punch" : "", config->early_percent, config->held);
 	fprintf(stderr,
 		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d torn %u%% kills %s %u/%u\n",

@@ -172,6 +172,18 @@ static int64_t end_work(struct sim_host *host, struct flight *flight)
 	return flight->work_err;
 }
 
+/* Who gets a part of it is told that there is nothing. */
+static int64_t end_fetch(struct sim_host *host, struct flight *flight)
+{
+	uint64_t len = io_len(flight->io);
+	bool failed = happens(host, host->faults.error) || happens(host, host->faults.fetch);
+
+	if (failed)
+		len = SECTOR_SIZE * rng_below_u64(host->rng, len / SECTOR_SIZE);
+	memcpy(flight_memory(host, flight), flight_source(host, flight), len);
+	return failed ? mishap(host, EIO) : (int64_t)len;
+}
+
 static int64_t end_change(struct sim_host *host, struct flight *flight)
 {
 	if (flight->io->op == IO_PUNCH && host->faults.no_punch)
@@ -203,7 +215,7 @@ static bool can_strike(enum strike_kind kind, const struct io *io)
 	case STRIKE_EIO:
 	case STRIKE_EAGAIN:
 	case STRIKE_EINTR:
-		return io->op <= IO_TRUNCATE;
+		return io->op <= IO_TRUNCATE || (io->op == IO_FETCH && kind == STRIKE_EIO);
 	}
 	abort();
 }
@@ -280,6 +292,8 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 	case IO_COPY:
 		memcpy(flight_memory(host, flight), flight->io->from, io_len(flight->io));
 		return (int64_t)io_len(flight->io);
+	case IO_FETCH:
+		return end_fetch(host, flight);
 	case IO_WORK:
 		return end_work(host, flight);
 	case IO_TIMER:

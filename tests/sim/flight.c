@@ -13,7 +13,8 @@ const char *flight_name(const struct flight *flight)
 	static const char *const names[] = {
 		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
 		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
-		[IO_COPY] = "copy",   [IO_TIMER] = "timer",	  [IO_WORK] = "work",
+		[IO_COPY] = "copy",   [IO_FETCH] = "fetch",	  [IO_TIMER] = "timer",
+		[IO_WORK] = "work",
 	};
 
 	return names[flight->io->op];
@@ -23,7 +24,8 @@ static bool has_memory(const struct flight *flight)
 {
 	enum io_op op = flight->io->op;
 
-	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS || op == IO_COPY || op == IO_WORK;
+	return op == IO_READ || op == IO_WRITE || op == IO_ZEROS || op == IO_COPY ||
+	       op == IO_FETCH || op == IO_WORK;
 }
 
 static bool writes_memory(const struct flight *flight)
@@ -38,17 +40,28 @@ static bool has_file(const struct flight *flight)
 	return op < IO_HOST_OPS;
 }
 
-uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight)
+static uint8_t *in_buffer(const struct sim_host *host, struct span span, uint64_t len)
 {
-	struct span span = io_span(flight->io);
-
-	if (span_is_memory(span))
-		return span_address(span);
 	if (span.slot < 0 || span.slot >= MAX_BUFFERS || !host->buffer[span.slot] ||
-	    span.at + io_len(flight->io) > host->buffer_bytes)
+	    span.at + len > host->buffer_bytes)
 		sim_fail("an io names bytes %#lx of buffer %d, which are not there",
 			 (unsigned long)span.at, span.slot);
 	return host->buffer[span.slot] + span.at;
+}
+
+static uint8_t *span_bytes(const struct sim_host *host, struct span span, uint64_t len)
+{
+	return span_is_memory(span) ? span_address(span) : in_buffer(host, span, len);
+}
+
+uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight)
+{
+	return span_bytes(host, io_span(flight->io), io_len(flight->io));
+}
+
+const uint8_t *flight_source(const struct sim_host *host, const struct flight *flight)
+{
+	return in_buffer(host, flight->io->source, flight->io->len);
 }
 
 bool flight_is_guest(const struct sim_host *host, const struct flight *flight)
@@ -136,7 +149,7 @@ static const char *writer(const struct flight *flight)
  * Which bytes of a write are a request's?  What is copied around them may be written with them, out of a
  * buffer of the engine's; whoever says so must have the guest's bytes there.
  */
-static void find_guest(struct flight *flight)
+static void find_guest(const struct sim_host *host, struct flight *flight)
 {
 	const struct io *io = flight->io;
 	const struct part *part;
@@ -152,8 +165,9 @@ static void find_guest(struct flight *flight)
 	    io->len != part->head + part->extent.len + part->tail)
 		return;
 	/* Of encrypted ones nobody knows by looking. */
-	if (!flight->guest && memcmp((uint8_t *)span_address(io->span) + part->head,
-				     span_address(part->span), part->extent.len) != 0)
+	if (!flight->guest &&
+	    memcmp((uint8_t *)span_address(io->span) + part->head,
+		   span_bytes(host, part->span, part->extent.len), part->extent.len) != 0)
 		sim_fail("what is copied is not around the guest's bytes");
 	flight->guest_at += part->head;
 	flight->guest_len = part->extent.len;
@@ -239,6 +253,10 @@ static void check_alone(struct sim_host *host, const struct flight *flight)
 		sim_fail("an io was queued that does not fly");
 	if (io->op == IO_COPY && span_is_memory(io->span))
 		sim_fail("a copy to memory");
+	if (io->op == IO_FETCH && !span_is_memory(io->span))
+		sim_fail("a fetch to what is not memory");
+	if (io->op == IO_FETCH)
+		flight_source(host, flight);
 	if (has_file(flight))
 		host_bytes(host, io->file);
 	if (has_file(flight) && io->op != IO_READ && !host_disk(host, io->file))
@@ -263,7 +281,7 @@ void flight_check(struct sim_host *host, struct flight *flight)
 {
 	check_alone(host, flight);
 	flight->guest = flight_is_guest(host, flight);
-	find_guest(flight);
+	find_guest(host, flight);
 	for (unsigned i = 0; i < host->flights; i++)
 		check_pair(host, &host->flight[i], flight);
 }

@@ -10,6 +10,9 @@ const char *flight_name(const struct flight *flight);
 /* Its memory, whether it was named by address or by the number of a buffer. */
 uint8_t *flight_memory(const struct sim_host *host, const struct flight *flight);
 
+/* Where a fetch has its bytes from; fails when they are not there. */
+const uint8_t *flight_source(const struct sim_host *host, const struct flight *flight);
+
 /* Does its memory belong to a request, not to the engine? */
 bool flight_is_guest(const struct sim_host *host, const struct flight *flight);
 

@@ -15,7 +15,7 @@ static bool fills_memory(const struct flight *flight)
 {
 	enum io_op op = flight->io->op;
 
-	return op == IO_READ || op == IO_ZEROS || op == IO_COPY || op == IO_WORK;
+	return op == IO_READ || op == IO_ZEROS || op == IO_COPY || op == IO_FETCH || op == IO_WORK;
 }
 
 static struct io *make_ghost(const struct sim_host *host, struct flight *flight)

@@ -172,6 +172,8 @@ struct config history_config(const struct history *history)
 	unsigned bits = config.shape.cluster_bits;
 	uint64_t slice;
 
+	/* Each feature comes with bytes that the engine sees, and with some that it does not. */
+	config.by_slot = config.shape.refcount_order == 4 && !shape_has_keys(&config.shape);
 	/* One slice at a time, on a disk of two. */
 	config.l2_cache_bytes = min_u64(UINT64_C(1) << bits, LIMIT_SLICE_BYTES);
 	config.reserve_bytes = UINT64_C(2) << bits;

@@ -440,6 +440,24 @@ static void neighbours(struct config *config, struct rng *rng)
 	config->early_percent = rng_below(rng, 100);
 }
 
+/* Copies of what a snapshot shares, around bytes that have to be fetched and cannot always be. */
+static void fetches(struct config *config, struct rng *rng)
+{
+	struct shape *shape = &config->shape;
+
+	plain(config, 64);
+	shape->cluster_bits = 12;
+	shape->size_bytes = UINT64_C(64) << 12;
+	shape->prefill = PREFILL_ALL;
+	shape->snapshot = true;
+	guest(config, 20, 75, 5, 0);
+	config->by_slot = true;
+	config->small_percent = 90;
+	config->hot_percent = 0;
+	config->depth = rng_range(rng, 2, 16);
+	config->faults.fetch = rng_range(rng, 20, 400);
+}
+
 /* --- which ---------------------------------------------------------------------------------------- */
 
 static const struct way {
@@ -466,6 +484,8 @@ static const struct way {
 	{ NULL, "resize/", gates },
 	{ "order", "alloc/A_HEADER", gates },
 	{ "named", "COPY_OVER_DATA", neighbours },
+	{ "named", "FETCH_UNCHECKED", fetches },
+	{ NULL, "write/W_PLACE", fetches },
 	{ NULL, "close/", unasked },
 	{ NULL, "writeback/U_", unasked },
 	{ "named", "CLOSE_EARLY", unasked },

@@ -21,6 +21,7 @@ struct faults {
 	uint32_t error; /* EIO, of reads, writes, punches, truncates */
 	uint32_t no_space; /* ENOSPC, of writes and truncates */
 	uint32_t sync; /* EIO of a sync */
+	uint32_t fetch; /* EIO of bytes that the guest has */
 	uint32_t cipher; /* EIO of encryption and decryption */
 	bool no_punch; /* the host cannot punch holes at all */
 };
