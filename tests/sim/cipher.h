@@ -28,6 +28,9 @@ void sim_cipher(uint64_t key, uint64_t sector, const void *from, void *to, uint6
 /* In this life: was what lies at @memory encrypted for a guest?  Looks at the start only. */
 bool sim_cipher_made(const void *memory);
 
+/* Is what such bytes hold zeros, when they are written to @off? */
+bool sim_cipher_zeros(uint64_t off, const uint8_t *bytes, uint64_t len);
+
 /* May make the engine's calls fail; NULL: they never do. */
 extern bool (*sim_cipher_fails)(void);
 

@@ -22,6 +22,7 @@ bool (*sim_cipher_fails)(void);
 /* Where something was encrypted to, in this life: a hash table. */
 static const void *made[MADE_MAX];
 static unsigned mades;
+static uint64_t made_key; /* of all of them: only the top layer is written to */
 
 /* The place of @memory, or the free one where it belongs. */
 static const void **made_at(const void *memory)
@@ -46,6 +47,19 @@ static void note_made(const void *memory)
 bool sim_cipher_made(const void *memory)
 {
 	return *made_at(memory);
+}
+
+bool sim_cipher_zeros(uint64_t off, const uint8_t *bytes, uint64_t len)
+{
+	static const uint8_t zeros[SECTOR_SIZE];
+	uint8_t plain[SECTOR_SIZE];
+
+	for (uint64_t at = 0; at < len; at += SECTOR_SIZE) {
+		sim_cipher(made_key, (off + at) / SECTOR_SIZE, bytes + at, plain, SECTOR_SIZE);
+		if (memcmp(plain, zeros, SECTOR_SIZE) != 0)
+			return false;
+	}
+	return true;
 }
 
 bool crypto_available(void)
@@ -88,6 +102,7 @@ int cipher_encrypt(struct cipher *cipher, unsigned user, uint64_t sector, const 
 		   void *to, size_t bytes)
 {
 	note_made(to);
+	made_key = cipher->key;
 	return run(cipher, user, sector, from, to, bytes);
 }
 

@@ -131,9 +131,13 @@ static bool ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 	return a < b + b_len && b < a + a_len;
 }
 
-static bool all_zero(const uint8_t *at, uint64_t len)
+/* Of a write, from @off in the file on. */
+static bool all_zero(const struct flight *flight, uint64_t off, const uint8_t *at, uint64_t len)
 {
-	return at[0] == 0 && memcmp(at, at + 1, len - 1) == 0;
+	if (at[0] == 0 && memcmp(at, at + 1, len - 1) == 0)
+		return true;
+	return span_is_memory(flight->io->span) &&
+	       sim_cipher_made(span_address(flight->io->span)) && sim_cipher_zeros(off, at, len);
 }
 
 /* --- writes that overlap -------------------------------------------------------------------------- */
@@ -201,8 +205,8 @@ static void check_write_overlap(const struct sim_host *host, const struct flight
 
 		if (guest_a && guest_b)
 			continue;
-		if (guest_a ? all_zero(in_b, next - at) :
-		    guest_b ? all_zero(in_a, next - at) :
+		if (guest_a ? all_zero(b, at, in_b, next - at) :
+		    guest_b ? all_zero(a, at, in_a, next - at) :
 			      !memcmp(in_a, in_b, next - at))
 			continue;
 		sim_fail("two writes that overlap at %#llx are in flight: %#llx+%#llx (%s) and "
