@@ -7,7 +7,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-cycles=${TEST_CYCLES:-60}
+cycles=${TEST_CYCLES:-40}
 parallel=${TEST_PARALLEL:-4}
 image=$work/image
 image_create "$image" 16M

@@ -3,6 +3,7 @@
 #
 # SIGKILL during a start, during a take-over, during an upgrade and during a stop, at instants by lot:
 # the next start works, what was written is there, and in the end the device can be removed.
+# vm: on backport
 # vm: timeout 900
 
 . "$(dirname "$0")/lib.sh"

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 requires fio mkfs.ext4 e2fsck
-kills=${TEST_KILLS:-5}
+kills=${TEST_KILLS:-3}
 fast_disk "$work/disk"
 image=$work/disk/image
 

@@ -3,6 +3,7 @@
 #
 # A thread ends by itself: what it had to answer would never be answered, with the device as live as
 # ever. The process ends at once instead, and the next one goes on with the device.
+# vm: on backport
 
 . "$(dirname "$0")/lib.sh"
 

@@ -5,6 +5,7 @@
 # START_DEV that waits for the partition table, as it does up to 6.18, while who waits for it is killed,
 # and with TEST_LATE=1 END_USER_RECOVERY that comes too late. Other devices come and go meanwhile, and
 # in the end the device is the next one's, or is gone.
+# vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 
