@@ -44,7 +44,7 @@ static int check_block(struct check *check, uint64_t index)
 		found_corruption(check, 1, "ERROR refcount block %" PRIu64 " (%#" PRIx64 "): %s",
 				 index, entry, fault);
 		/* With these bits it is in force all the same: nothing new may be written there. */
-		return is_outside || !is_aligned(off, check->g.cluster_bytes) ?
+		return !off || is_outside || !is_aligned(off, check->g.cluster_bytes) ?
 			       0 :
 			       count_table(check, off, check->g.cluster_bytes, 1);
 	}

@@ -193,12 +193,22 @@ int ownership_entrust(const struct ownership *owner)
 	return err ? err : janitor_entrust(owner->path);
 }
 
+static bool device_is_gone(int32_t id)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
+	return access(path, F_OK);
+}
+
 void ownership_drop(struct ownership *owner)
 {
 	if (owner->fd < 0)
 		return;
-	drop_name(owner);
-	janitor_unlink(owner->path);
+	if (device_is_gone(owner->id)) {
+		drop_name(owner);
+		janitor_unlink(owner->path);
+	}
 	close(owner->fd);
 	owner->fd = -1;
 }
@@ -257,20 +267,11 @@ static int32_t next_id(DIR *folder)
 
 static void clear_away(int32_t id)
 {
-	struct ownership owner;
-	char path[64];
+	struct ownership owner = { .id = id };
 
-	owner.id = id;
 	registry_device_file(owner.path, id, DEVICE_OWNER);
 	owner.fd = lockfile_open(owner.path, 0);
-	if (owner.fd < 0)
-		return;
-	/* Not sooner: nobody can claim a new device of that number now. */
-	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
-	if (access(path, F_OK))
-		ownership_drop(&owner);
-	else
-		close(owner.fd);
+	ownership_drop(&owner);
 }
 
 void ownership_clear_away(void)

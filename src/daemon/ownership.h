@@ -32,7 +32,7 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 /* Tell the janitor, if there is one, of the files that are removed then.  0 or -errno. */
 int ownership_entrust(const struct ownership *owner);
 
-/* The device is gone: so is what was known of it.  A no-op without a claim. */
+/* Give up the claim; with the device, if it is gone, goes what was known of it.  A no-op without one. */
 void ownership_drop(struct ownership *owner);
 
 /* Forget what is known of devices that are gone and were never given back. */

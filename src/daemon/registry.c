@@ -270,6 +270,9 @@ static struct registry_image image_of(const char *path)
 
 	if (stat(path, &st))
 		return (struct registry_image){ 0 };
+	/* Containers have nodes of their own. */
+	if (S_ISBLK(st.st_mode))
+		return (struct registry_image){ .device = st.st_rdev, .number = UINT64_MAX };
 	return (struct registry_image){ .device = st.st_dev, .number = st.st_ino };
 }
 
@@ -287,7 +290,8 @@ static int take(const struct registration *own, struct registry_image image)
 
 	path_of(path, own->name, LOCK_ENDING);
 	fd = lockfile_open(path, O_CREAT);
-	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) ||
+	/* Earlier versions have not written down which file it is. */
+	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) || !left.file.number ||
 	    same_image(left.file, image))
 		return fd;
 	close(fd);

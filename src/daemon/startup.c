@@ -129,8 +129,7 @@ static int abandon_device(struct daemon *daemon, struct why *why)
 		"%s: a killed process's device is given up, as --abandon says; its users get errors",
 		device_name(daemon->device));
 	err = device_abandon(daemon->device, why);
-	if (!err)
-		ownership_drop(&daemon->owner);
+	ownership_drop(&daemon->owner);
 	return err;
 }
 

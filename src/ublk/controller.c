@@ -321,6 +321,8 @@ static bool is_ours(struct controller *controller)
  */
 static void clean_up(struct controller *controller)
 {
+	int err;
+
 	/* What it makes is nobody's, and nobody would know of it. */
 	while (is_adding(controller))
 		wait_and_reap(controller);
@@ -330,8 +332,13 @@ static void clean_up(struct controller *controller)
 	if (!is_ours(controller))
 		return;
 	/* The other DEL would wait for mounts, one of which only our own mount namespace may have. */
-	run(controller, UBLK_U_CMD_DEL_DEV_ASYNC, controller->owned, NULL);
-	log_warn("/dev/ublkb%d: its server is gone, and so it has been deleted", controller->owned);
+	err = run(controller, UBLK_U_CMD_DEL_DEV_ASYNC, controller->owned, NULL);
+	if (err)
+		log_error("/dev/ublkb%d: its server is gone; it cannot be deleted: %s",
+			  controller->owned, strerror(-err));
+	else
+		log_warn("/dev/ublkb%d: its server is gone, and so it has been deleted",
+			 controller->owned);
 }
 
 void controller_run(int fd, void (*confine)(void))

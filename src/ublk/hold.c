@@ -69,9 +69,11 @@ static void flush_above(const char *name, unsigned depth)
 
 static int force_out(const struct users_disk *disk)
 {
-	users_sync(disk);
+	int first = users_sync(disk), err;
+
 	flush_above(disk->name[0], ABOVE_DEPTH);
-	return sync_disk(disk);
+	err = sync_disk(disk);
+	return first ? first : err;
 }
 
 /* False when the server has ended the job, or itself. */

@@ -253,25 +253,26 @@ void users_unescape(char *path)
 	*to = '\0';
 }
 
-void users_sync(const struct users_disk *disk)
+int users_sync(const struct users_disk *disk)
 {
 	FILE *in = fopen("/proc/self/mountinfo", "re");
 	char line[2 * PATH_MAX], *where;
+	int fd, first = 0;
 
 	while (in && fgets(line, sizeof(line), in)) {
-		int fd;
-
-		if (!line_is_ours(disk, line, &where))
+		if (!strstr(line, " - btrfs ") || !line_is_ours(disk, line, &where))
 			continue;
 		users_unescape(where);
 		fd = open(where, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
 			continue;
-		syncfs(fd);
+		if (syncfs(fd) && !first)
+			first = -errno;
 		close(fd);
 	}
 	if (in)
 		fclose(in);
+	return first;
 }
 
 bool users_swap(const struct users_disk *disk)

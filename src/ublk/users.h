@@ -28,10 +28,10 @@ bool users_number(const char *name, dev_t *number);
 void users_unescape(char *path);
 
 /*
- * Write back the file systems on it that this process sees.  Some (btrfs before Linux 6.17) hear nothing
- * of a BLKFLSBUF of their device.
+ * Write back those file systems on it, as far as this process sees them, that hear nothing of a BLKFLSBUF of
+ * their device: btrfs before Linux 6.17.  0, or the first -errno.
  */
-void users_sync(const struct users_disk *disk);
+int users_sync(const struct users_disk *disk);
 
 /* Is it used as swap: it, what lies on it, or a file on it? */
 bool users_swap(const struct users_disk *disk);

@@ -24,21 +24,15 @@
 #include <unistd.h>
 
 static const int lasting[] = {
-	SYS_write,	    SYS_pwrite64,
-	SYS_ftruncate,	    SYS_fallocate,
-	SYS_mkdirat,	    SYS_unlinkat,
-	SYS_renameat2,	    SYS_linkat,
-	SYS_fchmod,	    SYS_fchown,
-	SYS_fcntl,	    SYS_flock,
-	SYS_sendto,	    SYS_sendmsg,
-	SYS_bind,	    SYS_listen,
-	SYS_io_uring_enter, SYS_fsync,
-	SYS_fdatasync,	    SYS_mount,
-	SYS_kill,	    SYS_pidfd_send_signal,
+	SYS_write,	SYS_pwrite64, SYS_ftruncate,	  SYS_fallocate,
+	SYS_mkdirat,	SYS_unlinkat, SYS_renameat2,	  SYS_renameat,
+	SYS_umount2,	SYS_linkat,   SYS_fchmod,	  SYS_fchown,
+	SYS_fcntl,	SYS_flock,    SYS_sendto,	  SYS_sendmsg,
+	SYS_bind,	SYS_listen,   SYS_io_uring_enter, SYS_fsync,
+	SYS_fdatasync,	SYS_mount,    SYS_kill,		  SYS_pidfd_send_signal,
 	SYS_exit_group,
 #ifdef SYS_rename /* where there are calls of the first days, too */
-	SYS_rename,	    SYS_unlink,
-	SYS_mkdir,	    SYS_link,
+	SYS_rename,	SYS_unlink,   SYS_mkdir,	  SYS_link,
 #endif
 };
 

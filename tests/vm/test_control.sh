@@ -159,7 +159,7 @@ grep -q 'somebody else has this block device for himself' "$work/refused" ||
 	fail "$(cat "$work/refused")"
 disk_device=$device
 kill_hard
-serve "$work/node"
+serve "$work/node" --name disk
 [ "$device" = "$disk_device" ] || fail "$device instead of $disk_device"
 unserve
 "$QCOW2_UBLKD" check "$disk" >/dev/null || fail "check: $?"

@@ -204,6 +204,7 @@ for phase in ${TEST_PHASES:-starts take_overs stops who_leaves}; do
 	*) "kills_in_$phase" ;;
 	esac
 	note "$phase: $(calls) calls"
+	[ "$(calls)" -ge 5 ] || fail "the calls are not seen"
 	expect_devices 0
 done
 check_image "$image"
