@@ -228,8 +228,8 @@ void io_start_work(struct task *task, struct io *io, struct span span, uint64_t 
 
 /*
  * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN,
- * EINTR and ECANCELED are tried again (up to IO_RETRIES times), a read at end of file gets zeros; then the
- * task is resumed.  Own thread only.
+ * EINTR and ECANCELED are tried again (up to IO_RETRIES times), a read at end of file gets zeros;
+ * then the task is resumed.  Own thread only.
  */
 void io_complete(struct io *io, int64_t res);
 

@@ -38,9 +38,10 @@ int access_write(const struct check_file *file, uint64_t off, const void *bytes,
 		 struct why *why);
 
 /*
- * Before anything is decided: what the file says from here on is what the disk says.  A process that
- * failed or was killed may have left changes that only the page cache has; after a failed sync they
- * stay there and pass for written.  0, or -errno with the sentence.
+ * Before anything is decided: what the file says from here on is what the disk says, as far as the
+ * kernel gives pages up (posix_fadvise).  A process that failed or was killed may have left changes that
+ * only the page cache has; after a failed sync they stay there and pass for written.  0, or -errno with
+ * the sentence.
  */
 int access_settle(const struct check_file *file, struct why *why);
 

@@ -193,19 +193,12 @@ int ownership_entrust(const struct ownership *owner)
 	return err ? err : janitor_entrust(owner->path);
 }
 
-static bool device_is_gone(int32_t id)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRId32, id);
-	return access(path, F_OK);
-}
-
 void ownership_drop(struct ownership *owner)
 {
 	if (owner->fd < 0)
 		return;
-	if (device_is_gone(owner->id)) {
+	/* Who has served it has left the mounts, and comes here when it has deleted it. */
+	if (!registry_device_exists(owner->id)) {
 		drop_name(owner);
 		janitor_unlink(owner->path);
 	}

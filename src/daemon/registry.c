@@ -156,15 +156,19 @@ int registry_list(struct registry_entry **entries, size_t *count, struct why *wh
 	return *entries ? 0 : why_set(why, -ENOMEM, "%s: out of memory", registry_folder);
 }
 
-static bool device_exists(const char *device)
+bool registry_device_exists(int32_t id)
 {
 	char path[PATH_MAX];
-	int id;
 
-	if (sscanf(device, "/dev/ublkb%d", &id) != 1)
-		return false;
-	snprintf(path, sizeof(path), "%s/ublkc%d", registry_devices, id);
+	snprintf(path, sizeof(path), "%s/ublkc%" PRId32, registry_devices, id);
 	return access(path, F_OK) == 0;
+}
+
+static bool device_exists(const char *device)
+{
+	int32_t id;
+
+	return sscanf(device, "/dev/ublkb%" SCNd32, &id) == 1 && registry_device_exists(id);
 }
 
 static void remove_files(const char *name)

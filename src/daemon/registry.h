@@ -43,9 +43,8 @@ struct registration {
  * waits for a successor that serves another image than @image, -EBUSY with the sentence in @why,
  * or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
  * name, so that nobody finds another disk by it.  Who served @image by that name and whose device is
- * gone is waited for.  Places of daemons that were killed and whose
- * device is gone are cleared away.  -errno with the sentence in @why.  After the last fork: the
- * lock belongs to everybody who has the file.
+ * gone is waited for.  Places of daemons that were killed and whose device is gone are cleared away.
+ * -errno with the sentence in @why.  After the last fork: the lock belongs to everybody who has the file.
  */
 int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
 		   struct why *why);
@@ -69,6 +68,9 @@ void registry_socket(char *path, const char *name);
 #define DEVICE_OWNER ".owner" /* whose it is: see ownership.h */
 #define DEVICE_UDEV ".udev" /* what udev is told of it: see udev.h */
 void registry_device_file(char *path, int32_t id, const char *ending);
+
+/* Has the kernel a device @id?  Who has left all mounts sees none. */
+bool registry_device_exists(int32_t id);
 
 struct registry_entry {
 	char name[NAME_LENGTH + 1];

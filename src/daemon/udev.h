@@ -13,8 +13,8 @@ extern const char *udev_folder;
 extern const char *udev_disks;
 
 /*
- * Write down that device @id is called @name ("": nothing, whatever an earlier one was called).  *@changed says whether
- * anything else stood there.  0 or -errno.
+ * Write down that device @id is called @name ("": nothing, whatever an earlier one was called).
+ * *@changed says whether anything else stood there.  0 or -errno.
  */
 int udev_tell(int32_t id, const char *name, bool *changed);
 

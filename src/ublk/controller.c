@@ -228,14 +228,19 @@ static int32_t run(struct controller *controller, uint32_t op, int32_t id,
 	return slot->packet.res;
 }
 
-/* What there is by that number at this moment is the server's. */
-static void own_by_number(struct controller *controller, int32_t id)
+/* What there is by that number at this moment, if anything, is the server's. */
+static int32_t own_by_number(struct controller *controller, int32_t id)
 {
 	struct ublksrv_ctrl_dev_info info;
+	int32_t err;
 
 	controller->owned = -1;
-	if (id >= 0 && run(controller, UBLK_U_CMD_GET_DEV_INFO, id, &info) == 0)
+	if (id < 0)
+		return 0;
+	err = run(controller, UBLK_U_CMD_GET_DEV_INFO, id, &info);
+	if (!err)
 		own(controller, &info);
+	return err == -ENODEV ? 0 : err;
 }
 
 /* Up to 6.12 the driver starts a device whose tags have died with their server, and breaks. */
@@ -256,9 +261,8 @@ static bool listen_once(struct controller *controller)
 	if (n != sizeof(packet) || packet.len > sizeof(packet.bytes))
 		return false;
 	if (packet.op == CONTROL_OWN || !slot) {
-		if (packet.op == CONTROL_OWN)
-			own_by_number(controller, packet.id);
-		packet.res = packet.op == CONTROL_OWN ? 0 : -EBUSY;
+		packet.res = packet.op == CONTROL_OWN ? own_by_number(controller, packet.id) :
+							-EBUSY;
 		say(controller, &packet);
 		return true;
 	}

@@ -39,6 +39,16 @@ requires()
 	done
 }
 
+# Set $native to the path of $1, which was built from tests/native, or skip.
+requires_native()
+{
+	native=$(dirname "$QCOW2_UBLKD")/tests/native/$1
+	[ -e "$native" ] || {
+		echo "SKIP: no $native"
+		exit 77
+	}
+}
+
 cleanups=()
 
 # Commands (for eval) that are run when the script ends, last in, first out.

@@ -9,11 +9,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-killer=$(dirname "$QCOW2_UBLKD")/tests/native/kill_at_call
-[ -e "$killer" ] || {
-	echo "SKIP: no $killer"
-	exit 77
-}
+requires_native kill_at_call
+killer=$native
 every=${TEST_EVERY:-32}
 options="--queues 2 --depth 8"
 image=$work/image

@@ -9,11 +9,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-library=$(dirname "$QCOW2_UBLKD")/tests/native/libno_memory.so
-[ -e "$library" ] || {
-	echo "SKIP: no $library"
-	exit 77
-}
+requires_native libno_memory.so
+library=$native
 every=${TEST_EVERY:-37}
 struck="no_memory.c: an allocation has failed"
 image=$work/image

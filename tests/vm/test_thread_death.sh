@@ -7,11 +7,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-library=$(dirname "$QCOW2_UBLKD")/tests/native/libend_thread.so
-[ -e "$library" ] || {
-	echo "SKIP: no $library"
-	exit 77
-}
+requires_native libend_thread.so
+library=$native
 ulimit -c 0
 image=$work/image
 head -c 4M /dev/urandom >"$work/pattern"
