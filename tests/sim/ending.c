@@ -215,6 +215,7 @@ static bool can_strike(enum strike_kind kind, const struct io *io)
 	case STRIKE_EIO:
 	case STRIKE_EAGAIN:
 	case STRIKE_EINTR:
+	case STRIKE_ECANCELED:
 		return io->op <= IO_TRUNCATE || (io->op == IO_FETCH && kind == STRIKE_EIO);
 	}
 	abort();
@@ -252,8 +253,12 @@ static int64_t strike(struct sim_host *host, struct flight *flight)
 	host->strike.off = io_off(flight->io);
 	host->strike.latches = does_latch(host, flight->io);
 	trace("    what follows goes wrong");
-	if (kind == STRIKE_EAGAIN || kind == STRIKE_EINTR)
-		return kind == STRIKE_EAGAIN ? -EAGAIN : -EINTR;
+	if (kind == STRIKE_EAGAIN)
+		return -EAGAIN;
+	if (kind == STRIKE_EINTR)
+		return -EINTR;
+	if (kind == STRIKE_ECANCELED)
+		return -ECANCELED;
 	if (kind == STRIKE_SHORT)
 		host->faults.shortened = 1000;
 	else if (op == IO_SYNC)

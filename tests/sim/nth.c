@@ -17,8 +17,8 @@
 #define MAX_JOBS 64u
 
 static const char *const kind_names[STRIKE_KINDS] = {
-	[STRIKE_EIO] = "EIO",	  [STRIKE_ENOSPC] = "ENOSPC",	  [STRIKE_EAGAIN] = "EAGAIN",
-	[STRIKE_EINTR] = "EINTR", [STRIKE_SHORT] = "a short end",
+	[STRIKE_EIO] = "EIO",	  [STRIKE_ENOSPC] = "ENOSPC",	    [STRIKE_EAGAIN] = "EAGAIN",
+	[STRIKE_EINTR] = "EINTR", [STRIKE_ECANCELED] = "ECANCELED", [STRIKE_SHORT] = "a short end",
 };
 
 static struct stage stage;

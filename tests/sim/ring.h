@@ -33,6 +33,7 @@ enum strike_kind {
 	STRIKE_ENOSPC,
 	STRIKE_EAGAIN,
 	STRIKE_EINTR,
+	STRIKE_ECANCELED, /* it has not begun */
 	STRIKE_SHORT, /* a transfer that ends early */
 	STRIKE_KINDS,
 };

@@ -228,16 +228,24 @@ static void test_register(void)
 	CHECK_EQ(chmod(folder, 0700), 0);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_CREAT | O_WRONLY, 0600);
+
+	CHECK_EQ(write(fd, text, strlen(text)), (long long)strlen(text));
+	close(fd);
+}
+
 static void make_file(const char *path)
 {
-	close(open(path, O_CREAT | O_WRONLY, 0600));
+	write_file(path, "");
 }
 
 /* What waits for a new process is found by its old name, and by nobody else's image. */
 static void test_waiting(void)
 {
 	static char devices[] = "/tmp/test-admin.devices.XXXXXX";
-	char first[64], second[64], device[2][64];
+	char first[64], second[64], device[2][64], record[64];
 	struct registry_entry *entries;
 	struct registration own;
 	pid_t leaver, other;
@@ -269,6 +277,12 @@ static void test_waiting(void)
 	CHECK_CONTAINS(why.text, "the name disk is that of /dev/ublkb0, which waits");
 	CHECK_EQ(registry_enter(&own, "disk", first, false, &why), 0);
 	CHECK(strcmp(own.name, "disk") == 0);
+	registry_leave(&own);
+
+	check_case("an earlier version has not written down which file it is");
+	snprintf(record, sizeof(record), "%s/old.lock", folder);
+	write_file(record, "pid 1\ndevice \"/dev/ublkb1\"\nimage \"/srv/image\"\n");
+	CHECK_EQ(registry_enter(&own, "old", first, false, &why), 0);
 	registry_leave(&own);
 
 	check_case("when it is gone, its name is free");
