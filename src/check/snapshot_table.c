@@ -13,6 +13,7 @@
 
 struct new_table {
 	uint8_t *bytes;
+	uint64_t room;
 	uint64_t len; /* without padding */
 };
 
@@ -27,21 +28,24 @@ static void complete(uint8_t *extra, const struct snapshot *snapshot)
 	memcpy(extra, raw, sizeof(raw));
 }
 
-/* At most SNAPSHOT_ENTRY_MOST bytes, and room for them is there. */
+/* What is no fault of an entry stays: in version 2 it may have less extra data. */
 static void append(struct new_table *table, const struct snapshot_reader *reader)
 {
 	const struct snapshot *snapshot = &reader->snapshot;
 	uint64_t kept = min_u64(snapshot->extra_bytes, LIMIT_SNAPSHOT_EXTRA);
-	uint64_t extra = max_u64(kept, SNAPSHOT_EXTRA_NEEDED);
+	bool complete_it = snapshot->faults & SNAPSHOT_INCOMPLETE;
+	uint64_t extra = complete_it ? SNAPSHOT_EXTRA_NEEDED : kept;
 	uint64_t strings = snapshot->entry_bytes - SNAPSHOT_FIXED_BYTES - snapshot->extra_bytes;
 	struct be32 raw = be32_make((uint32_t)extra);
-	uint8_t *entry = table->bytes + round_up(table->len, 8), *at = entry;
+	uint64_t off = round_up(table->len, 8);
+	uint8_t *at = table->bytes + off;
 
+	must(off + SNAPSHOT_FIXED_BYTES + extra + strings <= table->room);
 	memcpy(at, reader->bytes, SNAPSHOT_FIXED_BYTES);
 	memcpy(at + EXTRA_BYTES_AT, &raw, sizeof(raw));
 	at += SNAPSHOT_FIXED_BYTES;
 	memcpy(at, reader->bytes + SNAPSHOT_FIXED_BYTES, kept);
-	if (kept < SNAPSHOT_EXTRA_NEEDED)
+	if (complete_it)
 		complete(at, snapshot);
 	at += extra;
 	memcpy(at, reader->bytes + SNAPSHOT_FIXED_BYTES + kept, strings);
@@ -60,6 +64,12 @@ static int build(struct check *check, struct new_table *table)
 			append(table, &reader);
 	}
 	snapshot_reader_release(&reader);
+	/* Nobody would read it, neither we nor QEMU. */
+	if (!err && table->len > LIMIT_SNAPSHOT_TABLE_BYTES)
+		err = why_set(check->why, -EFBIG,
+			      "%s: cannot be repaired: its snapshot table would be larger than "
+			      "%" PRIu64 " MiB",
+			      check->file->name, (uint64_t)(LIMIT_SNAPSHOT_TABLE_BYTES / MIB));
 	return err;
 }
 
@@ -101,11 +111,11 @@ static int place(struct check *check, const struct new_table *table)
 
 int snapshot_table_rewrite(struct check *check)
 {
-	uint64_t most = check->snapshot_table_bytes +
-			(uint64_t)check->bad_snapshots * (SNAPSHOT_EXTRA_NEEDED + 8) + 8;
-	struct new_table table = { .bytes = calloc(1, most) };
+	uint64_t longer = (uint64_t)check->bad_snapshots * SNAPSHOT_EXTRA_NEEDED;
+	struct new_table table = { .room = check->snapshot_table_bytes + longer + 8 };
 	int err;
 
+	table.bytes = calloc(1, table.room);
 	if (!table.bytes)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);
 	err = build(check, &table);

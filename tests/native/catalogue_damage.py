@@ -316,10 +316,60 @@ def copied_missing(case):
     case.serves("image", "-c", "read 0 512 9", "-c", "read 512 65024 1", "-c", "read 1M 40M 7")
 
 
+def snapshot_entries(case, version, entries):
+    """An image of clusters of 512 bytes whose snapshot table has these entries; its offset and length."""
+    small = "cluster_size=512" + (",compat=0.10" if version == 2 else "")
+    poked(case, [], ("write -q -P 1 0 64k",), small, "1M")
+    table = b"".join(entry.ljust(-(-len(entry) // 8) * 8, b"\0") for entry in entries)
+    at = -(-len(case.bytes("image")) // 512) * 512
+    case.poke("image", at, table.ljust(-(-len(table) // 512) * 512, b"\0"))
+    case.poke("image", 60, struct.pack(">IQ", len(entries), at))
+    return at, len(table)
+
+
+def snapshot_entry(extra, strings=b""):
+    """One without an L1 table."""
+    return struct.pack(">QIHHIIQII", 0, 0, len(strings), 0, 0, 0, 0, 0, extra) + b"\0" * extra + strings
+
+
+def snapshots_of_version_2(case):
+    """What is no fault there stays as it is, when an entry beside it gets another length."""
+    short = [snapshot_entry(0)] * 199
+    snapshot_entries(case, 2, [snapshot_entry(1032)] + short)
+    repaired(case, "read 0 64k 1")
+    at = case.word("image", 64)
+    mended = snapshot_entry(1024)
+    if case.bytes("image")[at:at + len(mended) + 199 * 40] != mended + b"".join(short):
+        raise Failure("other entries than the first one have changed")
+
+
+def snapshots_of_version_3(case):
+    """All entries get longer, each by 16 bytes and what it takes to begin at a multiple of 8."""
+    entries = [snapshot_entry(i % 9, b"x" * (1 + i % 7)) for i in range(200)]
+    snapshot_entries(case, 3, entries)
+    repaired(case, "read 0 64k 1")
+
+
+def snapshots_too_many_bytes(case):
+    """A table that would be longer than any that is read is not written."""
+    entries = [snapshot_entry(8, b"x" * 972)] * 65535
+    entries.append(snapshot_entry(0, b"x" * 900))
+    at, length = snapshot_entries(case, 3, entries)
+    before = case.bytes("image")
+    result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+    if result.returncode != 1 or "would be larger than 64 MiB" not in result.stdout:
+        raise Failure(f"table of {length} bytes: {result.returncode}: {result.stdout[-500:]}")
+    if case.bytes("image") != before:
+        raise Failure("it was written to")
+    if case.word("image", 64) != at:
+        raise Failure("the header has changed")
+
+
 CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_the_header,
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
-         rebuilt_around_data, rebuilt_no_larger, copied_missing]
+         rebuilt_around_data, rebuilt_no_larger, copied_missing, snapshots_of_version_2,
+         snapshots_of_version_3, snapshots_too_many_bytes]
 
 cases.main(__doc__.splitlines()[0], CASES)
