@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 int user_find(struct user *user, const char *name, struct why *why)
@@ -20,10 +21,21 @@ int user_find(struct user *user, const char *name, struct why *why)
 	return 0;
 }
 
-int user_become(const struct user *user, struct why *why)
+static int change(const struct user *user)
 {
 	if (setgroups(0, NULL) || setresgid(user->gid, user->gid, user->gid) ||
 	    setresuid(user->uid, user->uid, user->uid))
-		return why_set(why, -errno, "--user %s: %m", user->name);
+		return -errno;
 	return 0;
+}
+
+int user_become(const struct user *user, struct why *why)
+{
+	bool has_secrets = prctl(PR_GET_DUMPABLE) == 0;
+	int err = change(user);
+
+	/* The kernel has set what /proc/sys/fs/suid_dumpable says. */
+	if (has_secrets)
+		prctl(PR_SET_DUMPABLE, 0);
+	return err ? why_set(why, err, "--user %s: %s", user->name, strerror(-err)) : 0;
 }

@@ -16,7 +16,10 @@ struct user {
 /* Who is @name?  -errno with the sentence in @why. */
 int user_find(struct user *user, const char *name, struct why *why);
 
-/* Be it, in all threads, for good.  Takes CAP_SETUID and CAP_SETGID.  -errno with the sentence. */
+/*
+ * Be it, in all threads, for good; and leave no core dump if the process would have left none before.
+ * Takes CAP_SETUID and CAP_SETGID.  -errno with the sentence.
+ */
 int user_become(const struct user *user, struct why *why);
 
 #endif

@@ -122,5 +122,20 @@ expect_stopped
 ! grep -qE 'Operation not permitted|Permission denied' "$stderr_file" || fail "$(cat "$stderr_file")"
 refused "$QCOW2_UBLKD" --image "$image" --user nobody-of-that-name
 grep -q 'there is no such user' "$work/refused" || fail "$(cat "$work/refused")"
+
+note "what knows a key leaves no core dump, whoever it becomes"
+suid_dumpable=$(</proc/sys/fs/suid_dumpable)
+cleanup_add "echo $suid_dumpable >/proc/sys/fs/suid_dumpable"
+echo 1 >/proc/sys/fs/suid_dumpable
+printf secret >"$work/key"
+image_create --object "secret,id=key,file=$work/key" \
+	-o encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10 "$work/encrypted" 64M
+# The files in /proc of who can be dumped are its own, all others root's.
+serve "$image" --user nobody
+[ "$(stat -c %U "/proc/$daemon_pid/status")" = nobody ] || fail "no key, and yet no core dump"
+unserve
+serve "$work/encrypted" --user nobody --key-file "$work/key"
+[ "$(stat -c %U "/proc/$daemon_pid/status")" = root ] || fail "a core dump of what knows a key"
+unserve
 [ "$(ls /run/qcow2-ublkd)" = "" ] || fail "left: $(ls -la /run/qcow2-ublkd)"
 check_image "$image"
