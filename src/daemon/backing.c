@@ -151,7 +151,17 @@ static int refuse_open(const char *above, const struct role *role, int err, cons
 	return why_set(why, err, "%s: cannot open its %s: %.300s", above, role->name, cause->text);
 }
 
-/* One that is open: is it free, and how large is it? */
+/* What was acknowledged is a part of the file, for whoever reads it. */
+static int refuse_incomplete(const struct file *file, struct why *why)
+{
+	return why_set(why, -EBUSY,
+		       "%s: writes of a process that was killed are in memory and not in the image "
+		       "yet; serve it once before what lies over it, or, if that is refused, lose "
+		       "them with --image %s --read-only --abandon",
+		       file->host.name, file->host.name);
+}
+
+/* One that is open: is it free, is all of it there, and how large is it? */
 static int take(const struct backing *backing, struct file *file,
 		const struct file_options *options, struct why *why)
 {
@@ -160,6 +170,9 @@ static int take(const struct backing *backing, struct file *file,
 	if (!err && backing->lock)
 		err = lock_image(file->fd, file->host.name, options->read_only, LOCK_PATIENCE_MS,
 				 why);
+	/* Not sooner, when who is being killed may still have been there. */
+	if (!err && backing->lacks_writes && backing->lacks_writes(file->fd, file->host.name))
+		err = refuse_incomplete(file, why);
 	return err ? err : file_measure(file, options, why);
 }
 

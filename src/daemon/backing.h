@@ -22,6 +22,8 @@ struct backing {
 	struct file *top; /* already open, with index 0 */
 	const struct allow_paths *allow;
 	bool lock; /* in QEMU's way */
+	/* Has a killed process left writes that are not in the file yet?  NULL: nobody can have. */
+	bool (*lacks_writes)(int fd, const char *name);
 	bool direct; /* the top's data file is to bypass the page cache, as the top does */
 	struct file file[CHAIN_FILES]; /* all others, as they were opened; indices from 1 */
 	char *name[CHAIN_FILES];

@@ -177,6 +177,17 @@ bool handover_file_is_pending(const struct handover_file *file)
 	return access(file->path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+bool handover_file_is_pending_for(int fd, const char *name)
+{
+	struct handover_file file;
+	struct identity identity;
+
+	if (identity_of(&identity, fd))
+		return false;
+	handover_file_init(&file, &identity, name);
+	return handover_file_is_pending(&file);
+}
+
 int handover_file_abandon(const struct handover_file *file)
 {
 	return unlink(file->path) && errno != ENOENT ? -errno : 0;

@@ -4,6 +4,7 @@
  * change while somebody serves the image.
  */
 #include "rehearse.h"
+#include "handover_file.h"
 #include "key.h"
 #include "user.h"
 
@@ -99,6 +100,7 @@ static int open_files(struct rehearsal *rehearsal, struct why *why)
 		return err;
 	err = file_measure(&top, &how, why);
 	backing_init(&rehearsal->backing, &top, &options->allow, false, false);
+	rehearsal->backing.lacks_writes = handover_file_is_pending_for;
 	if (!err)
 		err = open_chain(rehearsal, &top.host, why);
 	backing_close(&rehearsal->backing);

@@ -98,3 +98,18 @@ unserve
 serve "$disk/overlay"
 refused qemu-io -f qcow2 -c 'write 0 64k' "$disk/base"
 unserve
+
+note "a base whose server was killed, with writes that it does not have yet"
+rm "$disk/overlay"
+head -c 1M /dev/urandom >"$work/late"
+serve "$disk/base"
+dd if="$work/late" of="$device" bs=64k oflag=direct status=none
+kill_hard
+(cd "$disk" && qemu-img create -q -u -f qcow2 -b base -F qcow2 overlay 64M)
+expect_refused "base: writes of a process that was killed"
+expect_refused "base: writes of a process that was killed" --read-only
+serve "$disk/base"
+unserve
+serve "$disk/overlay"
+cmp -n $((1 << 20)) "$device" "$work/late" || fail "what the base was given is not there"
+unserve
