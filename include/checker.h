@@ -21,6 +21,8 @@ enum check_repair {
 
 struct check_options {
 	enum check_repair repair;
+	/* For counters, and a quarter of it for the list of L2 tables; 0: LIMIT_CHECK_BYTES. */
+	uint64_t memory_bytes;
 	void *arg; /* of both callbacks */
 	/* A finding or a repair, one line; NULL: nobody wants to know. */
 	void (*finding)(void *arg, const char *text);
@@ -49,7 +51,7 @@ struct check_result {
  * Check the image, and repair it as far as the options say (specification: all of it).  A repair
  * that is interrupted at any time leaves the image no worse than it was; dirty and corrupt marks
  * go when nothing is left to repair.  Memory is proportional to the metadata that the file has,
- * and within LIMIT_CHECK_BYTES.
+ * and limited by the options.
  *
  * 0 and the result; or -errno and a sentence when the check could not be done: -EINVAL for a
  * header or a directory that cannot be understood, -EIO, -ENOMEM, and -EUCLEAN when leaks cannot

@@ -61,11 +61,16 @@ static uint64_t present_bytes(struct check *check, uint64_t off, uint64_t len, u
 	return check->file_bytes - min_u64(check->file_bytes, off);
 }
 
+uint64_t check_memory(const struct check *check)
+{
+	return check->options->memory_bytes ? check->options->memory_bytes : LIMIT_CHECK_BYTES;
+}
+
 int count_no_memory(const struct check *check)
 {
 	return why_set(check->why, -ENOMEM,
 		       "%s: out of memory, or more than the limit of %" PRIu64 " MiB is needed",
-		       check->file->name, (uint64_t)(LIMIT_CHECK_BYTES / MIB));
+		       check->file->name, check_memory(check) / MIB);
 }
 
 static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times,

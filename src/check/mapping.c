@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #define INDEX_LEAST 1024u
-#define TABLES_MOST (LIMIT_CHECK_BYTES / sizeof(struct l2_table) / 4)
 
 /* --- the collection of L2 tables ----------------------------------------------------------------- */
 
@@ -40,13 +39,13 @@ struct l2_table *mapping_find(struct check *check, struct host host)
 }
 
 /* Room for twice as many, with an index that is at most half full. */
-static int grow(struct l2_tables *tables)
+static int grow(struct l2_tables *tables, uint64_t most_bytes)
 {
 	uint32_t room = tables->room ? 2 * tables->room : INDEX_LEAST;
 	struct l2_table *table = NULL;
 	uint32_t *index;
 
-	if (room > TABLES_MOST)
+	if (room * sizeof(*table) > most_bytes)
 		return -ENOMEM;
 	index = calloc(2 * (size_t)room, sizeof(*index));
 	if (index)
@@ -71,9 +70,8 @@ static int add_table(struct check *check, struct host host, uint32_t paths, bool
 	struct l2_table *table = mapping_find(check, host);
 
 	if (!table) {
-		if (tables->tables == tables->room && grow(tables))
-			return why_set(check->why, -ENOMEM, "%s: out of memory for L2 tables",
-				       check->file->name);
+		if (tables->tables == tables->room && grow(tables, check_memory(check) / 4))
+			return count_no_memory(check);
 		table = &tables->table[tables->tables++];
 		*table = (struct l2_table){ .host = host };
 		*find_slot(tables, host) = tables->tables;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #define CHUNK_PAGES 1024u
-#define PAGES_MOST (LIMIT_CHECK_BYTES / sizeof(struct ref_page))
 #define INDEX_LEAST 1024u
 
 void refs_free(struct refs *refs)
@@ -75,9 +74,10 @@ static int grow_index(struct refs *refs)
 
 static int grow_chunks(struct refs *refs)
 {
+	uint64_t most = refs->most_bytes ? refs->most_bytes : LIMIT_CHECK_BYTES;
 	struct ref_page **chunk;
 
-	if (refs->pages >= PAGES_MOST)
+	if ((refs->pages + UINT64_C(1)) * sizeof(struct ref_page) > most)
 		return -ENOMEM;
 	chunk = realloc(refs->chunk, (refs->chunks + 1) * sizeof(*chunk));
 	if (!chunk)

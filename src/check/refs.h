@@ -33,6 +33,7 @@ struct refs {
 	struct ref_page *last; /* found */
 	uint64_t missing; /* number of a page that is not there, plus 1; 0: none */
 	uint64_t end_cluster; /* behind the highest cluster that has been counted */
+	uint64_t most_bytes; /* of pages; 0: LIMIT_CHECK_BYTES */
 };
 
 /* All zeros is an empty one. */
@@ -44,7 +45,7 @@ struct ref_page *refs_find(struct refs *refs, uint64_t host_cluster);
 /* By index, 0 to pages - 1, in no order. */
 struct ref_page *refs_page(const struct refs *refs, uint32_t index);
 
-/* Count @host_cluster @times more.  0, or -ENOMEM: also beyond LIMIT_CHECK_BYTES. */
+/* Count @host_cluster @times more.  0, or -ENOMEM: also beyond most_bytes. */
 int refs_add(struct refs *refs, uint64_t host_cluster, uint32_t times);
 
 /* Count it as part of one more table.  As refs_add(). */

@@ -91,6 +91,9 @@ int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len);
 int count_collected(struct check *check, const struct ranges *tables);
 
+/* What the options allow. */
+uint64_t check_memory(const struct check *check);
+
 /* The sentence for -ENOMEM, which is returned. */
 int count_no_memory(const struct check *check);
 

@@ -232,6 +232,7 @@ int survey(struct check *check)
 
 	survey_release(check);
 	*check = fresh;
+	check->refs.most_bytes = check_memory(check);
 	for (size_t i = 0; i < ARRAY_SIZE(step) && !err; i++)
 		err = step[i](check);
 	return err;

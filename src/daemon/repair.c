@@ -13,6 +13,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/*
+ * What an image with 8 TiB of data needs at most, in clusters of 64 KiB.  Whoever makes an image may
+ * not have what the host has: the service manager keeps this process from being ended for lack of memory.
+ */
+#define MEMORY_BYTES (512 * MIB)
+
 /* Marked dirty, and nothing worse.  What cannot be understood is refused by who opens it. */
 static bool is_dirty(int fd, const char *name)
 {
@@ -48,7 +54,7 @@ static int verdict(const struct check_result *result, const char *name, struct w
 
 int repair_dirty(int fd, const char *name, struct why *why)
 {
-	struct check_options options = { .repair = CHECK_REPAIR_ALL };
+	struct check_options options = { .repair = CHECK_REPAIR_ALL, .memory_bytes = MEMORY_BYTES };
 	struct check_file file = { .name = name };
 	struct check_result result;
 	int err;
@@ -62,5 +68,11 @@ int repair_dirty(int fd, const char *name, struct why *why)
 			       strerror(-file.fd));
 	err = check_image(&file, &options, &result, why);
 	close(file.fd);
+	if (err == -ENOMEM)
+		return why_set(why, err,
+			       "%s: was not closed in order, and its repair takes more memory than "
+			       "a start may take (%llu MiB); repair it with qcow2-ublkd check "
+			       "--repair all",
+			       name, (unsigned long long)(MEMORY_BYTES / MIB));
 	return err ? err : verdict(&result, name, why);
 }

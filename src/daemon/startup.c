@@ -222,6 +222,17 @@ static int take_device(struct daemon *daemon, struct why *why)
 	return err;
 }
 
+/* It reads what anybody may have written. */
+static int repair_at_rest(const struct daemon *daemon, struct why *why)
+{
+	int err;
+
+	privileges_rest(true);
+	err = repair_dirty(daemon->file.fd, daemon->options.image, why);
+	privileges_rest(false);
+	return err;
+}
+
 /* What was acknowledged and is in memory only: part of the image, whoever opens it. */
 static int consider_writes(struct daemon *daemon, bool pending, struct why *why)
 {
@@ -229,7 +240,7 @@ static int consider_writes(struct daemon *daemon, bool pending, struct why *why)
 	int err;
 
 	if (!pending)
-		return options->read_only ? 0 : repair_dirty(daemon->file.fd, options->image, why);
+		return options->read_only ? 0 : repair_at_rest(daemon, why);
 	if (options->abandon) {
 		log_warn("%s: writes of a killed process are given up, as --abandon says",
 			 options->image);

@@ -365,11 +365,28 @@ def snapshots_too_many_bytes(case):
         raise Failure("the header has changed")
 
 
+def repair_takes_too_much(case):
+    """What is repaired at a start takes little memory: of clusters of 512 bytes, far from each other, each
+    takes 152 bytes to count."""
+    tables, size = 60000, 2 << 30
+    poked(case, [], (), "cluster_size=512,refcount_bits=1", "64M")
+    l1 = b"".join(struct.pack(">Q", cases.COPIED | at)
+                  for at in range(1 << 30, (1 << 30) + tables * 512, 512))
+    entries = b"".join(struct.pack(">Q", cases.COPIED | at)
+                       for at in range(size, size + tables * 64 * 16384, 16384))
+    case.poke("image", 1 << 29, l1)
+    case.poke("image", 1 << 30, entries)
+    case.poke("image", size + tables * 64 * 16384, b"\0")
+    case.poke("image", 24, struct.pack(">QIIQ", tables * 32768, 0, tables, 1 << 29))
+    case.poke("image", 79, b"\1")
+    case.refuses("image", "its repair takes more memory than a start may take (512 MiB)")
+
+
 CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_the_header,
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
          rebuilt_around_data, rebuilt_no_larger, copied_missing, snapshots_of_version_2,
-         snapshots_of_version_3, snapshots_too_many_bytes]
+         snapshots_of_version_3, snapshots_too_many_bytes, repair_takes_too_much]
 
 cases.main(__doc__.splitlines()[0], CASES)

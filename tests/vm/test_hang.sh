@@ -121,3 +121,29 @@ serve "$image" --read-only
 expect_at "$work/b" 0
 expect_at "$work/c" 8
 unserve
+
+note "a repair before the start, which reads what anybody may have written, has only what opens files"
+printf '\1' | dd of="$image" bs=1 seek=79 conv=notrunc status=none
+sync "$image"
+suspend_storage
+"$QCOW2_UBLKD" --image "$image" >"$work/repair.out" 2>"$work/repair" &
+repairs=$!
+cleanup_add "kill -KILL $repairs 2>/dev/null && remove_device '$device'"
+hangs()
+{
+	grep -q '^State:[[:space:]]*D' "/proc/$repairs/status"
+}
+within 20 hangs || fail "it does not hang: $(cat "$work/repair")"
+capabilities=$(awk '$1 == "CapEff:" { print $2 }' "/proc/$repairs/status")
+resume_storage
+repaired()
+{
+	[ -s "$work/repair.out" ]
+}
+within 20 repaired || fail "not served: $(cat "$work/repair")"
+grep -q 'its refcounts are repaired' "$work/repair" || fail "no repair: $(cat "$work/repair")"
+"$QCOW2_UBLKD" stop "$(cat "$work/repair.out")"
+wait "$repairs" || fail "$(cat "$work/repair")"
+# CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_IPC_LOCK
+[ "$capabilities" = 0000000000004006 ] || fail "it repairs with $capabilities"
+check_image "$image"
