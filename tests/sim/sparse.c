@@ -2,6 +2,7 @@
 /* Sparse files in memory; pages come from a pool and go back to it. */
 #include "sparse.h"
 
+#include "digest.h"
 #include "memory.h"
 
 #include <stdlib.h>
@@ -39,6 +40,8 @@ void sparse_init(struct sparse *s)
 		.seen = reserve_zeroed(MAX_PAGES),
 		.undo = reserve_zeroed(MAX_PAGES * sizeof(*s->undo)),
 		.saved = reserve_zeroed(MAX_PAGES),
+		.digest = reserve_zeroed(MAX_PAGES * sizeof(*s->digest)),
+		.digested = reserve_zeroed(MAX_PAGES),
 	};
 }
 
@@ -49,6 +52,7 @@ void sparse_reset(struct sparse *s)
 		page_put(s->page[s->used[i]]);
 		s->page[s->used[i]] = NULL;
 		s->seen[s->used[i]] = 0;
+		s->digested[s->used[i]] = 0;
 	}
 	s->nused = 0;
 	s->size = 0;
@@ -59,6 +63,7 @@ static void save_page(struct sparse *s, uint64_t index)
 {
 	uint8_t *copy = NULL;
 
+	s->digested[index] = 0;
 	if (!s->undoing || s->saved[index])
 		return;
 	s->saved[index] = 1;
@@ -110,6 +115,7 @@ void sparse_read(const struct sparse *s, uint64_t off, void *buf, uint64_t len)
 	uint64_t end = min_u64(s->size, SPARSE_MAX);
 	uint64_t there = off < end ? min_u64(len, end - off) : 0;
 
+	sparse_ask(s, off, len);
 	memset(to + there, 0, len - there);
 	while (there) {
 		uint64_t n = in_page(off, there);
@@ -127,9 +133,14 @@ void sparse_read(const struct sparse *s, uint64_t off, void *buf, uint64_t len)
 
 void sparse_write(struct sparse *s, uint64_t off, const void *buf, uint64_t len)
 {
+	s->size = max_u64(s->size, off + len);
+	sparse_poke(s, off, buf, len);
+}
+
+void sparse_poke(struct sparse *s, uint64_t off, const void *buf, uint64_t len)
+{
 	const uint8_t *from = buf;
 
-	s->size = max_u64(s->size, off + len);
 	while (len) {
 		uint64_t n = in_page(off, len);
 
@@ -171,6 +182,32 @@ void sparse_copy_page(struct sparse *s, const struct sparse *from, uint64_t inde
 		drop_page(s, index);
 }
 
+uint64_t digest_sector(uint64_t sector, const uint8_t *bytes)
+{
+	if (memcmp(bytes, sparse_zeros, SECTOR_SIZE) == 0)
+		return 0;
+	return digest_add(digest_bytes(bytes, SECTOR_SIZE), sector);
+}
+
+uint64_t sparse_digest(struct sparse *s)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < s->nused; i++) {
+		uint64_t index = s->used[i], page = 0;
+		uint64_t sector = index * (PAGE_BYTES / SECTOR_SIZE);
+
+		for (uint64_t at = 0; !s->digested[index] && s->page[index] && at < PAGE_BYTES;
+		     at += SECTOR_SIZE)
+			page += digest_sector(sector++, s->page[index] + at);
+		if (!s->digested[index])
+			s->digest[index] = page;
+		s->digested[index] = 1;
+		sum += s->digest[index];
+	}
+	return sum;
+}
+
 uint64_t sparse_hole(const struct sparse *s, uint64_t off, uint64_t len)
 {
 	uint64_t hole = 0;
@@ -178,7 +215,9 @@ uint64_t sparse_hole(const struct sparse *s, uint64_t off, uint64_t len)
 	while (hole < len) {
 		uint64_t at = off + hole;
 
-		if (at < min_u64(s->size, SPARSE_MAX) && s->page[at >> PAGE_SHIFT])
+		if (at >= min_u64(s->size, SPARSE_MAX))
+			return len;
+		if (s->page[at >> PAGE_SHIFT])
 			break;
 		hole += in_page(at, len - hole);
 	}
@@ -202,6 +241,7 @@ void sparse_undo(struct sparse *s)
 
 		page_put(s->page[undo->index]);
 		s->page[undo->index] = undo->copy;
+		s->digested[undo->index] = 0;
 		s->saved[undo->index] = 0;
 		if (undo->copy)
 			mark_used(s, undo->index);

@@ -28,6 +28,15 @@ struct sparse {
 	struct undo_page *undo;
 	uint64_t nundo;
 	uint8_t *saved; /* by page index: is it among undo? */
+
+	const struct sparse_watch *watch; /* NULL: nobody cares */
+	uint64_t *digest; /* by page index */
+	uint8_t *digested; /* is it up to date? */
+};
+
+/* Who wants to know of these bytes before somebody makes something of them. */
+struct sparse_watch {
+	void (*before)(const struct sparse *s, uint64_t off, uint64_t len);
 };
 
 void sparse_init(struct sparse *s);
@@ -35,11 +44,21 @@ void sparse_init(struct sparse *s);
 /* Empty, of size 0. */
 void sparse_reset(struct sparse *s);
 
+/* Who does not use sparse_read() says so before it looks at bytes. */
+static inline void sparse_ask(const struct sparse *s, uint64_t off, uint64_t len)
+{
+	if (s->watch)
+		s->watch->before(s, off, len);
+}
+
 /* Any range: zeros where there is nothing. */
 void sparse_read(const struct sparse *s, uint64_t off, void *buf, uint64_t len);
 
 /* Grows the file when it ends before off + len. */
 void sparse_write(struct sparse *s, uint64_t off, const void *buf, uint64_t len);
+
+/* The size stays, even if it ends before. */
+void sparse_poke(struct sparse *s, uint64_t off, const void *buf, uint64_t len);
 
 /* Bytes become zeros; the size stays. */
 void sparse_punch(struct sparse *s, uint64_t off, uint64_t len);
@@ -60,6 +79,9 @@ static inline const uint8_t *sparse_at(const struct sparse *s, uint64_t off)
 
 	return (page ? page : sparse_zeros) + off % PAGE_BYTES;
 }
+
+/* The sum of all sectors' (digest.h). */
+uint64_t sparse_digest(struct sparse *s);
 
 /* How many of @len bytes at @off are in holes; the first of them may not be, then 0. */
 uint64_t sparse_hole(const struct sparse *s, uint64_t off, uint64_t len);
