@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* States that a power cut may leave: all of them, when there are not too many. */
+/* States that a power cut may leave: one by one, or all at once; of too many, a sample. */
 #include "cuts.h"
 
+#include "digest.h"
+#include "doubts.h"
 #include "report.h"
 
 #include <inttypes.h>
@@ -22,30 +24,22 @@ struct pending {
 
 static struct pending pending;
 
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-	hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-	return hash ^ hash >> 29;
-}
-
 /* Different, almost surely, when the pieces are or when the guest has heard of something since. */
 static uint64_t signature(const struct stage *stage)
 {
-	uint64_t hash = mix(stage->model.clock, pending.pieces);
+	uint64_t hash = digest_add(digest_add(stage->model.changes, pending.pieces), pending.image);
 
 	for (uint32_t i = 0; i < pending.pieces; i++) {
 		const struct piece *piece = &pending.piece[i];
 
-		hash = mix(mix(hash, piece->off), piece->op->kind * 2u + piece->op->forced);
-		for (uint64_t k = 0; piece->op->kind == HOSTOP_WRITE && k < piece->len; k += 8) {
-			uint64_t word = 0;
-
-			memcpy(&word, piece->op->data + (piece->off - piece->op->off) + k,
-			       min_u64(sizeof(word), piece->len - k));
-			hash = mix(hash, word);
-		}
+		hash = digest_add(digest_add(hash, piece->off),
+				  piece->op->kind * 2u + piece->op->forced);
+		if (piece->op->kind == HOSTOP_WRITE)
+			hash = digest_add(hash, digest_bytes(piece->op->data +
+								     (piece->off - piece->op->off),
+							     piece->len));
 	}
-	hash = mix(hash, stage->host.disk.syncs + stage->host.data.syncs);
+	hash = digest_add(hash, stage->host.disk.syncs + stage->host.data.syncs);
 	return hash ? hash : 1;
 }
 
@@ -83,22 +77,35 @@ static void reopen(struct stage *stage)
 
 /* --- looking ---------------------------------------------------------------------------------------- */
 
-static void look(struct cuts *cuts, struct stage *stage, uint64_t max_leaks, const char *when)
+static void judge_now(struct cuts *cuts, struct stage *stage, uint64_t max_leaks, const char *when)
 {
-	struct disk *disk = &stage->host.disk, *data = &stage->host.data;
-	struct verdict verdict;
+	struct verdict verdict = stage_look(stage, BYTES_DURABLE, LOOK_ONLY, when);
 
-	disk_peek_pieces(disk, pending.piece, pending.image, pending.survives);
-	disk_peek_pieces(data, pending.piece + pending.image, pending.pieces - pending.image,
-			 pending.survives + pending.image);
-	verdict = stage_look(stage, BYTES_DURABLE, LOOK_ONLY, when);
 	if (verdict.leaks > max_leaks)
 		sim_fail("%s: %" PRIu64 " leaks, %" PRIu64 " are to be expected at most: %s", when,
 			 verdict.leaks, max_leaks, verdict.leak);
 	cuts->states++;
-	if (cuts->reopen_every && cuts->states % cuts->reopen_every == 0) {
+	cuts->unopened++;
+}
+
+static bool is_due(const struct cuts *cuts)
+{
+	return cuts->reopen_every && cuts->unopened >= cuts->reopen_every;
+}
+
+/* At one state. */
+static void look(struct cuts *cuts, struct stage *stage, uint64_t max_leaks, const char *when)
+{
+	struct disk *disk = &stage->host.disk, *data = &stage->host.data;
+
+	disk_peek_pieces(disk, pending.piece, pending.image, pending.survives);
+	disk_peek_pieces(data, pending.piece + pending.image, pending.pieces - pending.image,
+			 pending.survives + pending.image);
+	judge_now(cuts, stage, max_leaks, when);
+	if (is_due(cuts)) {
 		reopen(stage);
 		cuts->reopened++;
+		cuts->unopened = 0;
 	}
 	disk_peek_end(data, data->ops);
 	disk_peek_end(disk, disk->ops);
@@ -118,9 +125,17 @@ static void set_operation(uint32_t from, bool survive)
 		pending.survives[i] = survive;
 }
 
+static void draw(struct rng *rng)
+{
+	uint32_t percent = 5 + rng_below(rng, 90);
+
+	for (uint32_t i = 0; i < pending.pieces; i++)
+		pending.survives[i] = rng_percent(rng, percent);
+}
+
 /* Too many: none, all, each operation and each piece alone or alone missing, and some by lot. */
-static void look_at_some(struct cuts *cuts, struct stage *stage, uint64_t max_leaks,
-			 const char *when)
+static void look_at_some(struct cuts *cuts, struct stage *stage, struct rng *rng,
+			 uint64_t max_leaks, const char *when)
 {
 	/* As many single pieces as there would be subsets. */
 	uint32_t step = 1 + (pending.pieces >> cuts->limit << 2);
@@ -142,10 +157,7 @@ static void look_at_some(struct cuts *cuts, struct stage *stage, uint64_t max_le
 		}
 	}
 	for (unsigned n = 0; cuts->limit && n < SAMPLES; n++) {
-		uint32_t percent = 5 + rng_below(&stage->rng, 90);
-
-		for (uint32_t i = 0; i < pending.pieces; i++)
-			pending.survives[i] = rng_percent(&stage->rng, percent);
+		draw(rng);
 		look(cuts, stage, max_leaks, when);
 	}
 }
@@ -160,20 +172,105 @@ static void look_at_all(struct cuts *cuts, struct stage *stage, uint64_t max_lea
 	}
 }
 
+static void look_plainly(struct cuts *cuts, struct stage *stage, uint64_t max_leaks,
+			 const char *when)
+{
+	uint64_t now = signature(stage);
+
+	if (now == cuts->seen) {
+		cuts->known++;
+	} else if (pending.pieces <= cuts->limit) {
+		look_at_all(cuts, stage, max_leaks, when);
+	} else {
+		cuts->wide++;
+		cuts->sampled++;
+		look_at_some(cuts, stage, &stage->rng, max_leaks, when);
+	}
+	cuts->seen = now;
+}
+
+/* --- all at once -------------------------------------------------------------------------------------- */
+
+/* False when that is more than all subsets of so many pieces would be. */
+static bool look_at_doubts(struct cuts *cuts, struct stage *stage, uint64_t max_leaks,
+			   const char *when)
+{
+	uint64_t most = cuts->states + (UINT64_C(1) << cuts->limit);
+
+	do {
+		if (cuts->states == most)
+			return false;
+		judge_now(cuts, stage, max_leaks, when);
+	} while (doubts_next());
+	return true;
+}
+
+static bool begin(struct stage *stage)
+{
+	const struct doubts_files files = {
+		.image = &stage->host.disk,
+		.data = &stage->host.data,
+		.piece = pending.piece,
+		.image_pieces = pending.image,
+		.pieces = pending.pieces,
+		.cluster_bytes = UINT64_C(1) << stage->config.shape.cluster_bits,
+	};
+
+	return doubts_begin(&files);
+}
+
+/* What is chosen by lot must not depend on what others have looked at, nor the engine's life on that. */
+static void look_at_moment(struct cuts *cuts, struct stage *stage, uint64_t max_leaks,
+			   const char *when)
+{
+	uint64_t now = digest_add(signature(stage), max_leaks), name;
+	bool begun, whole = false;
+	struct rng rng;
+
+	if (now == cuts->seen) {
+		cuts->known++;
+		return;
+	}
+	cuts->seen = now;
+	begun = begin(stage);
+	name = begun ? doubts_digest() : now;
+	name = digest_add(digest_add(name, cuts->image), model_digest(&stage->model));
+	name = digest_add(digest_add(name, max_leaks), begun);
+	rng.state = name;
+	if (!memo_add(cuts->memo, name)) {
+		cuts->known++;
+		if (begun)
+			doubts_end();
+		return;
+	}
+	if (begun) {
+		whole = look_at_doubts(cuts, stage, max_leaks, when);
+		doubts_end();
+	}
+	cuts->wide += pending.pieces > cuts->limit;
+	cuts->sampled += !whole;
+	if (!whole)
+		look_at_some(cuts, stage, &rng, max_leaks, when);
+	if (is_due(cuts)) {
+		draw(&rng);
+		look(cuts, stage, max_leaks, when);
+	}
+}
+
 void cuts_look(struct cuts *cuts, struct stage *stage, uint64_t max_leaks, const char *when)
 {
 	struct disk *disk = &stage->host.disk, *data = &stage->host.data;
 	uint32_t before = disk->ops, data_before = data->ops;
-	uint64_t now;
 
 	host_append_flying(&stage->host);
 	collect(stage);
-	now = signature(stage);
-	if (now != cuts->seen && pending.pieces <= cuts->limit)
-		look_at_all(cuts, stage, max_leaks, when);
-	else if (now != cuts->seen)
-		look_at_some(cuts, stage, max_leaks, when);
-	cuts->seen = now;
+	cuts->moments++;
+	if (pending.pieces <= cuts->limit)
+		cuts->subsets += UINT64_C(1) << pending.pieces;
+	if (cuts->memo)
+		look_at_moment(cuts, stage, max_leaks, when);
+	else
+		look_plainly(cuts, stage, max_leaks, when);
 	disk_drop(disk, before);
 	disk_drop(data, data_before);
 }

@@ -27,6 +27,7 @@ version_t model_tick(struct model *model, enum change_kind kind)
 		model->change = xrealloc(model->change, model->room * sizeof(*model->change));
 		model->ended = xrealloc(model->ended, model->room * sizeof(*model->ended));
 	}
+	model->changes++;
 	model->change[model->clock] = (struct change){ .kind = kind, .end = FLYING };
 	return model->clock++;
 }
@@ -230,5 +231,6 @@ void model_end(struct model *model, version_t version, bool ok, bool fua)
 
 void model_closed(struct model *model)
 {
+	model->changes++;
 	durable_until(model, model->clock);
 }

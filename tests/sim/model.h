@@ -61,6 +61,9 @@ struct model {
 	version_t *ended; /* acknowledged changes, in order of their ends */
 	uint32_t nended;
 	uint32_t next_durable; /* among ended: flushes have not got to it */
+	uint64_t changes; /* ever, of anything */
+	uint64_t digested; /* when model_digest() looked last */
+	uint64_t digest;
 };
 
 void model_init(struct model *model);
@@ -95,6 +98,8 @@ const char *model_read_end(struct model *model, uint64_t first_sector, uint64_t 
 /* NULL, or what is wrong with this sector after a crash. */
 const char *model_check(const struct model *model, uint64_t sector, const uint8_t *bytes);
 const char *model_check_snapshot(const struct model *model, uint64_t sector, const uint8_t *bytes);
+/* Short for what these, and the next, say of all sectors and bytes. */
+uint64_t model_digest(struct model *model);
 /* The same for a stretch that reads as zeros. */
 const char *model_check_zeros(const struct model *model, uint64_t first_sector, uint64_t sectors,
 			      bool snapshot, uint64_t *bad_sector);

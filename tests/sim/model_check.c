@@ -2,6 +2,7 @@
 /* Which versions may be seen, and what the next life begins with. */
 #include "model.h"
 
+#include "digest.h"
 #include "versions.h"
 
 #include <inttypes.h>
@@ -144,6 +145,35 @@ const char *model_check_zeros(const struct model *model, uint64_t first_sector, 
 			return "zeros where what was durable is lost";
 	}
 	return NULL;
+}
+
+/* Of a sector that is kept, each version that may be there, and what the snapshot has. */
+static uint64_t digest_versions(const struct model *model, uint64_t sector)
+{
+	uint64_t digest = digest_add(sector, model_sector_at(model, sector)->snapshot);
+
+	for (version_t version = 0; version < model->clock; version++)
+		if ((version == 0 || version_exists(model, sector, version)) &&
+		    !check_version(model, sector, version))
+			digest = digest_add(digest, version);
+	return digest;
+}
+
+uint64_t model_digest(struct model *model)
+{
+	uint64_t digest = 0;
+
+	if (model->digested == model->changes)
+		return model->digest;
+	for (uint64_t i = 0; i < model->nused; i++) {
+		uint64_t first = model->used[i] * MODEL_PAGE_SECTORS;
+
+		for (uint64_t s = first; s < first + MODEL_PAGE_SECTORS && s < model->sectors; s++)
+			digest += digest_versions(model, s);
+	}
+	model->digested = model->changes;
+	model->digest = digest;
+	return digest;
 }
 
 /* --- from life to life ----------------------------------------------------------------------------- */

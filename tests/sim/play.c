@@ -2,6 +2,7 @@
 /* Playing histories. */
 #include "play.h"
 
+#include "digest.h"
 #include "report.h"
 
 #include <errno.h>
@@ -180,6 +181,7 @@ void play_history(struct stage *stage, struct play *play, struct cuts *cuts)
 	stage_make(stage);
 	scene.begun = stage_look(stage, BYTES_VISIBLE, LOOK_DURABLE, "as made");
 	cuts->seen = 0;
+	cuts->image = digest_add(play->history.kind, play->seed);
 	stage_open(stage, false);
 	strike->kind = play->strike.kind;
 	strike->nth = play->strike.nth;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the judges are shown: every sector of an image, for the model to recognise. */
+#include "doubts.h"
 #include "hostfile.h"
 #include "report.h"
 #include "stage.h"
@@ -72,6 +73,22 @@ static void see_sector(struct visit *visit, bool snapshot, uint64_t sector, uint
 		model_found(model, sector, bytes, ending_of(visit->look));
 }
 
+/* Whatever may be there must do; what has been seen before in this look has. */
+static void see_doubted(struct visit *visit, bool snapshot, uint64_t sector,
+			const struct sparse *file, uint64_t host)
+{
+	const uint8_t *contents;
+	uint32_t count;
+
+	if (doubts_known(file, host / SECTOR_SIZE, sector << 1 | snapshot))
+		return;
+	count = doubts_contents(file, host / SECTOR_SIZE, &contents);
+	if (count == 0)
+		see_sector(visit, snapshot, sector, host, sparse_at(file, host));
+	for (uint32_t i = 0; i < count; i++)
+		see_sector(visit, snapshot, sector, host, contents + i * SECTOR_SIZE);
+}
+
 static void see_data(void *arg, bool snapshot, uint64_t guest, const struct sparse *file,
 		     uint64_t host, uint64_t len)
 {
@@ -87,9 +104,12 @@ static void see_data(void *arg, bool snapshot, uint64_t guest, const struct spar
 			const uint8_t *bytes = sparse_at(file, host);
 
 			n = min_u64(end - guest, PAGE_BYTES - host % PAGE_BYTES);
-			for (uint64_t i = 0; i < n; i += SECTOR_SIZE)
+			for (uint64_t i = 0; i < n && !file->watch; i += SECTOR_SIZE)
 				see_sector(visit, snapshot, (guest + i) / SECTOR_SIZE, host + i,
 					   bytes + i);
+			for (uint64_t i = 0; i < n && file->watch; i += SECTOR_SIZE)
+				see_doubted(visit, snapshot, (guest + i) / SECTOR_SIZE, file,
+					    host + i);
 		}
 		guest += n;
 		host += n;
