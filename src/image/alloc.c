@@ -8,7 +8,7 @@
  * be found free again (law 4).
  *
  * Free clusters below alloc->tail are found by a scan that only runs as long as it is cheap; else
- * the file grows.  What is reserved below the tail is punched first, so that all stock reads as
+ * the file grows, and where it cannot, the scan goes on to its end.  What is reserved below the tail is punched first, so that all stock reads as
  * zeros (law 2) wherever the host can punch holes.
  */
 #include "alloc.h"
@@ -30,6 +30,7 @@
 #include <sys/mman.h>
 
 #define SCAN_BUDGET 8u
+#define SCAN_ALL UINT32_MAX /* more pieces than there are */
 #define BATCH_FIRST_BYTES (1 * MIB)
 #define BATCH_FIRST_MIN 4u
 
@@ -202,6 +203,28 @@ static void punched(struct task *t, struct image *image)
 
 /* --- finding free clusters ------------------------------------------------------------------------------ */
 
+/* Not at the tail; but the search below may have ended for being too long. */
+static enum step no_space(struct task *t, struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+
+	if (alloc->got)
+		return go(t, A_SIZE);
+	if (alloc->budget == SCAN_ALL || alloc->scan >= alloc->tail || mutant(SCAN_GIVES_UP))
+		return fail(t, -ENOSPC, A_FAIL);
+	t->err = 0;
+	alloc->budget = SCAN_ALL;
+	return go(t, A_FIND);
+}
+
+/* A piece below the tail was searched: go on from @at. */
+static void searched_below(struct alloc *alloc, uint64_t at)
+{
+	alloc->scan = at;
+	if (alloc->budget != SCAN_ALL)
+		alloc->budget--;
+}
+
 /* There is no block for @at. */
 static enum step find_block(struct task *t, struct image *image, uint64_t at, bool below)
 {
@@ -214,12 +237,11 @@ static enum step find_block(struct task *t, struct image *image, uint64_t at, bo
 		return fail(t, -EIO, A_FAIL);
 	}
 	if (at < search_opened_end(image)) {
-		if (below) {
-			alloc->scan = min_u64(((at >> block_bits) + 1) << block_bits, alloc->tail);
-			alloc->budget--;
-		} else {
+		if (below)
+			searched_below(alloc, min_u64(((at >> block_bits) + 1) << block_bits,
+						      alloc->tail));
+		else
 			alloc_raise_tail(image, search_opened_end(image));
-		}
 		return go(t, A_FIND);
 	}
 	if (alloc->got)
@@ -240,7 +262,7 @@ static enum step find(struct task *t, struct image *image)
 	if (alloc->got >= alloc->want || alloc->founds == RESERVE_RUNS)
 		return go(t, A_SIZE);
 	if (!alloc_fits(image, at, 1))
-		return alloc->got ? go(t, A_SIZE) : fail(t, -ENOSPC, A_FAIL);
+		return no_space(t, image);
 	if (image->top.file->fixed_size)
 		end = min_u64(end, image->top.file->size >> image->top.geo.cluster_bits);
 	if (below)
@@ -259,12 +281,10 @@ static enum step find(struct task *t, struct image *image)
 	}
 	if (search_piece(image, piece, &at, end))
 		return fail(t, -EIO, A_FAIL);
-	if (below) {
-		alloc->scan = at;
-		alloc->budget--;
-	} else {
+	if (below)
+		searched_below(alloc, at);
+	else
 		alloc_raise_tail(image, at);
-	}
 	return go(t, A_FIND);
 }
 
@@ -524,6 +544,9 @@ static enum step alloc_step(struct task *t)
 		return go(t, A_DROP);
 
 	case A_FIND:
+		/* A block, or a larger table, may have found no place. */
+		if (t->err == -ENOSPC && !alloc->got)
+			return no_space(t, image);
 		if (t->err)
 			return go(t, A_FAIL);
 		return find(t, image);

@@ -401,7 +401,7 @@ struct alloc {
 	unsigned lane; /* being served */
 	uint32_t want; /* clusters, for that lane */
 	uint32_t got;
-	uint32_t budget; /* pieces that may still be searched for this refill */
+	uint32_t budget; /* pieces below the tail that may still be searched for this refill */
 	struct run found[RESERVE_RUNS]; /* counted in memory; kept when a refill fails */
 	uint32_t founds;
 	struct sync_wait sync_wait; /* its own and its children's */

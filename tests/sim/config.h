@@ -12,7 +12,7 @@ enum { TRAFFIC_READ, TRAFFIC_WRITE, TRAFFIC_FLUSH, TRAFFIC_DISCARD, TRAFFIC_ZERO
 #define AIM_LIST(a) \
 	a(CHURN, "churn") a(REUSE, "reuse") a(COPIES, "copies") a(BREAK, "break") \
 		a(BOUNCE, "bounce") a(GROWTH, "growth") a(KILLS, "kills") a(CORRUPT, "corrupt") \
-			a(RESIZE, "resize") a(DURABLE, "durable")
+			a(RESIZE, "resize") a(DURABLE, "durable") a(SPACE, "space")
 
 #define AIM_ENUM(name, text) AIM_##name,
 enum aim { AIM_LIST(AIM_ENUM) AIMS };

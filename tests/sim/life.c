@@ -6,6 +6,7 @@
 #include "death.h"
 #include "report.h"
 #include "siege.h"
+#include "space.h"
 #include "stage.h"
 
 #include <inttypes.h>
@@ -317,6 +318,8 @@ void lives_run(uint64_t seed)
 	stage.config = config_draw(&stage.rng);
 	if (seed % CORRUPT_ONE_IN == CORRUPT_ONE_IN - 1)
 		config_corrupts(&stage.config);
+	if (seed < SIEGE_SEEDS)
+		space_draw(&stage.config, seed);
 	stage.config.caches_change = stage.config.handover && seed % CACHES_CHANGE_ONE_IN == 6;
 	siege_suit(&stage.config, seed);
 	resizing_draw(&stage, seed);

@@ -190,6 +190,16 @@ static void stuff(struct builder *b)
 		b->refcount[b->next] = 1;
 }
 
+/* So many are in use, to nobody's good. */
+static void cram(struct builder *b)
+{
+	uint64_t end = b->next + b->shape->crammed;
+
+	make_room(b, end);
+	for (; b->next < end; b->next++)
+		b->refcount[b->next] = 1;
+}
+
 static void write_refcounts(struct builder *b)
 {
 	uint64_t per_block = refcounts_per_block(b);
@@ -364,6 +374,7 @@ static void make_file(struct builder *b)
 		if (build_table_is_wanted(b, i))
 			build_fill_table(b, i);
 	stuff(b);
+	cram(b);
 	make_refcounts(b);
 	write_l1(b);
 	write_snapshot_table(b);

@@ -231,6 +231,8 @@ bool stage_turn(struct stage *stage, unsigned lane)
 		ring->blocked = lane_doze(&ring->lane);
 	engine_running = false;
 	waits_check(stage->image);
+	if (!stage->host.mishap)
+		waits_check_space(stage->image);
 	return true;
 }
 

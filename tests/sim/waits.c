@@ -6,7 +6,10 @@
 #include "engine.h"
 #include "epoch.h"
 #include "part.h"
+#include "refblock.h"
 #include "report.h"
+
+#include <errno.h>
 
 #define MANY_SLICES 64u /* caches that are larger are looked at now and then */
 #define MANY_BLOCKS 64u /* larger L1 tables are not looked at */
@@ -237,6 +240,49 @@ static void check_alloc(const struct image *image)
 		law(!idle || !reserve->wanted, "alloc->idle, a lane's order");
 		law(waitq_empty(&reserve->waiters) || reserve->wanted, "reserve->waiters");
 	}
+}
+
+/* The refcounts that a piece has are in memory, or in the file. */
+static const uint8_t *piece_bytes(struct image *image, uint64_t index)
+{
+	static uint8_t bytes[LIMIT_SLICE_BYTES];
+	const struct ref_piece *piece = piece_cached(image, index);
+	struct host host;
+
+	if (piece)
+		return piece->bytes;
+	if (piece_host(image, index, &host) || !host.byte)
+		return NULL;
+	image->top.file->read(image->top.file, bytes, image->top.geo.slice_bytes, host.byte);
+	return bytes;
+}
+
+static void check_piece(struct image *image, uint64_t index, uint64_t end)
+{
+	const struct geometry *geo = &image->top.geo;
+	uint64_t first = index << geo->slice_refcounts_bits;
+	const uint8_t *bytes = piece_bytes(image, index);
+
+	for (uint64_t at = first; bytes && at < end && at >> geo->slice_refcounts_bits == index;
+	     at++)
+		if (!refcount_get(bytes, geo->refcount_order, (uint32_t)(at - first)))
+			sim_fail("there is no space, says the allocator, but cluster %llu is free",
+				 (unsigned long long)at);
+}
+
+void waits_check_space(struct image *image)
+{
+	const struct alloc *alloc = &image->alloc;
+	uint64_t end = alloc->tail;
+
+	/* Not of a row, which may not be anywhere. */
+	if (image->read_only || alloc->task.err != -ENOSPC || alloc->row ||
+	    strcmp(task_state(&alloc->task), "A_FAIL") != 0)
+		return;
+	if (image->top.file->fixed_size)
+		end = image->top.file->size >> image->top.geo.cluster_bits;
+	for (uint64_t index = 0; index << image->top.geo.slice_refcounts_bits < end; index++)
+		check_piece(image, index, end);
 }
 
 /* --- buffers ------------------------------------------------------------------------------------- */

@@ -11,6 +11,9 @@
  */
 void waits_check(struct image *image);
 
+/* The same, on a host that is well: nobody is told that there is no space, if there is some. */
+void waits_check_space(struct image *image);
+
 /* Nothing is asked and nothing flies: nobody is within an epoch. */
 void waits_check_rest(const struct image *image);
 

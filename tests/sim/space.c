@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Free space where few images have it. */
+#include "space.h"
+
+#define SEEDS 32u
+#define SEED_CRAMMED 21u
+
+#define CLUSTER UINT64_C(512)
+#define PIECE 64u /* refcounts of 64 bits in a piece, which is as large as a cluster */
+
+/*
+ * A device that is nearly full: what is free lies at its start or its end, and in between is more than the
+ * allocator would look through when the file could grow.
+ */
+static void cram(struct config *config, struct rng *rng)
+{
+	uint64_t clusters = rng_range(rng, 30, 120);
+	uint32_t align = config->align;
+
+	*config = (struct config){
+		.shape = {
+			.cluster_bits = 9,
+			.version = 3,
+			.refcount_order = 6,
+			.clusters = clusters,
+			.size_bytes = clusters * CLUSTER,
+			.prefill = PREFILL_RANDOM,
+			.data_percent = 80,
+			.hot[0].clusters = clusters / 2,
+			.hots = 1,
+			.device = true,
+			.full_host = true,
+			.slack_clusters = rng_range(rng, 1, (uint32_t)clusters / 3),
+			.crammed = PIECE * rng_range(rng, 9, 20),
+		},
+		.aims = 1u << AIM_SPACE,
+		.lanes = rng_range(rng, 1, 3),
+		.depth = rng_range(rng, 1, 8),
+		.reserve_bytes = CLUSTER * rng_range(rng, 1, 8),
+		.small_percent = rng_below(rng, 100),
+		.races = true,
+		.align = align,
+		.lives = 2,
+		.turns = 2000,
+		.step_weight = 60,
+		.complete_weight = 40,
+		.submit_weight = rng_range(rng, 10, 40),
+		.slow_lane = MAX_LANES,
+		.peek_one_in = 300,
+		.op_weight = { [TRAFFIC_WRITE] = 55, [TRAFFIC_FLUSH] = 15, [TRAFFIC_DISCARD] = 30 },
+	};
+}
+
+void space_draw(struct config *config, uint64_t seed)
+{
+	struct rng rng = { .state = seed * UINT64_C(0xda942042e4dd58b5) };
+
+	if (seed % SEEDS == SEED_CRAMMED)
+		cram(config, &rng);
+}
