@@ -341,6 +341,20 @@ static uint64_t found_end_bytes(const struct image *image)
 	return end << image->top.geo.cluster_bits;
 }
 
+/*
+ * Behind the end of a file that had been cut short, what is found below the tail lies nowhere either.  Writes
+ * may have made it longer by now, but not longer than it was taken to be.
+ */
+static void start_size(struct task *t, struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	uint64_t bytes = max_u64(found_end_bytes(image), alloc->file_bytes);
+
+	if (bytes > alloc->file_bytes || (alloc->cut_short && !mutant(GAP_STAYS)))
+		io_start(t, &alloc->io[0], IO_TRUNCATE, image->top.file->index, span_memory(NULL),
+			 (struct host){ bytes }, 0);
+}
+
 static void punch_found(struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
@@ -557,15 +571,14 @@ static enum step alloc_step(struct task *t)
 		return find_row(t, image);
 
 	case A_SIZE:
-		if (found_end_bytes(image) > alloc->file_bytes)
-			io_start(t, &alloc->io[0], IO_TRUNCATE, image->top.file->index,
-				 span_memory(NULL), (struct host){ found_end_bytes(image) }, 0);
+		start_size(t, image);
 		return await_io(t, A_PUNCH);
 
 	case A_PUNCH:
 		if (t->err)
 			return go(t, A_FAIL);
 		alloc->file_bytes = max_u64(alloc->file_bytes, found_end_bytes(image));
+		alloc->cut_short = false;
 		punch_found(image);
 		return await_io(t, A_PUNCHED);
 

@@ -385,7 +385,8 @@ struct alloc {
 	uint64_t tail; /* clusters from here on have never been written */
 	uint64_t limit; /* clusters from here on are never used */
 	uint64_t file_bytes; /* size of the file now */
-	uint64_t opened_bytes; /* and when it was opened */
+	bool cut_short; /* it may be less: the file had ended before what is counted in it */
+	uint64_t opened_bytes; /* file_bytes when it was opened */
 	bool no_punch; /* the host cannot punch holes */
 	bool marked; /* the image as corrupt; or it was tried */
 	struct piece_load load;

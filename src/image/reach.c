@@ -3,7 +3,8 @@
  * A file may end before the last cluster that has a refcount: after a crash of the host, the tables
  * of another writer may be on disk and the file's size not.  Writes to such clusters make the file
  * longer without the allocator, so what lies in front of them must not be cut off, nor be taken for
- * never written.
+ * never written.  Before the allocator gives out what lies there, the file is made as long as it should
+ * be (start_size()): a table that nobody has written to yet must lie in it.
  */
 #include "reach.h"
 
@@ -32,6 +33,7 @@ void alloc_reaches(struct image *image, uint64_t end)
 	bytes = alloc->tail << image->top.geo.cluster_bits;
 	alloc->file_bytes = max_u64(alloc->file_bytes, bytes);
 	alloc->opened_bytes = max_u64(alloc->opened_bytes, bytes);
+	alloc->cut_short = alloc->file_bytes > image->top.file->size;
 }
 
 /* One behind the last refcount of the block that is not zero; 0: there is none. */

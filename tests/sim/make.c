@@ -200,6 +200,17 @@ static void cram(struct builder *b)
 		b->refcount[b->next] = 1;
 }
 
+/* As if the size of the file had got lost in a power cut: what lies between is free. */
+static void count_behind(struct builder *b)
+{
+	uint64_t cluster = b->next + b->shape->counted_behind;
+
+	if (!b->shape->counted_behind || cluster >= b->blocks * refcounts_per_block(b))
+		return;
+	make_room(b, cluster + 1);
+	b->refcount[cluster] = 1;
+}
+
 static void write_refcounts(struct builder *b)
 {
 	uint64_t per_block = refcounts_per_block(b);
@@ -376,6 +387,7 @@ static void make_file(struct builder *b)
 	stuff(b);
 	cram(b);
 	make_refcounts(b);
+	count_behind(b);
 	write_l1(b);
 	write_snapshot_table(b);
 	write_refcounts(b);

@@ -284,12 +284,13 @@ void shape_describe(const struct shape *shape, char *text, size_t len)
 	int n = snprintf(
 		text, len,
 		"image: v%u cluster_bits %u refcount_order %u size %" PRIu64 " (%" PRIu64
-		" clusters)%s%s prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s%s hot",
+		" clusters)%s%s prefill %s data %u%% packed %u%%%s gaps %u%%%s%s%s%s%s%s%s%s hot",
 		shape->version, shape->cluster_bits, shape->refcount_order, shape->size_bytes,
 		shape->clusters, shape->extended ? " extended" : "",
 		shape->encrypted ? " encrypted" : "", prefills[shape->prefill], shape->data_percent,
 		shape->packed_percent, shape->zstd ? " zstd" : "", shape->gap_percent,
-		shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "", shape->crammed ? " crammed" : "",
+		shape->snapshot ? " snapshot" : "", shape->stuffed ? " stuffed" : "",
+		shape->crammed ? " crammed" : "", shape->counted_behind ? " counted_behind" : "",
 		shape->device ? " device" : "", shape->full_host ? " full_host" : "",
 		shape->extras ? " extras" : "",
 		shape->data_raw	  ? " raw data file" :

@@ -55,6 +55,7 @@ struct shape {
 	bool snapshot; /* an internal one, sharing tables and clusters */
 	bool stuffed; /* leaked clusters up to almost the end of what the refcount table covers */
 	uint64_t crammed; /* so many leaked clusters behind all others */
+	uint64_t counted_behind; /* so far behind the end of the file a cluster is counted; 0: none */
 	bool early_refcounts; /* table and first block right behind the header, as qemu-img does */
 	bool cut_tail; /* the file ends within its last cluster */
 	bool extras; /* header extensions, compatible features, more L1 entries than needed */
