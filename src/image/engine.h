@@ -355,6 +355,8 @@ struct grow {
 	uint64_t blocks; /* how many, and behind them: */
 	uint64_t table_clusters;
 	uint64_t written; /* slices of new blocks */
+	uint64_t tried; /* where a larger table is being made, or could not be; 0: nowhere */
+	bool again; /* this one lies there */
 	uint64_t new_size; /* of the file */
 	uint64_t unlinked; /* a block that the table on disk may name, or not; 0: none */
 	uint8_t *bounce; /* slice_bytes */

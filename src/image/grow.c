@@ -4,7 +4,8 @@
  *
  * A block lies in the first cluster that it describes, so that it needs no other.  A larger table
  * lies, with the blocks which describe it, behind everything that the old one describes and
- * everything ever written.  Law 3 at both: what is pointed to is durable before the pointer.
+ * everything ever written; when it fails, the next try takes the same place, which nobody else can get as
+ * long as nothing describes it.  Law 3 at both: what is pointed to is durable before the pointer.
  */
 #include "grow.h"
 
@@ -122,7 +123,8 @@ static int plan_table(struct image *image, struct grow *grow)
 	uint64_t per_block = UINT64_C(1) << geo->refcount_block_bits;
 	uint64_t per_cluster = geo->cluster_bytes / sizeof(*alloc->table);
 	uint64_t described = max_u64(alloc->table_entries * per_block, alloc->tail);
-	uint64_t first_block = div_round_up(described, per_block);
+	uint64_t first_block = grow->tried ? grow->tried >> geo->refcount_block_bits :
+					     div_round_up(described, per_block);
 	uint64_t wanted = max_u64(max_u64(first_block, grow->block) + 1,
 				  alloc->table_entries + alloc->table_entries / 2);
 
@@ -135,6 +137,7 @@ static int plan_table(struct image *image, struct grow *grow)
 			break;
 	}
 	grow->first = first_block * per_block;
+	grow->again = grow->tried != 0;
 	grow->written = 0;
 	grow->new_size = (grow->first + grow->blocks + grow->table_clusters) << geo->cluster_bits;
 	if (grow->table_clusters << geo->cluster_bits > LIMIT_REFCOUNT_TABLE_BYTES)
@@ -147,15 +150,18 @@ static struct host new_table(const struct image *image, const struct grow *grow)
 	return cluster_host(&image->top.geo, grow->first + grow->blocks);
 }
 
-/* One more slice of the new blocks; behind the end of a file, those without a refcount are zeros unwritten. */
+/*
+ * One more slice of the new blocks; those without a refcount are zeros unwritten behind the end of a file, where
+ * no table was tried before.
+ */
 static bool start_next_block_slice(struct image *image, struct grow *grow)
 {
 	const struct geometry *geo = &image->top.geo;
 	uint64_t used = grow->blocks + grow->table_clusters;
 	uint64_t nth = grow->written;
-	uint64_t end = image->top.file->fixed_size && !mutant(NEW_BLOCKS_FRESH) ?
-			       grow->blocks << geo->refcount_block_bits :
-			       used;
+	bool fresh = !image->top.file->fixed_size && !grow->again;
+	uint64_t end = fresh || mutant(NEW_BLOCKS_FRESH) ? used :
+							   grow->blocks << geo->refcount_block_bits;
 
 	if (nth << geo->slice_refcounts_bits >= end)
 		return false;
@@ -321,6 +327,8 @@ static enum step grow_step(struct task *t)
 			return go(t, G_END);
 		resized(image, grow);
 		alloc_raise_tail(image, grow->first + grow->blocks + grow->table_clusters);
+		if (!mutant(TABLE_ELSEWHERE))
+			grow->tried = grow->first;
 		if (start_next_block_slice(image, grow))
 			return await_io(t, G_TABLE_BLOCKS);
 		return go(t, G_TABLE_WRITE);
@@ -380,6 +388,7 @@ static enum step grow_step(struct task *t)
 	}
 
 	case G_SWITCH:
+		grow->tried = 0;
 		switch_table(image, grow);
 		return go(t, G_PLAN);
 

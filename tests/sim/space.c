@@ -5,6 +5,7 @@
 #define SEEDS 32u
 #define SEED_CRAMMED 21u
 #define SEED_SHORT 25u
+#define SEED_OUTGROWN 29u
 
 #define CLUSTER UINT64_C(512)
 #define PIECE 64u /* refcounts of 64 bits in a piece, which is as large as a cluster */
@@ -73,6 +74,43 @@ static void shorten(struct config *config, struct rng *rng)
 	config->kill_one_in = rng_range(rng, 30, 400);
 }
 
+/* A larger refcount table, on a host that is nearly full: it fails many times before it comes to be. */
+static void outgrow(struct config *config, struct rng *rng)
+{
+	uint64_t clusters = rng_range(rng, 200, 600);
+	uint32_t align = config->align;
+
+	*config = (struct config){
+		.shape = {
+			.cluster_bits = 9,
+			.version = 3,
+			.refcount_order = 6,
+			.clusters = clusters,
+			.size_bytes = clusters * CLUSTER,
+			.hot[0].clusters = 8,
+			.hots = 1,
+			.stuffed = true,
+		},
+		.aims = 1u << AIM_SPACE | 1u << AIM_GROWTH,
+		.lanes = rng_range(rng, 1, 3),
+		.depth = rng_range(rng, 1, 8),
+		.reserve_bytes = CLUSTER * rng_range(rng, 1, 8),
+		.small_percent = rng_below(rng, 100),
+		.hot_percent = 10,
+		.races = true,
+		.align = align,
+		.faults.no_space = rng_range(rng, 20, 600),
+		.lives = 2,
+		.turns = 1000,
+		.step_weight = 60,
+		.complete_weight = 40,
+		.submit_weight = rng_range(rng, 10, 40),
+		.slow_lane = MAX_LANES,
+		.peek_one_in = 300,
+		.op_weight = { [TRAFFIC_WRITE] = 85, [TRAFFIC_FLUSH] = 10, [TRAFFIC_DISCARD] = 5 },
+	};
+}
+
 void space_draw(struct config *config, uint64_t seed)
 {
 	struct rng rng = { .state = seed * UINT64_C(0xda942042e4dd58b5) };
@@ -81,4 +119,6 @@ void space_draw(struct config *config, uint64_t seed)
 		cram(config, &rng);
 	if (seed % SEEDS == SEED_SHORT)
 		shorten(config, &rng);
+	if (seed % SEEDS == SEED_OUTGROWN)
+		outgrow(config, &rng);
 }

@@ -216,12 +216,30 @@ static bool is_awaited(const struct image *image)
 	       !(epoch_is_over(image, &image->epoch) && epoch_is_over(image, &image->requests));
 }
 
+/*
+ * Larger refcount tables that have come to nothing take one place, behind what the old one describes and what
+ * the file had; not one after the other.
+ */
+static void check_growth(const struct image *image)
+{
+	const struct alloc *alloc = &image->alloc;
+	const struct geometry *geo = &image->top.geo;
+	uint64_t per_block = UINT64_C(1) << geo->refcount_block_bits;
+	uint64_t had = div_round_up(max_u64(alloc->opened_bytes, image->top.file->size),
+				    geo->cluster_bytes);
+	uint64_t described = max_u64(alloc->table_entries * per_block, had);
+
+	if (alloc->tail > round_up(described, per_block) + (alloc->grow.blocks + 1) * per_block)
+		sim_fail("the file has become longer and longer, and nothing describes it");
+}
+
 static void check_alloc(const struct image *image)
 {
 	const struct alloc *alloc = &image->alloc;
 	const struct resize *resize = &image->resize;
 	bool idle = is_in(&alloc->idle, &alloc->task), broken = image_broken(image);
 
+	check_growth(image);
 	law(!idle || !alloc->closing, "alloc->idle, the end");
 	law(!idle || !atomic_load(&image->corrupt) || alloc->marked, "alloc->idle, the mark");
 	law(!idle || !resize->order || is_awaited(image), "alloc->idle, an order of a resize");
