@@ -294,6 +294,7 @@ extern void (*image_peek_seam)(void);
 	m(SCAN_GIVES_UP) /* no space at the end of a device: what was not searched is taken for full */ \
 	m(GAP_STAYS) /* behind the end of a file that was cut short clusters are given out, and it stays so */ \
 	m(TABLE_ELSEWHERE) /* each try to make a larger refcount table takes a new place */ \
+	m(NO_SPACE_AT_ONCE) /* who waits for clusters is told that there are none, while some are dropped */ \
 	m(NO_BACKING_COPY) /* the rest of a new cluster is not copied from the backing file */ \
 	m(ONE_PACKED_REFERENCE) /* a compressed cluster gives up its first host cluster only */ \
 	m(NO_UNPACK_WAKE) /* a decompressed cluster does not wake who waits for it */ \

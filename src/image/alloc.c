@@ -401,6 +401,13 @@ static void give(struct image *image)
 	count(&image->counters.clusters_reserved, reserve->batch);
 }
 
+/* Does somebody wait for the order at hand?  Under alloc->lock. */
+static bool is_awaited(const struct image *image)
+{
+	return !waitq_empty(&image->lane[image->alloc.lane].reserve.waiters) &&
+	       !mutant(NO_SPACE_AT_ONCE);
+}
+
 /* --- closing ----------------------------------------------------------------------------------------------- */
 
 /* Take the next run out of anybody's stock, and where it stands; NULL when all are empty. */
@@ -529,11 +536,14 @@ static enum step alloc_step(struct task *t)
 		t->err = 0;
 		if (atomic_load(&image->corrupt) && !alloc->marked)
 			return go(t, A_MARK);
-		if (!broken && (take_releases(image) || resize_take_unused(image)))
+		if (!broken && (take_releases(image) || resize_take_unused(image))) {
+			alloc->starved = false;
 			return go(t, A_DROP);
+		}
 		if (resize_is_due(image))
 			return obey(t, image);
-		if (take_order(image))
+		alloc->starved = alloc->starved && !broken && drop_is_near(image);
+		if (!alloc->starved && take_order(image))
 			return broken ? fail(t, -EIO, A_FAIL) : go(t, A_FIND);
 		if (alloc->closing)
 			return broken ? fail(t, -EIO, A_CLOSED) : go(t, A_RETURN);
@@ -627,6 +637,10 @@ static enum step alloc_step(struct task *t)
 			return go(t, A_ANSWER);
 		/* What was found stays found, for the next order. */
 		CRITICAL(&alloc->lock);
+		if (t->err == -ENOSPC && is_awaited(image) && drop_is_near(image)) {
+			alloc->starved = true;
+			return go(t, A_LOOK);
+		}
 		image->lane[alloc->lane].reserve.wanted = false;
 		waitq_fail(&image->lane[alloc->lane].reserve.waiters, t->err);
 		return go(t, A_LOOK);

@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "overlap.h"
+#include "writeback.h"
 
 void drop_punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters)
 {
@@ -71,4 +72,17 @@ void drop_in_piece(struct image *image, struct ref_piece *piece, struct release 
 	}
 	if (freed && !alloc->no_punch)
 		drop_punch(image, &alloc->io[punches], freed_first, freed);
+}
+
+bool drop_is_near(struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	struct flush *flush = &image->flush;
+
+	CRITICAL(&flush->lock);
+	if (!list_empty(&flush->pending) && !alloc->flush_failed)
+		writeback_want_locked(image);
+	return !list_empty(&alloc->released) ||
+	       (!alloc->flush_failed &&
+		!(list_empty(&flush->pending) && list_empty(&flush->frozen_releases)));
 }

@@ -8,6 +8,13 @@
 /* Drop what the release has in this piece, as far as ios for the punches go, which are the allocator's. */
 void drop_in_piece(struct image *image, struct ref_piece *piece, struct release *release);
 
+/*
+ * Are references that were dropped on their way here?  With the next run of a flush, which is asked for, or
+ * when their epoch has ended.  Both wake the allocator, and so does a run that fails: nobody relies on the
+ * next.  Under alloc->lock.
+ */
+bool drop_is_near(struct image *image);
+
 /* Start to punch clusters. */
 void drop_punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters);
 

@@ -370,6 +370,8 @@ struct alloc {
 	struct list released; /* durable drops, oldest first */
 	struct waitq idle; /* the allocator, when there is nothing to do */
 	struct waitq closed; /* who waits for the end */
+	bool starved; /* orders wait for what is being dropped */
+	bool flush_failed; /* the last run of a flush */
 	bool closing;
 	bool closed_down;
 	int close_err;

@@ -530,8 +530,11 @@ static enum step flush_step(struct task *t)
 	}
 	case F_RELEASE: {
 		CRITICAL(&image->alloc.lock);
+		image->alloc.flush_failed = t->err;
 		if (!t->err)
 			hand_over_releases(image);
+		else if (image->alloc.starved)
+			waitq_wake(&image->alloc.idle);
 		return go(t, F_OUT);
 	}
 	case F_OUT: {

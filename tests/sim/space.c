@@ -111,12 +111,37 @@ static void outgrow(struct config *config, struct rng *rng)
 	};
 }
 
+/* What is being dropped comes late, or not at all. */
+static void disturb(struct config *config, struct rng *rng)
+{
+	config->held = rng_one_in(rng, 2) ? 1u << rng_below(rng, IO_ZEROS) : 0;
+	config->early_percent = rng_one_in(rng, 2) ? rng_below(rng, 100) : 0;
+	config->shape.snapshot = rng_one_in(rng, 3);
+	config->fua_percent = rng_one_in(rng, 2) ? 0 : rng_below(rng, 60);
+	if (rng_one_in(rng, 2))
+		config->op_weight[TRAFFIC_READ] = 30;
+	if (rng_one_in(rng, 4))
+		config->faults.sync = rng_range(rng, 5, 200);
+	if (rng_one_in(rng, 4))
+		config->faults.error = rng_range(rng, 1, 60);
+	if (rng_one_in(rng, 4))
+		config->faults.no_space = rng_range(rng, 1, 300);
+	config->handover = rng_one_in(rng, 2);
+	if (config->handover && rng_one_in(rng, 2)) {
+		config->aims |= 1u << AIM_KILLS;
+		config->kill_one_in = rng_range(rng, 30, 2000);
+		config->kill_points = 5000;
+	}
+}
+
 void space_draw(struct config *config, uint64_t seed)
 {
 	struct rng rng = { .state = seed * UINT64_C(0xda942042e4dd58b5) };
 
 	if (seed % SEEDS == SEED_CRAMMED)
 		cram(config, &rng);
+	if (seed % SEEDS == SEED_CRAMMED && rng_one_in(&rng, 2))
+		disturb(config, &rng);
 	if (seed % SEEDS == SEED_SHORT)
 		shorten(config, &rng);
 	if (seed % SEEDS == SEED_OUTGROWN)

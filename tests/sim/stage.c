@@ -142,6 +142,7 @@ static int open_image(struct stage *stage, struct why *why)
 	};
 	int err;
 
+	stage->waited = false;
 	stage->host.workers = stage->config.workers;
 	host_start(&stage->host, stage->config.lanes);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
@@ -232,7 +233,7 @@ bool stage_turn(struct stage *stage, unsigned lane)
 	engine_running = false;
 	waits_check(stage->image);
 	if (!stage->host.mishap)
-		waits_check_space(stage->image);
+		waits_check_space(stage->image, &stage->waited);
 	return true;
 }
 

@@ -24,6 +24,7 @@ struct stage {
 	bool interrupted; /* a lane has not ended its look at a mapping */
 	struct image_stats spent; /* by those that were killed in this life */
 	uint64_t takeovers; /* ever */
+	bool waited; /* see waits_check_space() */
 	bool crashed; /* ever; there may be bytes of which the mapping knows nothing */
 	bool read_only;
 	bool corrupt; /* the engine has been told so, in this life */

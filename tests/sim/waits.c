@@ -216,6 +216,16 @@ static bool is_awaited(const struct image *image)
 	       !(epoch_is_over(image, &image->epoch) && epoch_is_over(image, &image->requests));
 }
 
+/* Is something being dropped that a flush has made durable, or still will? */
+static bool space_comes(const struct image *image)
+{
+	const struct flush *flush = &image->flush;
+
+	return !list_empty(&image->alloc.released) ||
+	       (!image->alloc.flush_failed &&
+		!(list_empty(&flush->pending) && list_empty(&flush->frozen_releases)));
+}
+
 /*
  * Larger refcount tables that have come to nothing take one place, behind what the old one describes and what
  * the file had; not one after the other.
@@ -240,6 +250,10 @@ static void check_alloc(const struct image *image)
 	bool idle = is_in(&alloc->idle, &alloc->task), broken = image_broken(image);
 
 	check_growth(image);
+	law(!idle || broken || !alloc->starved || space_comes(image), "alloc->idle, starved");
+	law(!idle || broken || !alloc->starved || !list_empty(&alloc->released) ||
+		    image->flush.running || flush_comes(image),
+	    "alloc->idle, starved, and no flush comes");
 	law(!idle || !alloc->closing, "alloc->idle, the end");
 	law(!idle || !atomic_load(&image->corrupt) || alloc->marked, "alloc->idle, the mark");
 	law(!idle || !resize->order || is_awaited(image), "alloc->idle, an order of a resize");
@@ -255,7 +269,7 @@ static void check_alloc(const struct image *image)
 	for (unsigned i = 0; i < image->lanes; i++) {
 		const struct reserve *reserve = &image->lane[i].reserve;
 
-		law(!idle || !reserve->wanted, "alloc->idle, a lane's order");
+		law(!idle || !reserve->wanted || alloc->starved, "alloc->idle, a lane's order");
 		law(waitq_empty(&reserve->waiters) || reserve->wanted, "reserve->waiters");
 	}
 }
@@ -288,13 +302,29 @@ static void check_piece(struct image *image, uint64_t index, uint64_t end)
 				 (unsigned long long)at);
 }
 
-void waits_check_space(struct image *image)
+/* Somebody waited for clusters, and was told just now that there are none. */
+static void check_told(const struct image *image, bool *waited)
+{
+	const struct alloc *alloc = &image->alloc;
+	bool failing = strcmp(task_state(&alloc->task), "A_FAIL") == 0;
+
+	if (*waited && !failing && !alloc->starved && !image_broken(image) && space_comes(image))
+		sim_fail("there is no space, says the allocator, but some has been dropped");
+	*waited = failing && alloc->task.err == -ENOSPC && !alloc->row &&
+		  !waitq_empty(&image->lane[alloc->lane].reserve.waiters);
+}
+
+void waits_check_space(struct image *image, bool *waited)
 {
 	const struct alloc *alloc = &image->alloc;
 	uint64_t end = alloc->tail;
 
+	if (image->read_only)
+		return;
+	check_told(image, waited);
+
 	/* Not of a row, which may not be anywhere. */
-	if (image->read_only || alloc->task.err != -ENOSPC || alloc->row ||
+	if (alloc->task.err != -ENOSPC || alloc->row ||
 	    strcmp(task_state(&alloc->task), "A_FAIL") != 0)
 		return;
 	if (image->top.file->fixed_size)

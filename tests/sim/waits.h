@@ -11,8 +11,11 @@
  */
 void waits_check(struct image *image);
 
-/* The same, on a host that is well: nobody is told that there is no space, if there is some. */
-void waits_check_space(struct image *image);
+/*
+ * The same, on a host that is well: nobody is told that there is no space, if there is some, or will be soon.
+ * @waited is for the next look at the same image; false at first.
+ */
+void waits_check_space(struct image *image, bool *waited);
 
 /* Nothing is asked and nothing flies: nobody is within an epoch. */
 void waits_check_rest(const struct image *image);
