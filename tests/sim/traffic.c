@@ -168,7 +168,9 @@ static void submit(struct traffic *traffic, struct slot *slot)
 	      req->flags & REQ_FUA ? " fua" : "", req->flags & REQ_NOUNMAP ? " nounmap" : "",
 	      slot->version);
 	slot->broken = image_health(traffic->image) != IMAGE_SOUND;
-	slot->late = traffic->door && req->guest.byte + req->len > traffic->door * SECTOR_SIZE;
+	/* Who asks again may find the disk smaller than it was. */
+	slot->late = req->guest.byte + req->len >
+		     (traffic->door ? traffic->door : traffic->model->sectors) * SECTOR_SIZE;
 	ring->blocked = false; /* a command from the device is a completion, too */
 	this_lane = &ring->lane;
 	engine_running = true;
