@@ -278,6 +278,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_CLAIM_WAKE) /* the end of a claim wakes nobody */ \
 	m(NO_FLUSH_WAKE) /* the end of a flush wakes nobody */ \
 	m(NO_SLICE_FREE_WAKE) /* a slice that became clean or unpinned wakes nobody */ \
+	m(SPARE_GIVEN_UP) /* who would change a slice takes it from who looks at it, before there is room for it */ \
 	m(READS_NEED_ROOM) /* who only looks at a slice waits for a flush like who changes it */ \
 	m(EARLY_REUSE) /* dropped clusters are free before the drop is durable */ \
 	m(NO_EPOCH) /* dropped clusters are free while requests may still use them */ \

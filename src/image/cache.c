@@ -221,16 +221,19 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 	struct slice *slice = slice_find(node, index), *fresh = NULL;
 	bool broken = image_broken(node->image);
 
+	bool there = slice == shard->spare && !broken;
+
 	*wait = &shard->starved;
-	if (slice == shard->spare && !broken) {
-		/* There it must not be changed: who looks at it there does so soon. */
-		if (is_needed(slice))
-			return NULL;
-		slice_forget(slice);
-		slice = NULL;
-	}
-	if (!slice)
+	/* There it must not be changed: who looks at it there does so soon. */
+	if (there && is_needed(slice))
+		return NULL;
+	if (!slice || there)
 		fresh = shard_evict(node, shard);
+	/* As long as it has no other place, it stays for who only looks. */
+	if (there && (fresh || mutant(SPARE_GIVEN_UP)))
+		slice_forget(slice);
+	if (there)
+		slice = NULL;
 	/* Who would change something finds the image broken before. */
 	if (!slice && !fresh && broken)
 		fresh = shard_spare(shard);

@@ -6,7 +6,6 @@
 #include "memory.h"
 #include "report.h"
 #include "siege.h"
-#include "waits.h"
 
 #include <setjmp.h>
 

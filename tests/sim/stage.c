@@ -7,7 +7,6 @@
 #include "memory.h"
 #include "report.h"
 #include "siege.h"
-#include "waits.h"
 
 #include <inttypes.h>
 
@@ -142,7 +141,7 @@ static int open_image(struct stage *stage, struct why *why)
 	};
 	int err;
 
-	stage->waited = false;
+	stage->waits = (struct waits){ 0 };
 	stage->host.workers = stage->config.workers;
 	host_start(&stage->host, stage->config.lanes);
 	for (unsigned i = 0; i < stage->config.lanes; i++)
@@ -231,9 +230,9 @@ bool stage_turn(struct stage *stage, unsigned lane)
 	if (!lane_run(&ring->lane, 1))
 		ring->blocked = lane_doze(&ring->lane);
 	engine_running = false;
-	waits_check(stage->image);
+	waits_check(stage->image, &stage->waits);
 	if (!stage->host.mishap)
-		waits_check_space(stage->image, &stage->waited);
+		waits_check_space(stage->image, &stage->waits);
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include "resizing.h"
 #include "ring.h"
 #include "traffic.h"
+#include "waits.h"
 
 struct stage {
 	struct rng rng;
@@ -24,7 +25,7 @@ struct stage {
 	bool interrupted; /* a lane has not ended its look at a mapping */
 	struct image_stats spent; /* by those that were killed in this life */
 	uint64_t takeovers; /* ever */
-	bool waited; /* see waits_check_space() */
+	struct waits waits;
 	bool crashed; /* ever; there may be bytes of which the mapping knows nothing */
 	bool read_only;
 	bool corrupt; /* the engine has been told so, in this life */

@@ -3,6 +3,7 @@
 #include "waits.h"
 
 #include "arena.h"
+#include "cache.h"
 #include "engine.h"
 #include "epoch.h"
 #include "part.h"
@@ -168,6 +169,16 @@ static void check_shard(const struct image *image, const struct shard *shard, bo
 	    "shard->starved, and no flush comes");
 }
 
+/* Who wants it elsewhere, and has no place for it, leaves it where others look at it. */
+static void check_spare(const struct cache *cache, const struct shard *shard, uint64_t *was)
+{
+	const struct slice *spare = shard->spare;
+
+	if (*was && spare->state == SLICE_FREE && !atomic_load(&cache->directory[*was - 1]))
+		sim_fail("the spare slice of a shard was given up for nothing");
+	*was = spare->state == SLICE_VALID ? spare->index + 1 : 0;
+}
+
 static void check_slices(const struct image *image)
 {
 	static unsigned turns;
@@ -314,14 +325,14 @@ static void check_told(const struct image *image, bool *waited)
 		  !waitq_empty(&image->lane[alloc->lane].reserve.waiters);
 }
 
-void waits_check_space(struct image *image, bool *waited)
+void waits_check_space(struct image *image, struct waits *waits)
 {
 	const struct alloc *alloc = &image->alloc;
 	uint64_t end = alloc->tail;
 
 	if (image->read_only)
 		return;
-	check_told(image, waited);
+	check_told(image, &waits->waited);
 
 	/* Not of a row, which may not be anywhere. */
 	if (alloc->task.err != -ENOSPC || alloc->row ||
@@ -378,8 +389,13 @@ static void check_lane(const struct image_lane *lane)
 	}
 }
 
-void waits_check(struct image *image)
+void waits_check(struct image *image, struct waits *waits)
 {
+	const struct cache *cache = &image->top.cache;
+
+	_Static_assert(WAITS_SHARDS >= CACHE_SHARDS_MAX, "all shards have room");
+	for (uint32_t i = 0; i < cache->nshards; i++)
+		check_spare(cache, &cache->shards[i], &waits->spare[i]);
 	check_slices(image);
 	for (unsigned i = 0; i < image->lanes; i++)
 		check_lane(&image->lane[i]);

@@ -5,17 +5,24 @@
 
 #include "image.h"
 
+#define WAITS_SHARDS 64u
+
+/* Kept from one look to the next at the same image; zeros at first. */
+struct waits {
+	bool waited; /* somebody, for clusters that are not there */
+	uint64_t spare[WAITS_SHARDS]; /* the slice, plus 1, that was valid in the spare one of a shard */
+};
+
 /*
  * Between two turns: does not return when somebody does.  A wake that was lost shows here at once, and
  * not only when no other one happens to come.
  */
-void waits_check(struct image *image);
+void waits_check(struct image *image, struct waits *waits);
 
 /*
  * The same, on a host that is well: nobody is told that there is no space, if there is some, or will be soon.
- * @waited is for the next look at the same image; false at first.
  */
-void waits_check_space(struct image *image, bool *waited);
+void waits_check_space(struct image *image, struct waits *waits);
 
 /* Nothing is asked and nothing flies: nobody is within an epoch. */
 void waits_check_rest(const struct image *image);
