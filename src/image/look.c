@@ -128,6 +128,13 @@ void image_look_at(struct image *image, const struct req *req, struct live_list 
 
 /* --- what belongs to no request ---------------------------------------------------------------------- */
 
+static void look_at_slice(const struct image *image, const struct slice *slice,
+			  const struct lane *lane, struct live_list *look)
+{
+	if (slice->state == SLICE_LOADING && slice->load.lane == lane)
+		look_at_io(image, look, &slice->io);
+}
+
 static void look_at_slices(struct image *image, struct node *node, const struct lane *lane,
 			   struct live_list *look)
 {
@@ -135,12 +142,9 @@ static void look_at_slices(struct image *image, struct node *node, const struct 
 		struct shard *shard = &node->cache.shards[i];
 
 		CRITICAL(&shard->lock);
-		for (uint32_t j = 0; j < shard->made; j++) {
-			const struct slice *slice = &shard->slices[j];
-
-			if (slice->state == SLICE_LOADING && slice->load.lane == lane)
-				look_at_io(image, look, &slice->io);
-		}
+		for (uint32_t j = 0; j < shard->made; j++)
+			look_at_slice(image, &shard->slices[j], lane, look);
+		look_at_slice(image, shard->spare, lane, look);
 	}
 }
 

@@ -218,6 +218,35 @@ void stage_free(struct stage *stage)
 
 /* --- moves --------------------------------------------------------------------------------------- */
 
+static bool is_seen(const struct live_list *look, const struct io *io)
+{
+	for (unsigned i = 0; i < look->count; i++)
+		if (look->live[i].io && look->live[i].io_off.byte == io->off.byte &&
+		    look->live[i].io_len == io->len)
+			return true;
+	return false;
+}
+
+/* Who looks at what is under way, because something hangs, sees the loads that others wait for. */
+static void check_look(struct stage *stage, struct lane *lane)
+{
+	static struct live live[1024];
+	struct live_list look = { .live = live, .room = ARRAY_SIZE(live) };
+	const struct sim_host *host = &stage->host;
+
+	for (unsigned i = 0; i < host->flights; i++) {
+		const struct flight *flight = &host->flight[i];
+
+		if (flight->lane != lane->id || flight->ghost ||
+		    strcmp(flight->io->task->machine->name, "load") != 0)
+			continue;
+		if (!look.count)
+			image_look(stage->image, lane, &look);
+		if (!look.missed && !is_seen(&look, flight->io))
+			sim_fail("a slice is being loaded, and who looks does not see it");
+	}
+}
+
 bool stage_turn(struct stage *stage, unsigned lane)
 {
 	struct sim_ring *ring = &stage->host.ring[lane];
@@ -230,6 +259,7 @@ bool stage_turn(struct stage *stage, unsigned lane)
 	if (!lane_run(&ring->lane, 1))
 		ring->blocked = lane_doze(&ring->lane);
 	engine_running = false;
+	check_look(stage, &ring->lane);
 	waits_check(stage->image, &stage->waits);
 	if (!stage->host.mishap)
 		waits_check_space(stage->image, &stage->waits);
