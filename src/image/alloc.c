@@ -410,48 +410,6 @@ static bool is_awaited(const struct image *image)
 
 /* --- closing ----------------------------------------------------------------------------------------------- */
 
-/* Take the next run out of anybody's stock, and where it stands; NULL when all are empty. */
-static const struct run *next_run(struct image *image, _Atomic uint64_t **word)
-{
-	struct alloc *alloc = &image->alloc;
-	const struct run *run = NULL;
-
-	if (alloc->founds) {
-		*word = search_found_word(image, --alloc->founds);
-		return &alloc->found[alloc->founds];
-	}
-	for (unsigned i = 0; !run && i < image->lanes; i++) {
-		struct reserve *reserve = &image->lane[i].reserve;
-
-		if (reserve->runs)
-			run = &reserve->run[--reserve->runs];
-		else if (reserve->next_runs)
-			run = &reserve->next[--reserve->next_runs];
-		if (run)
-			*word = arena_stock(&image->arena, i, run->word);
-	}
-	return run;
-}
-
-/* The next run of anybody's stock, as a release; false when all are empty. */
-static bool next_returned(struct image *image)
-{
-	struct alloc *alloc = &image->alloc;
-	_Atomic uint64_t *word;
-	const struct run *run = next_run(image, &word);
-
-	if (!run)
-		return false;
-	alloc->returned.cluster = run->cluster;
-	alloc->returned.count = run->count;
-	alloc->returned.where = where_make(0, WHERE_NOT);
-	arena_set_release(&alloc->returned);
-	arena_set_stock(word, 0, 0);
-	count(&image->counters.clusters_dropped, run->count);
-	list_add_tail(&alloc->work, &alloc->returned.link);
-	return true;
-}
-
 /* Look at the piece that has the last cluster of [.., trim): is it in use? */
 static enum step trim(struct task *t, struct image *image)
 {
@@ -680,7 +638,7 @@ static enum step alloc_step(struct task *t)
 		return go(t, A_LOOK);
 	}
 	case A_RETURN:
-		return go(t, next_returned(image) ? A_DROP : A_CLOSE_WRITE);
+		return go(t, drop_next_returned(image) ? A_DROP : A_CLOSE_WRITE);
 
 	case A_CLOSE_WRITE:
 		if (image_broken(image))

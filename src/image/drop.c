@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "overlap.h"
+#include "search.h"
 #include "writeback.h"
 
 void drop_punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters)
@@ -85,4 +86,45 @@ bool drop_is_near(struct image *image)
 	return !list_empty(&alloc->released) ||
 	       (!alloc->flush_failed &&
 		!(list_empty(&flush->pending) && list_empty(&flush->frozen_releases)));
+}
+
+/* Take the next run out of anybody's stock, and where it stands; NULL when all are empty. */
+static const struct run *next_run(struct image *image, _Atomic uint64_t **word)
+{
+	struct alloc *alloc = &image->alloc;
+	const struct run *run = NULL;
+
+	if (alloc->founds) {
+		*word = search_found_word(image, --alloc->founds);
+		return &alloc->found[alloc->founds];
+	}
+	for (unsigned i = 0; !run && i < image->lanes; i++) {
+		struct reserve *reserve = &image->lane[i].reserve;
+
+		if (reserve->runs)
+			run = &reserve->run[--reserve->runs];
+		else if (reserve->next_runs)
+			run = &reserve->next[--reserve->next_runs];
+		if (run)
+			*word = arena_stock(&image->arena, i, run->word);
+	}
+	return run;
+}
+
+bool drop_next_returned(struct image *image)
+{
+	struct alloc *alloc = &image->alloc;
+	_Atomic uint64_t *word;
+	const struct run *run = next_run(image, &word);
+
+	if (!run)
+		return false;
+	alloc->returned.cluster = run->cluster;
+	alloc->returned.count = run->count;
+	alloc->returned.where = where_make(0, WHERE_NOT);
+	arena_set_release(&alloc->returned);
+	arena_set_stock(word, 0, 0);
+	count(&image->counters.clusters_dropped, run->count);
+	list_add_tail(&alloc->work, &alloc->returned.link);
+	return true;
 }

@@ -15,6 +15,9 @@ void drop_in_piece(struct image *image, struct ref_piece *piece, struct release 
  */
 bool drop_is_near(struct image *image);
 
+/* At the end: the next run of anybody's stock as a release, in alloc->work; false when all are empty. */
+bool drop_next_returned(struct image *image);
+
 /* Start to punch clusters. */
 void drop_punch(struct image *image, struct io *io, uint64_t cluster, uint64_t clusters);
 
