@@ -19,6 +19,14 @@ static enum control_verdict refuse(const struct admin *admin, const char *what, 
 	return CONTROL_REFUSED;
 }
 
+/* Too many others wait for an answer; whoever is refused for that has changed nothing. */
+static bool is_crowded(const struct admin *admin)
+{
+	return !control_has_room(&admin->control);
+}
+
+#define CROWDED "too many wait for an answer already"
+
 static enum control_verdict ask_for_resize(struct admin *admin, const char *size, struct why *why)
 {
 	char *end;
@@ -29,6 +37,8 @@ static enum control_verdict ask_for_resize(struct admin *admin, const char *size
 		return refuse(admin, "is being stopped", why);
 	if (admin->resizing)
 		return refuse(admin, "is being resized already", why);
+	if (is_crowded(admin))
+		return refuse(admin, CROWDED, why);
 	errno = 0;
 	admin->resize_bytes = strtoull(size, &end, 10);
 	admin->resize_shrink = strcmp(end, " shrink") == 0;
@@ -58,6 +68,9 @@ static enum control_verdict answer_stop(struct admin *admin, bool force, struct 
 {
 	if (admin->leave_wanted)
 		return refuse(admin, LEAVING, why);
+	/* By force it is over soon, for all of them. */
+	if (!force && is_crowded(admin))
+		return refuse(admin, CROWDED, why);
 	admin->stop_asked = true;
 	admin->stop_force = force;
 	return CONTROL_LATER;
@@ -79,6 +92,8 @@ static enum control_verdict answer_leave(struct admin *admin, struct why *why)
 
 	if (hindrance)
 		return refuse(admin, hindrance, why);
+	if (is_crowded(admin))
+		return refuse(admin, CROWDED, why);
 	admin->leave_asked = admin->leave_wanted = true;
 	return CONTROL_LATER;
 }

@@ -134,13 +134,13 @@ static void finish_answer(struct control_peer *peer, FILE *out, const char *fail
 	send_answer(peer);
 }
 
-static unsigned waiting(const struct control *control)
+bool control_has_room(const struct control *control)
 {
-	unsigned n = 0;
+	unsigned waiting = 0;
 
 	for (unsigned i = 0; i < CONTROL_PEERS; i++)
-		n += control->peer[i].later;
-	return n;
+		waiting += control->peer[i].later;
+	return waiting < CONTROL_PEERS / 2;
 }
 
 static void answer(struct control *control, struct control_peer *peer)
@@ -160,11 +160,6 @@ static void answer(struct control *control, struct control_peer *peer)
 		finish_answer(peer, out, why.text);
 		return;
 	case CONTROL_LATER:
-		/* Some places stay free for others. */
-		if (waiting(control) >= CONTROL_PEERS / 2) {
-			finish_answer(peer, out, "others wait for that already");
-			return;
-		}
 		fclose(out);
 		free(peer->answer);
 		peer->answer = NULL;

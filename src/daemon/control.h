@@ -22,7 +22,7 @@
 /* What has become of a request. */
 enum control_verdict {
 	CONTROL_ANSWERED, /* what was printed is the answer */
-	CONTROL_LATER, /* the answer comes with control_finish() or control_end() */
+	CONTROL_LATER, /* the answer comes later; ask control_has_room() before anything changes */
 	CONTROL_REFUSED, /* the sentence is in @why */
 };
 
@@ -65,6 +65,9 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 
 /* Take, answer and send whatever is possible without waiting. */
 void control_turn(struct control *control);
+
+/* May one more wait for its answer?  Some places stay free for others. */
+bool control_has_room(const struct control *control);
 
 /* Is anybody still there whose request begins with @word, and whose answer is to come later? */
 bool control_is_awaited(const struct control *control, const char *word);

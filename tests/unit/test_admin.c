@@ -359,6 +359,7 @@ struct server {
 	pthread_t thread;
 	_Atomic bool ends;
 	unsigned answers;
+	unsigned taken; /* whose answer comes at the end */
 };
 
 static enum control_verdict answer(void *arg, const char *request, FILE *out, struct why *why)
@@ -366,8 +367,14 @@ static enum control_verdict answer(void *arg, const char *request, FILE *out, st
 	struct server *server = arg;
 
 	server->answers++;
-	if (strcmp(request, "later") == 0)
+	if (strcmp(request, "later") == 0) {
+		if (!control_has_room(&server->control)) {
+			why_set(why, -EBUSY, "others wait");
+			return CONTROL_REFUSED;
+		}
+		server->taken++;
 		return CONTROL_LATER;
+	}
 	if (strcmp(request, "large") == 0) {
 		for (int i = 0; i < 100000; i++)
 			report_number(out, "a.number.that.is.there.many.times", 1000000);
@@ -481,6 +488,7 @@ static void test_hostile_peers(struct server *server)
 
 static void test_later(struct server *server)
 {
+	unsigned taken = server->taken;
 	int fd[CONTROL_PEERS];
 	struct report report;
 	struct why why;
@@ -502,6 +510,7 @@ static void test_later(struct server *server)
 	report_free(&report);
 	server->ends = true;
 	pthread_join(server->thread, NULL);
+	CHECK_EQ(server->taken, taken + CONTROL_PEERS / 2);
 	for (unsigned i = 0; i < CONTROL_PEERS / 2; i++) {
 		n = recv(fd[i], text, sizeof(text) - 1, 0);
 		text[n > 0 ? n : 0] = '\0';
