@@ -101,9 +101,9 @@ static bool posted_within(sem_t *sem, time_t seconds)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += seconds;
-	while (sem_timedwait(sem, &until))
+	while (sem_clockwait(sem, CLOCK_MONOTONIC, &until))
 		if (errno == ETIMEDOUT)
 			return false;
 	return true;

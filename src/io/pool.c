@@ -52,9 +52,9 @@ void pool_ask_pulse(struct pool *pool)
 	struct timespec until;
 	int err;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += PULSE_PATIENCE_S;
-	err = pthread_mutex_timedlock(&pool->lock, &until);
+	err = pthread_mutex_clocklock(&pool->lock, CLOCK_MONOTONIC, &until);
 	atomic_fetch_add_explicit(&pool->pulse_asked, 1, memory_order_relaxed);
 	if (err)
 		return;
