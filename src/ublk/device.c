@@ -216,7 +216,12 @@ int device_hold(struct device *device, bool force, struct why *why)
 {
 	struct help_job job = { .help = HELP_HOLD, .info = device->info, .force = force };
 
+	/* It may be writing back, with the device open: another one would find it in use. */
+	if (device->hold_fd >= 0 && device->hold_unheard && (device->hold_by_force || !force))
+		return 0;
 	device_hold_end(device);
+	device->hold_unheard = true;
+	device->hold_by_force = force;
 	return helper_begin(&device->helper, &job, &device->hold_fd, why);
 }
 
@@ -229,6 +234,7 @@ enum hold_answer device_hold_answer(struct device *device, struct why *text)
 {
 	struct help_answer answer;
 
+	device->hold_unheard = false;
 	if (recv(device->hold_fd, &answer, sizeof(answer), 0) != sizeof(answer)) {
 		why_set(text, 0, "the helper process has ended");
 		return HOLD_FAILED;

@@ -29,6 +29,8 @@ struct device {
 	unsigned lanes;
 	struct queue *queue; /* lanes of them; the first info.nr_hw_queues have tags */
 	int hold_fd; /* of the job, or -1 */
+	bool hold_unheard; /* it has said nothing yet */
+	bool hold_by_force;
 };
 
 /* A server's death is noticed, and forgotten, in the old way: up to Linux 6.15. */
