@@ -265,6 +265,17 @@ void log_message(enum log_level level, const char *fmt, ...) __attribute__((form
 #define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
 
 /*
+ * For what clients can make happen again and again: the first LOG_REPEATS of them are worth a line,
+ * which may have to wait for its reader.  Any thread; *@told is 0 at first.
+ */
+#define LOG_REPEATS 16u
+static inline bool log_is_worth(_Atomic uint32_t *told)
+{
+	return atomic_load_explicit(told, memory_order_relaxed) < LOG_REPEATS &&
+	       atomic_fetch_add_explicit(told, 1, memory_order_relaxed) < LOG_REPEATS;
+}
+
+/*
  * Why a control-plane operation failed: one sentence that names the object, the cause and what
  * to do.  Written where both are known, printed once, at the edge.
  */

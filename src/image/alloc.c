@@ -174,10 +174,11 @@ static enum step drop(struct task *t, struct image *image)
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
 	if (kind == PIECE_NO_BLOCK || (kind == PIECE_BAD && !t->err && release->count))
 		no_refcount(image, release->cluster);
-	else if (release->count && !image_broken(image))
-		log_error("%s: cannot drop references to %u clusters from %llu; they leak",
-			  image->top.file->name, release->count,
-			  (unsigned long long)release->cluster);
+	else if (release->count && !image_broken(image) && log_is_worth(&alloc->leaks_told))
+		log_error(
+			"%s: cannot drop references to %u clusters from %llu; they leak (told %u times at most)",
+			image->top.file->name, release->count, (unsigned long long)release->cluster,
+			LOG_REPEATS);
 	t->err = 0;
 	count(&image->counters.clusters_dropped, -(uint64_t)release->count);
 	release->count = 0;

@@ -162,6 +162,7 @@ struct node {
 	struct node *below; /* NULL: what is absent here is zeros */
 	/* The guest's bytes from here on have nothing below them; a multiple of the cluster size. */
 	_Atomic uint64_t backed_bytes;
+	_Atomic uint32_t damage_told; /* see log_is_worth(): of damaged compressed clusters */
 };
 
 static inline uint64_t node_bytes(const struct node *node)
@@ -392,6 +393,7 @@ struct alloc {
 	bool cut_short; /* it may be less: the file had ended before what is counted in it */
 	uint64_t opened_bytes; /* file_bytes when it was opened */
 	bool no_punch; /* the host cannot punch holes */
+	_Atomic uint32_t leaks_told; /* see log_is_worth() */
 	bool marked; /* the image as corrupt; or it was tried */
 	struct piece_load load;
 	struct grow grow;

@@ -42,23 +42,23 @@ static struct compressed_range sectors_of(const struct unpacked *slot)
 	return range;
 }
 
-static int inflate_slot(const struct unpacked *slot, struct inflater *inflater)
+static int inflate_slot(struct unpacked *slot, struct inflater *inflater)
 {
 	struct compressed_range range = l2_compressed_range(&slot->node->geo, slot->entry);
 	enum inflate_kind kind = slot->node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB;
 	int err = inflate_cluster(inflater, kind, slot->stream + range.off.byte % SECTOR_SIZE,
 				  range.len, slot->bytes, slot->node->geo.cluster_bytes);
 
-	if (err)
-		log_error("%s: the compressed cluster at %#llx is damaged", slot->node->file->name,
-			  (unsigned long long)range.off.byte);
+	if (err && log_is_worth(&slot->node->damage_told))
+		log_error("%s: the compressed cluster at %#llx is damaged (at most %u are named)",
+			  slot->node->file->name, (unsigned long long)range.off.byte, LOG_REPEATS);
 	return err;
 }
 
 /* On the thread of a worker. */
 static int inflate_work(struct io *io, unsigned worker)
 {
-	const struct unpacked *slot = container_of(io, struct unpacked, io);
+	struct unpacked *slot = container_of(io, struct unpacked, io);
 
 	return inflate_slot(slot, slot->node->image->inflater[worker]);
 }
