@@ -23,7 +23,7 @@
 /* What uring_keep_pages() keeps of each buffer. */
 #define KEPT_BYTES 4096u
 
-enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_HOLD, USER_MASK = 7 };
+enum user_data { USER_IO, USER_COMMAND, USER_KICK, USER_HOLD, USER_NOBODY, USER_MASK = 7 };
 
 _Static_assert(_Alignof(struct io) > USER_MASK, "low bits of an io's address");
 _Static_assert(_Alignof(struct uring_command) > USER_MASK, "low bits of a command's address");
@@ -282,8 +282,12 @@ static void fill_transfer(struct io_uring_sqe *sqe, const struct uring *uring, c
 	sqe->addr = span.at;
 	sqe->off = io_off(io);
 	sqe->len = (uint32_t)min_u64(io_len(io), TRANSFER_MAX);
-	if (span_is_memory(span))
+	if (span_is_memory(span)) {
 		span.slot = kept_page(uring, span.at, sqe->len);
+	} else if (uring->bufferless) {
+		sqe->user_data = USER_NOBODY; /* and it is a NOP */
+		return;
+	}
 	if (span.slot < 0) {
 		sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
 	} else {
@@ -494,7 +498,7 @@ static void complete(struct uring *uring, const struct io_uring_cqe *cqe)
 	} else if (what == USER_HOLD) {
 		uring->hold_armed = false;
 		hold_ended(uring);
-	} else {
+	} else if (what == USER_KICK) {
 		uring->kick_armed = false;
 	}
 }
@@ -589,6 +593,11 @@ static bool complete_works(struct uring *uring)
 		io_complete(io, io->result);
 	}
 	return true;
+}
+
+void uring_forget_buffers(struct uring *uring)
+{
+	uring->bufferless = true;
 }
 
 void uring_flush(struct uring *uring)

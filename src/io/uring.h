@@ -45,6 +45,7 @@ struct uring {
 	struct io *scout; /* the write that may block for all of them; NULL: nobody is held */
 	bool hold_armed; /* a timer runs that ends the hold */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
+	bool bufferless; /* the owner has given its registered buffers back */
 	/* By the owner: execute IO_COPY and IO_FETCH without waiting; 0 or -errno.  NULL: there are none. */
 	int (*copy)(struct uring *uring, struct span to, const void *from, uint64_t len);
 	int (*fetch)(struct uring *uring, void *to, struct span source, uint64_t len);
@@ -97,6 +98,13 @@ int uring_hold(struct uring *uring, int fd);
 
 /* Stage a command.  Own thread; cannot fail, makes no system call. */
 void uring_command(struct uring *uring, struct uring_command *command);
+
+/*
+ * The owner gives back the requests whose buffers are registered, or may have: what is not under way
+ * of transfers with them is never begun, and so never completes.  For the end of the process.  Own
+ * thread, between turns or in a call of worker_post().
+ */
+void uring_forget_buffers(struct uring *uring);
 
 /*
  * One turn: run up to @budget steps of @lane, submit what is staged, wait for a completion when

@@ -81,6 +81,42 @@ serve "$image" --queues 2 --io-timeout 1
 expect_at "$work/a" 8
 expect_at "$work/b" 0
 
+note "stopped by force, and the storage answers just then: what had not begun is no failure of the image"
+write_at "$work/b" 40
+unserve
+serve "$image" --queues 2 --io-timeout 1
+write_at "$work/c" 0
+suspend_storage
+# 4 KiB at MiB $1
+write_durably_at()
+{
+	dd if="$work/c" of="$device" bs=4k count=1 seek=$(($1 * 256)) oflag=direct,dsync conv=notrunc \
+		status=none 2>/dev/null
+}
+# The one is under way, and so the kernel waits a while before the device goes; the other waits for its
+# piece of the tables, and would be written as soon as that is there.
+write_durably_at 8 &
+writers=($!)
+says 'waits for the host: write'
+write_durably_at 40 &
+writers+=($!)
+says 'does not answer: 2 requests'
+pid=$daemon_pid
+"$QCOW2_UBLKD" stop --force "$device" >"$work/stopped" 2>&1 &
+stopper=$!
+says 'stopped by force after its storage'
+resume_storage
+wait "${writers[@]}" || :
+! wait "$stopper" || fail "a stop in order: $(cat "$work/stopped")"
+within 30 ended "$pid" || fail "process $pid goes on"
+within 30 expect_gone || fail "$device is left"
+wait "$pid" && fail "no error"
+forget_daemon "$pid"
+serve "$image" --queues 2 --io-timeout 1
+expect_at "$work/c" 0
+write_at "$work/a" 24
+expect_at "$work/a" 24
+
 note "killed while it hangs: the next one waits, and nothing of the dead comes after"
 write_at "$work/c" 8
 suspend_storage
