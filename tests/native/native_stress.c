@@ -5,6 +5,9 @@
  * Of every four clusters three are shared: their sectors belong to the lanes in turn, so that
  * lanes meet in clusters, claims and slices.  The fourth belongs to one lane as a whole, which
  * also discards and zeroes it.
+ *
+ * With --areas the disk is divided among so many writers instead, which end in the midst of clusters:
+ * seven writes of ten requests, of 4 to 64 KiB, the load under which other engines have lost data.
  */
 #include "rig.h"
 
@@ -14,9 +17,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define MAX_DEPTH 64u
+#define MAX_DEPTH 512u
 #define MAX_SECTORS (UINT64_C(4) * 1024 * 1024)
 #define MAX_OP_BYTES (1 * MIB)
+#define AREA_PIECE 8u /* sectors: what requests of areas are aligned to */
+#define AREA_MOST 16u /* pieces of one */
 
 struct driver;
 
@@ -48,7 +53,11 @@ struct stress {
 	uint64_t seed;
 	uint64_t sectors;
 	uint64_t cluster_sectors;
-	uint32_t *version; /* by sector; its owner's.  0: zeros */
+	unsigned areas; /* 0: none */
+	uint64_t area_sectors;
+	const char *content_path;
+	uint8_t *content; /* of the disk, before anything is written; NULL: zeros */
+	uint32_t *version; /* by sector; its owner's.  0: what was there before */
 	uint64_t seen; /* by looks at what is under way */
 	uint8_t *taken; /* by sector: a request of the owner is under way */
 	struct driver driver[RIG_LANES];
@@ -71,7 +80,7 @@ static uint64_t random_below(struct driver *driver, uint64_t n)
 
 static bool is_private(const struct stress *stress, uint64_t cluster)
 {
-	return stress->cluster_sectors > 1 ? cluster % 4 == 3 : false;
+	return !stress->areas && stress->cluster_sectors > 1 && cluster % 4 == 3;
 }
 
 static unsigned owner(const struct stress *stress, uint64_t sector)
@@ -79,6 +88,8 @@ static unsigned owner(const struct stress *stress, uint64_t sector)
 	uint64_t cluster = sector / stress->cluster_sectors;
 	uint64_t turn = is_private(stress, cluster) ? cluster / 4 : sector;
 
+	if (stress->areas)
+		turn = sector / stress->area_sectors;
 	return (unsigned)(turn % stress->options.queues);
 }
 
@@ -88,6 +99,16 @@ static void fill(uint8_t *bytes, uint64_t sector, uint32_t version)
 
 	for (unsigned i = 0; i < SECTOR_SIZE; i += sizeof(word), word += i)
 		memcpy(bytes + i, &word, sizeof(word));
+}
+
+static void expect(const struct stress *stress, uint8_t *bytes, uint64_t sector)
+{
+	if (stress->version[sector])
+		fill(bytes, sector, stress->version[sector]);
+	else if (stress->content)
+		memcpy(bytes, stress->content + sector * SECTOR_SIZE, SECTOR_SIZE);
+	else
+		memset(bytes, 0, SECTOR_SIZE);
 }
 
 static void verify(struct slot *slot)
@@ -101,9 +122,7 @@ static void verify(struct slot *slot)
 
 		if (owner(stress, sector) != slot->driver->lane)
 			continue;
-		memset(right, 0, sizeof(right));
-		if (stress->version[sector])
-			fill(right, sector, stress->version[sector]);
+		expect(stress, right, sector);
 		if (memcmp(slot->buffer + i * SECTOR_SIZE, right, sizeof(right)) == 0)
 			continue;
 		fprintf(stderr, "sector %llu is not version %u of it (seed %llu)\n",
@@ -212,10 +231,22 @@ static void draw_change(struct driver *driver, struct req *req)
 	req->len = sectors * SECTOR_SIZE;
 }
 
+/* A write within one area. */
+static void draw_area_write(struct driver *driver, struct req *req)
+{
+	const struct stress *stress = driver->stress;
+	uint64_t pieces = stress->area_sectors / AREA_PIECE;
+	uint64_t area = random_below(driver, stress->areas), piece = random_below(driver, pieces);
+	uint64_t most = min_u64(pieces - piece, AREA_MOST);
+
+	req->guest.byte = (area * stress->area_sectors + piece * AREA_PIECE) * SECTOR_SIZE;
+	req->len = (1 + random_below(driver, most)) * AREA_PIECE * SECTOR_SIZE;
+}
+
 static bool draw(struct driver *driver, struct slot *slot)
 {
 	struct stress *stress = driver->stress;
-	uint64_t kind = random_below(driver, 64);
+	uint64_t kind = random_below(driver, 64), reads = stress->areas ? 19 : 23;
 	struct req *req = &slot->req;
 
 	memset(req, 0, offsetof(struct req, result));
@@ -223,7 +254,7 @@ static bool draw(struct driver *driver, struct slot *slot)
 		req->op = REQ_FLUSH;
 		return true;
 	}
-	req->op = kind < 24 ? REQ_READ : REQ_WRITE;
+	req->op = kind <= reads ? REQ_READ : REQ_WRITE;
 	if (req->op == REQ_READ) {
 		uint64_t sector = random_below(driver, stress->sectors);
 		uint64_t most = min_u64(stress->sectors - sector, 32);
@@ -231,7 +262,10 @@ static bool draw(struct driver *driver, struct slot *slot)
 		req->guest.byte = sector * SECTOR_SIZE;
 		req->len = SECTOR_SIZE * (1 + random_below(driver, most));
 	} else {
-		draw_change(driver, req);
+		if (stress->areas)
+			draw_area_write(driver, req);
+		else
+			draw_change(driver, req);
 		if (random_below(driver, 16) == 0 && req->op != REQ_DISCARD)
 			req->flags |= REQ_FUA;
 		if (random_below(driver, 2) && req->op == REQ_WRITE_ZEROES)
@@ -391,6 +425,26 @@ static void open_rig(struct stress *stress)
 		fprintf(stderr, "the disk is too large for this test\n");
 		exit(1);
 	}
+	if (stress->areas)
+		stress->area_sectors =
+			round_down(stress->sectors / stress->areas, (uint64_t)AREA_PIECE);
+	if (stress->areas && !stress->area_sectors) {
+		fprintf(stderr, "the disk is too small for so many areas\n");
+		exit(1);
+	}
+}
+
+static void read_content(struct stress *stress)
+{
+	FILE *file = fopen(stress->content_path, "re");
+	size_t bytes = MAX_SECTORS * SECTOR_SIZE;
+
+	stress->content = file ? calloc(1, bytes) : NULL;
+	if (!stress->content || !fread(stress->content, 1, bytes, file)) {
+		fprintf(stderr, "%s: cannot be read\n", stress->content_path);
+		exit(1);
+	}
+	fclose(file);
 }
 
 static void close_rig(struct stress *stress)
@@ -433,13 +487,15 @@ static void free_drivers(struct stress *stress)
 			free(stress->driver[i].slot[k].buffer);
 	free(stress->version);
 	free(stress->taken);
+	free(stress->content);
 }
 
 static void usage(void)
 {
 	fprintf(stderr, "usage: native_stress IMAGE [--ops N] [--lanes N] [--depth N] [--seed N]\n"
 			"              [--l2-cache BYTES] [--reserve BYTES] [--direct]\n"
-			"The image's content must be zeros, and is not kept.\n");
+			"              [--areas N] [--content RAW]\n"
+			"The image's content must be zeros, or that of RAW, and is not kept.\n");
 	exit(2);
 }
 
@@ -453,12 +509,14 @@ static void parse(struct stress *stress, int argc, char **argv)
 		{ "l2-cache", required_argument, NULL, 'c' },
 		{ "reserve", required_argument, NULL, 'r' },
 		{ "direct", no_argument, NULL, 'D' },
+		{ "areas", required_argument, NULL, 'a' },
+		{ "content", required_argument, NULL, 'C' },
 		{ 0 },
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint64_t number = optarg ? rig_number(optarg) : 0;
+		uint64_t number = optarg && option != 'C' ? rig_number(optarg) : 0;
 
 		switch (option) {
 		case 'o':
@@ -482,6 +540,12 @@ static void parse(struct stress *stress, int argc, char **argv)
 		case 'D':
 			stress->options.direct = true;
 			break;
+		case 'a':
+			stress->areas = (unsigned)number;
+			break;
+		case 'C':
+			stress->content_path = optarg;
+			break;
 		default:
 			usage();
 		}
@@ -500,6 +564,8 @@ int main(int argc, char **argv)
 	};
 
 	parse(&stress, argc, argv);
+	if (stress.content_path)
+		read_content(&stress);
 	make_drivers(&stress);
 	open_rig(&stress);
 	run_all(&stress, false);

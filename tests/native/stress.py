@@ -30,6 +30,9 @@ KINDS = [
     ("cluster_size=4k,data_file=@data,data_file_raw=on", "8M", ["--lanes", "4", "--direct"]),
     ("cluster_size=4k,data_file=@data", "8M", ["--lanes", "4", "--l2-cache", "8k"], "compat=1.1"),
 ]
+# An overlay that was written to before it was opened, 16 writers of 32 requests, divided among queues.
+WARM_SIZE = "16448k"
+WARM_QUEUES = [1, 2, 4, 8]
 PIECES = [(0, 1 << 20), (3 << 20, 2 << 20)]
 
 
@@ -50,6 +53,34 @@ def prepare(folder, image, create, size, below=None):
     return commands
 
 
+def warm_overlay(folder, image):
+    """Commands that make an overlay, and what it holds as a raw file."""
+    base, content = os.path.join(folder, "base"), os.path.join(folder, "content")
+    commands = [["dd", "if=/dev/urandom", f"of={base}", "bs=1k", f"count={WARM_SIZE[:-1]}",
+                 "status=none"],
+                ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=16k", "-b", base,
+                 "-F", "raw", image]]
+    warm = [argument for i in range(1, 30)
+            for argument in ("-c", f"write -q -P {i} {i * 523}k 20k")]
+    commands += [["qemu-io", "-f", "qcow2", *warm, image],
+                 ["qemu-img", "convert", "-O", "raw", image, content]]
+    return commands, content
+
+
+def tests(options, folder, image):
+    """Lists of commands; each has an image of its own."""
+    stress = [options.program, image, "--seed", str(options.seed), "--ops", str(options.ops)]
+    check = ["qemu-img", "check", "-q", "-f", "qcow2", image]
+    for create, size, arguments, *below in KINDS:
+        yield prepare(folder, image, create, size, *below) + [
+            stress + arguments, check]
+    for queues in WARM_QUEUES:
+        commands, content = warm_overlay(folder, image)
+        yield commands + [
+            stress + ["--content", content, "--areas", "16", "--lanes", str(queues),
+                      "--depth", str(16 * 32 // queues), "--l2-cache", "8k"], check]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", required=True, help="path of native_stress")
@@ -61,12 +92,7 @@ def main():
         return SKIP
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         image = os.path.join(folder, "image.qcow2")
-        for create, size, arguments, *below in KINDS:
-            commands = prepare(folder, image, create, size, *below) + [
-                [options.program, image, "--ops", str(options.ops), "--seed",
-                 str(options.seed)] + arguments,
-                ["qemu-img", "check", "-q", "-f", "qcow2", image],
-            ]
+        for commands in tests(options, folder, image):
             for command in commands:
                 print(" ".join(command), flush=True)
                 status = subprocess.run(command, check=False).returncode
