@@ -15,12 +15,12 @@ disk=$work/disk
 # XFS on a disk in RAM: as near to a fast disk as it gets, and the same for everybody.
 make_disk()
 {
-	modprobe null_blk memory_backed=1 irqmode=0 queue_mode=2 gb=4 bs=512
+	modprobe null_blk memory_backed=1 irqmode=0 queue_mode=2 gb=5 bs=512
 	within 10 test -b /dev/nullb0
 	cleanup_add "rmmod null_blk"
 	# The disk finds memory for a block when it is first written. Nobody shall pay for that.
 	if [ "$1" = populate ]; then
-		dd if=/dev/zero of=/dev/nullb0 bs=1M count=4096 oflag=direct status=none
+		dd if=/dev/zero of=/dev/nullb0 bs=1M count=5120 oflag=direct status=none
 	fi
 	mkfs.xfs -q -K /dev/nullb0
 	mount_on /dev/nullb0 "$disk"
@@ -175,9 +175,10 @@ deep=(--iodepth=64 --iodepth_batch_submit=16 --iodepth_batch_complete_min=1
 	--iodepth_batch_complete_max=64)
 # For a while, after a second that is not counted: caches fill, and an emulator translates.
 steady=(--time_based --ramp_time=1)
-# A whole cluster each at worst, these fit on the disk; the run may end early.
-few_4k=(--number_ios=11000)
-few_512k=(--number_ios=1400)
+# A whole cluster each at worst, these fit on the disk, also when a second of them goes before; the run
+# may end early.
+few_4k=(--ramp_time=1 --number_ios=11000)
+few_512k=(--ramp_time=1 --number_ios=1400)
 
 on_mapped()
 {
