@@ -31,7 +31,7 @@ struct image_files {
 	int (*open_data)(void *arg, const struct host_file *image, const char *name,
 			 struct host_file **file, struct why *why);
 	void *arg;
-	const char *backing_format; /* of files whose format is not recorded; NULL: refuse them */
+	const char *backing_format; /* of what lies directly below, if not recorded; or NULL */
 };
 
 #define HANDOVER_IDENTITY 64u

@@ -54,7 +54,7 @@ static const struct option_row rows[] = {
 	  "bypass the host's page cache, where the file allows it, or use it\n(default: none)",
 	  CHOICE, AT(cache), 0, 0, 0 },
 	{ "backing-format", "raw|qcow2",
-	  "what backing files are whose format the image does not record\n"
+	  "what the image's own backing file is, if the image does not record its format\n"
 	  "(default: refuse such images)",
 	  WORD, AT(backing_format), 0, 0, 0 },
 	{ "allow-path", "DIR",

@@ -14,6 +14,7 @@
 struct rehearsal {
 	const struct options *options;
 	struct backing backing;
+	unsigned layers; /* so far */
 	uint8_t *bytes; /* of a header */
 };
 
@@ -49,11 +50,30 @@ static int open_data(struct rehearsal *rehearsal, struct host_file *file,
 	return err;
 }
 
+/* *@below: NULL when it has no header. */
+static int open_named(struct rehearsal *rehearsal, struct host_file *file, const char *name,
+		      const char *format, struct host_file **below, struct why *why)
+{
+	int err;
+
+	if (rehearsal->layers == LIMIT_CHAIN)
+		return why_set(why, -ENOTSUP, "%s: its chain is too long", file->name);
+	if (!format[0] && file == &rehearsal->backing.top->host)
+		format = rehearsal->options->backing_format;
+	if (!format || !format[0])
+		return why_set(why, -EINVAL,
+			       "%s: does not record the format of its backing file %s", file->name,
+			       name);
+	err = backing_open(&rehearsal->backing, file, name, below, why);
+	if (!err && strcmp(format, "qcow2") != 0)
+		*below = NULL;
+	return err;
+}
+
 /* *@below: NULL when there is nothing, or nothing that has a header. */
 static int open_below(struct rehearsal *rehearsal, struct host_file *file,
 		      const struct qcow2_header *header, struct host_file **below, struct why *why)
 {
-	const char *given = rehearsal->options->backing_format;
 	char *name, *format = NULL;
 	int err = take_name(rehearsal->bytes, &header->backing_name, &name, why);
 
@@ -61,9 +81,7 @@ static int open_below(struct rehearsal *rehearsal, struct host_file *file,
 	if (!err)
 		err = take_name(rehearsal->bytes, &header->backing_format, &format, why);
 	if (!err && header->has_backing && name[0])
-		err = backing_open(&rehearsal->backing, file, name, below, why);
-	if (!err && strcmp(format[0] ? format : given ? given : "", "qcow2") != 0)
-		*below = NULL;
+		err = open_named(rehearsal, file, name, format, below, why);
 	free(format);
 	free(name);
 	return err;
@@ -73,12 +91,11 @@ static int open_chain(struct rehearsal *rehearsal, struct host_file *file, struc
 {
 	int err = 0;
 
-	for (unsigned layers = 1; file && !err; layers++) {
+	while (file && !err) {
 		struct qcow2_header header;
 		struct host_file *below = NULL;
 
-		if (layers == LIMIT_CHAIN)
-			return why_set(why, -ENOTSUP, "%s: its chain is too long", file->name);
+		rehearsal->layers++;
 		err = read_header(rehearsal, file, &header, why);
 		if (!err)
 			err = open_data(rehearsal, file, &header, why);

@@ -2,9 +2,10 @@
 /*
  * The chain: which file lies below, and what is in it?  And which has the guest's bytes?
  *
- * The format of a file below is what the header above records, or what the user says; it is never
- * guessed from the file's bytes, because in a raw file those are a guest's, who could make it a
- * qcow2 image that names any file of the host.
+ * The format of a file below is what the header above records, or, below the top, what the user says;
+ * it is never guessed from the file's bytes, because in a raw file those are a guest's, who could make
+ * it a qcow2 image that names any file of the host.  For the same reason what the user says is not
+ * meant for what lies deeper, which others may have made.
  */
 #include "chain.h"
 
@@ -17,17 +18,25 @@
 
 enum layer_format { LAYER_RAW, LAYER_QCOW2 };
 
+static int no_format(const struct node *above, bool of_top, struct why *why)
+{
+	return why_set(why, -EINVAL,
+		       "%s: does not record the format of its backing file %s; %srecord it with "
+		       "qemu-img rebase -u -b %s -F raw or qcow2",
+		       above->file->name, above->below_name,
+		       of_top ? "say --backing-format raw or qcow2, or " : "", above->below_name);
+}
+
 static int format_below(const struct node *above, const char *given, enum layer_format *format,
 			struct why *why)
 {
-	const char *name = above->below_format[0] ? above->below_format : given;
+	bool of_top = above == &above->image->top;
+	const char *name = above->below_format;
 
-	if (!name)
-		return why_set(why, -EINVAL,
-			       "%s: does not record the format of its backing file %s; say "
-			       "--backing-format raw or qcow2, or record it with "
-			       "qemu-img rebase -u -F",
-			       above->file->name, above->below_name);
+	if (!name[0] && !(of_top && given))
+		return no_format(above, of_top, why);
+	if (!name[0])
+		name = given;
 	if (strcmp(name, "raw") == 0)
 		*format = LAYER_RAW;
 	else if (strcmp(name, "qcow2") == 0)

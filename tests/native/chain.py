@@ -60,6 +60,28 @@ def formats(case):
     case.serves("old", "--backing-format", "raw", "-c", f"compare {case.path('base.raw')}")
 
 
+def formats_deeper(case):
+    """What the user says of the image's own backing file is not said of what lies below that, which somebody
+    else may have made: the bytes of a raw file there are a guest's."""
+    case.raw("other", 1 << 20)
+    case.create("base", "other", "raw", size="1M")
+    case.create("middle", "base", "raw", size="1M", options="compat=0.10")
+    at = open(case.path("middle"), "rb").read(512).index(b"raw\0") - 8
+    case.poke("middle", at, struct.pack(">I", 0x11111111))
+    case.create("top", "middle", "qcow2", size="1M")
+    case.refuses("top", "does not record the format of its backing file base; record it with "
+                 "qemu-img rebase -u -b base -F")
+    for form in ["qcow2", "raw"]:
+        case.refuses("top", "middle: does not record the format", "--backing-format", form)
+    case.create("top", "middle", "raw", size="1M")
+    at = open(case.path("top"), "rb").read(512).index(b"raw\0") - 8
+    case.poke("top", at, struct.pack(">I", 0x11111111))
+    case.refuses("top", "say --backing-format raw or qcow2, or record it")
+    case.refuses("top", "middle: does not record the format", "--backing-format", "qcow2")
+    case.tool("qemu-img", "rebase", "-u", "-b", "base", "-F", "raw", "middle")
+    case.serves("top", "--backing-format", "qcow2", "-c", f"compare {case.path('base')}")
+
+
 def length(case):
     """Depth has a limit, and a chain has an end."""
     case.raw("0", 1 << 20)
@@ -429,8 +451,8 @@ def data_file_refused(case):
     case.serves("top", "--allow-path", case.folder, "-c", "flush")
 
 
-CASES = [names, damage, bitmaps, dirty, snapshots, formats, length, allowed, not_opened, layers_refused, unpacking,
-         subclusters, data_file, data_file_bits, data_file_damage, data_file_refused]
+CASES = [names, damage, bitmaps, dirty, snapshots, formats, formats_deeper, length, allowed, not_opened, layers_refused,
+         unpacking, subclusters, data_file, data_file_bits, data_file_damage, data_file_refused]
 
 
 cases.main(__doc__.splitlines()[0], CASES)

@@ -223,6 +223,30 @@ expect_left "$daemon_pid"
 [ "$(ublk_devices)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
 "$QCOW2_UBLKD" stop overlay
 
+note "the longest chain that is served, and one that was made longer meanwhile"
+image_create -u -b 63 -F qcow2 "$work/disk/64" 4M
+# 64 over 63, and so on down to 01, which has a name too, but does not say so.
+python3 - "$work/disk" <<'EOF'
+import sys
+
+with open(f"{sys.argv[1]}/64", "rb") as file:
+    top = file.read()
+at = int.from_bytes(top[8:16], "big")
+assert top[at:at + 2] == b"63"
+for number in range(1, 64):
+    place = top[8:20] if number > 1 else bytes(12)
+    name = b"%02d" % (number - 1)
+    with open(f"{sys.argv[1]}/{number:02d}", "wb") as file:
+        file.write(top[:8] + place + top[20:at] + name + top[at + 2:])
+EOF
+serve "$work/disk/64"
+upgrade "$device"
+expect_left "$daemon_pid"
+dd if="$work/disk/02" of="$work/disk/01" bs=1 skip=8 seek=8 count=12 conv=notrunc status=none
+no_upgrade "$device" 'its chain is too long'
+"$QCOW2_UBLKD" stop "$device"
+rm "$work/disk"/[0-9][0-9]
+
 note "what ends with its process cannot be left; by a signal, it is stopped"
 serve "$work/disk/image" --no-recovery
 no_upgrade image 'because of --no-recovery'
