@@ -75,6 +75,27 @@ def commands_of_page():
     return {name: options_of_section(text) for name, text in zip(parts[1::2], parts[2::2])}
 
 
+def synopsis_of_page():
+    """Command -> options, by its lines in the synopsis; '' is the program itself."""
+    found = {}
+    for part in re.split(r'^\.Nm\n', section_of_page('SYNOPSIS') or '', flags=re.M)[1:]:
+        command = re.match(r'\.Cm ([a-z]+)\n', part)
+        found.setdefault(command[1] if command else '', set()).update(BOTH.findall(part))
+    return found
+
+
+def check_synopsis(command, options, synopsis):
+    """The option --help is there once, as the program's own."""
+    if command not in synopsis:
+        report(PAGE, 0, f'the synopsis does not have the command {command}')
+        return
+    wanted = {option for option in options if LONG.fullmatch(option)}
+    for option in sorted(wanted - synopsis[command] - ({'--help'} if command else set())):
+        report(PAGE, 0, f'{command} {option} is in --help, but not in the synopsis'.strip())
+    for option in sorted(synopsis[command] - wanted):
+        report(PAGE, 0, f'{command} {option} is in the synopsis, but not in --help'.strip())
+
+
 def check_options(where, program, page):
     for option in sorted(program - page):
         report(PAGE, 0, f'{option} is in --help, but has no entry in {where}')
@@ -84,11 +105,12 @@ def check_options(where, program, page):
 
 def check_commands(program, commands):
     """Returns the options of all of them."""
-    page = commands_of_page()
+    page, synopsis = commands_of_page(), synopsis_of_page()
     known = set()
     for name in commands:
         options = options_of_help(help_of(program, name))
         known |= options
+        check_synopsis(name, options, synopsis)
         if name not in page:
             report(PAGE, 0, f'command {name} is in --help, but has no subsection in COMMANDS')
         else:
@@ -120,6 +142,7 @@ def main():
     if not program:
         report(sys.argv[1], 0, '--help shows no options')
     check_options('OPTIONS', program, options_of_page())
+    check_synopsis('', program, synopsis_of_page())
     known = program | check_commands(sys.argv[1], commands_of_help(text))
     check_mentions(PAGE, known)
     check_mentions('README.md', known)

@@ -64,6 +64,13 @@ echo "  look             look at it"
 PAGE = '''.\\" SPDX-License-Identifier: GPL-2.0-or-later
 .TH QCOW2-UBLKD 8
 .SH SYNOPSIS
+.Nm
+.Op Fl -queues Ar N
+.Op Fl -depth Ar N
+.Nm
+.Cm look
+.Op Fl -close
+.SH DESCRIPTION
 qcow2-ublkd --depth 3 image
 .SH OPTIONS
 .TP
@@ -173,6 +180,9 @@ FAULTS = [
     ('messages', 'include/messages.h', '0123456789abcdef0', '0', 'LEFT is not one: 32 digits'),
     ('messages', 'include/messages.h', '\n#define', '\n#define N(m) m(NOT, INFO, '
      '"0123456789abcdef0123456789abcdef")\n#define', 'LEFT is another one\'s too'),
+    ('man', 'man/qcow2-ublkd.8', '.Op Fl -close', '', 'look --close is in --help, but not in the'),
+    ('man', 'man/qcow2-ublkd.8', '.Op Fl -depth', '.Op Fl -far', '--far is in the synopsis, but not'),
+    ('man', 'man/qcow2-ublkd.8', '.Cm look', '.Cm peek', 'does not have the command look'),
     ('man', 'man/qcow2-ublkd.8', '.SH OPTIONS', '.SH OPTS', 'has no section OPTIONS'),
     ('man', 'program', '--close', '--near', '--near is in --help, but has no entry in COMMANDS'),
     ('man', 'program', '  look  ', '  peek  ', 'command look has a subsection, but is not in'),
