@@ -59,8 +59,9 @@ void controller_confine(void);
 
 /*
  * For the process that may wait for the device: leave it what it takes to see and to sync its
- * users, CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; and take from it what would change the
- * machine.
+ * users, CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; and take from it the calls that would
+ * change the machine.  A fence against mistakes: files that are there it opens for writing, as those of
+ * /sys, and its rings can do what its calls may not.  Landlock would take from it what others have open.
  */
 void helper_confine(void);
 

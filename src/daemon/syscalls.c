@@ -9,6 +9,7 @@
 #include "base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -20,6 +21,10 @@
 #include <unistd.h>
 
 #define END (-1)
+
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452 /* Linux 6.6, on all architectures */
+#endif
 
 /* Memory, locks, time, messages, and the end. */
 static const int everybody[] = {
@@ -99,22 +104,41 @@ static const int not_for_helpers[] = {
 	SCMP_SYS(add_key),
 	SCMP_SYS(adjtimex),
 	SCMP_SYS(bpf),
+	SCMP_SYS(chmod),
+	SCMP_SYS(chown),
 	SCMP_SYS(chroot),
 	SCMP_SYS(clock_settime),
 	SCMP_SYS(connect),
+	SCMP_SYS(creat),
 	SCMP_SYS(delete_module),
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
+	SCMP_SYS(fallocate),
+	SCMP_SYS(fchmod),
+	SCMP_SYS(fchmodat),
+	SCMP_SYS(fchmodat2),
+	SCMP_SYS(fchown),
+	SCMP_SYS(fchownat),
 	SCMP_SYS(finit_module),
+	SCMP_SYS(fremovexattr),
 	SCMP_SYS(fsconfig),
+	SCMP_SYS(fsetxattr),
 	SCMP_SYS(fsmount),
 	SCMP_SYS(fsopen),
+	SCMP_SYS(ftruncate),
 	SCMP_SYS(init_module),
 	SCMP_SYS(ioperm),
 	SCMP_SYS(iopl),
 	SCMP_SYS(kexec_file_load),
 	SCMP_SYS(kexec_load),
 	SCMP_SYS(keyctl),
+	SCMP_SYS(lchown),
+	SCMP_SYS(link),
+	SCMP_SYS(linkat),
+	SCMP_SYS(lremovexattr),
+	SCMP_SYS(lsetxattr),
+	SCMP_SYS(mkdir),
+	SCMP_SYS(mkdirat),
 	SCMP_SYS(mknod),
 	SCMP_SYS(mknodat),
 	SCMP_SYS(mount),
@@ -122,23 +146,32 @@ static const int not_for_helpers[] = {
 	SCMP_SYS(move_mount),
 	SCMP_SYS(open_by_handle_at),
 	SCMP_SYS(open_tree),
+	SCMP_SYS(openat2), /* its flags are not to be seen */
 	SCMP_SYS(perf_event_open),
+	SCMP_SYS(pidfd_getfd),
 	SCMP_SYS(pivot_root),
 	SCMP_SYS(process_vm_readv),
 	SCMP_SYS(process_vm_writev),
 	SCMP_SYS(ptrace),
 	SCMP_SYS(quotactl),
 	SCMP_SYS(reboot),
+	SCMP_SYS(removexattr),
 	SCMP_SYS(rename),
+	SCMP_SYS(renameat),
 	SCMP_SYS(renameat2),
 	SCMP_SYS(request_key),
+	SCMP_SYS(rmdir),
 	SCMP_SYS(setdomainname),
 	SCMP_SYS(sethostname),
 	SCMP_SYS(setns),
 	SCMP_SYS(settimeofday),
+	SCMP_SYS(setxattr),
 	SCMP_SYS(socket),
 	SCMP_SYS(swapoff),
 	SCMP_SYS(swapon),
+	SCMP_SYS(symlink),
+	SCMP_SYS(symlinkat),
+	SCMP_SYS(truncate),
 	SCMP_SYS(umount2),
 	SCMP_SYS(unlink),
 	SCMP_SYS(unlinkat),
@@ -167,6 +200,22 @@ static int add_memory(scmp_filter_ctx filter)
 	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code);
 }
 
+/* Files are opened as they are: none is made or emptied. */
+static int deny_making(scmp_filter_ctx filter)
+{
+	static const uint64_t flags[] = { O_CREAT, O_TRUNC };
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags) && !err; i++) {
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+		if (!err && SCMP_SYS(open) >= 0)
+			err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(open), 1,
+					       SCMP_A1(SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+	}
+	return err;
+}
+
 /* abort(3) */
 static int add_abort(scmp_filter_ctx filter)
 {
@@ -178,8 +227,10 @@ static int fill(scmp_filter_ctx filter, enum syscalls which)
 {
 	int err;
 
-	if (which == SYSCALLS_HELPER)
-		return add_all(filter, SCMP_ACT_ERRNO(EPERM), not_for_helpers);
+	if (which == SYSCALLS_HELPER) {
+		err = add_all(filter, SCMP_ACT_ERRNO(EPERM), not_for_helpers);
+		return err ? err : deny_making(filter);
+	}
 	err = add_all(filter, SCMP_ACT_ALLOW, everybody);
 	if (!err)
 		err = add_memory(filter);

@@ -92,6 +92,35 @@ static int act_rename(void)
 	return rename(other, "/tmp/confine-renamed") == 0;
 }
 
+static int act_link(void)
+{
+	return link(other, "/tmp/confine-linked") == 0 || errno != EPERM;
+}
+
+static int act_mode(void)
+{
+	return chmod(other, 0666) == 0 || fchmod(opened, 0666) == 0;
+}
+
+static int act_owner(void)
+{
+	return chown(other, 1, 1) == 0 || fchown(opened, 1, 1) == 0 || errno != EPERM;
+}
+
+static int act_truncate(void)
+{
+	return truncate(other, 0) == 0 || open(other, O_WRONLY | O_TRUNC) >= 0;
+}
+
+/* What a process that can be traced has open. */
+static int act_take_file(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	return syscall(SYS_pidfd_getfd, pidfd < 0 ? 0 : pidfd, STDERR_FILENO, 0) >= 0 ||
+	       errno != EPERM;
+}
+
 static int act_exec(void)
 {
 	char *argv[] = { "/bin/true", NULL };
@@ -201,9 +230,14 @@ struct act {
 
 static const struct act refused[] = {
 	{ "open a file", act_open, false, false },
-	{ "make a file", act_create, false, false },
+	{ "make a file", act_create, false, true },
 	{ "remove a file of others", act_unlink, false, true },
 	{ "rename a file", act_rename, false, true },
+	{ "link a file", act_link, false, true },
+	{ "change a file's mode", act_mode, false, true },
+	{ "change a file's owner", act_owner, false, true },
+	{ "empty a file", act_truncate, false, true },
+	{ "take another process's file", act_take_file, false, true },
 	{ "run a program", act_exec, false, true },
 	{ "make a process", act_fork, false, false },
 	{ "make a socket", act_socket, false, true },
