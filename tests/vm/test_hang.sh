@@ -183,3 +183,36 @@ wait "$repairs" || fail "$(cat "$work/repair")"
 # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_IPC_LOCK
 [ "$capabilities" = 0000000000004006 ] || fail "it repairs with $capabilities"
 check_image "$image"
+
+note "two stops while it is written back: both wait for that"
+# Those that wait for an answer of the daemon, and it that listens.
+peers()
+{
+	[ "$(grep -c 'image.socket$' /proc/net/unix)" -ge "$1" ]
+}
+is_held()
+{
+	find /proc/[0-9]*/fd -lname "$device" 2>/dev/null | grep -q .
+}
+serve "$image" --queues 2
+dd if="$work/a" of="$device" bs=256k seek=64 conv=notrunc status=none
+suspend_storage
+pid=$daemon_pid
+stoppers=()
+for ((n = 1; n <= 2; n++)); do
+	"$QCOW2_UBLKD" stop "$device" >"$work/stopped.$n" 2>&1 &
+	stoppers+=($!)
+	within 20 peers $((n + 1)) || fail "stop $n: $(cat "$work/stopped.$n")"
+	within 20 is_held || fail "nobody writes it back"
+	"$QCOW2_UBLKD" status "$device" >/dev/null || fail "no status"
+done
+resume_storage
+for ((n = 1; n <= 2; n++)); do
+	wait "${stoppers[n - 1]}" || fail "stop $n: $(cat "$work/stopped.$n")"
+done
+wait "$pid" || fail "status $?"
+forget_daemon "$pid"
+check_image "$image"
+serve "$image" --read-only
+expect_at "$work/a" 16
+unserve
