@@ -15,6 +15,7 @@ static struct scene {
 	struct cuts *cuts;
 	struct verdict begun;
 	bool closing; /* nothing may leak any more */
+	unsigned turns; /* of all lanes */
 } scene;
 
 /* How many clusters may have a refcount too many if the power fails now. */
@@ -53,6 +54,8 @@ static unsigned choose(void)
 	return choice;
 }
 
+#define MOST_TURNS 1000000u /* of a history: far more than any has needed */
+
 /* Every lane runs until it sleeps; then one io completes.  False when there is none. */
 static bool move(void)
 {
@@ -60,6 +63,8 @@ static bool move(void)
 	bool moved = true;
 
 	while (moved) {
+		if (scene.turns++ == MOST_TURNS)
+			sim_fail("the engine does not come to rest");
 		moved = false;
 		for (unsigned i = 0; i < HISTORY_LANES; i++)
 			moved |= stage_turn(scene.stage, i);
