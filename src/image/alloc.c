@@ -8,8 +8,8 @@
  * be found free again (law 4).
  *
  * Free clusters below alloc->tail are found by a scan that only runs as long as it is cheap; else
- * the file grows, and where it cannot, the scan goes on to its end.  What is reserved below the tail is punched first, so that all stock reads as
- * zeros (law 2) wherever the host can punch holes.
+ * the file grows, and where it cannot, the scan goes on to its end.  What is reserved below the tail
+ * is punched first, so that all stock reads as zeros (law 2) wherever the host can punch holes.
  */
 #include "alloc.h"
 

@@ -220,7 +220,6 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 	struct shard *shard = cache_shard(node, index);
 	struct slice *slice = slice_find(node, index), *fresh = NULL;
 	bool broken = image_broken(node->image);
-
 	bool there = slice == shard->spare && !broken;
 
 	*wait = &shard->starved;
