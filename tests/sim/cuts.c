@@ -237,10 +237,10 @@ static void look_at_moment(struct cuts *cuts, struct stage *stage, uint64_t max_
 	name = digest_add(digest_add(name, cuts->image), model_digest(&stage->model));
 	name = digest_add(digest_add(name, max_leaks), begun);
 	rng.state = name;
-	if (!memo_add(cuts->memo, name)) {
+	/* Without doubts, the name says nothing of what is durable. */
+	if (begun && !memo_add(cuts->memo, name)) {
 		cuts->known++;
-		if (begun)
-			doubts_end();
+		doubts_end();
 		return;
 	}
 	if (begun) {
