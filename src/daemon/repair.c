@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 /*
- * What an image with 8 TiB of data needs at most, in clusters of 64 KiB.  Whoever makes an image may
- * not have what the host has: the service manager keeps this process from being ended for lack of memory.
+ * For the refcounts of 8 TiB of data in clusters of 64 KiB.  Whoever makes an image may not have what
+ * the host has: the service manager keeps this process from being ended for lack of memory.
  */
-#define MEMORY_BYTES (512 * MIB)
+#define MEMORY_BYTES (640 * MIB)
 
 /* Marked dirty, and nothing worse.  What cannot be understood is refused by who opens it. */
 static bool is_dirty(int fd, const char *name)
@@ -57,6 +57,7 @@ int repair_dirty(int fd, const char *name, struct why *why)
 	struct check_options options = { .repair = CHECK_REPAIR_ALL, .memory_bytes = MEMORY_BYTES };
 	struct check_file file = { .name = name };
 	struct check_result result;
+	struct why cause;
 	int err;
 
 	if (!is_dirty(fd, name))
@@ -66,13 +67,14 @@ int repair_dirty(int fd, const char *name, struct why *why)
 	if (file.fd < 0)
 		return why_set(why, file.fd, "%s: cannot open it to repair it: %s", name,
 			       strerror(-file.fd));
-	err = check_image(&file, &options, &result, why);
+	err = check_image(&file, &options, &result, &cause);
 	close(file.fd);
 	if (err == -ENOMEM)
 		return why_set(why, err,
-			       "%s: was not closed in order, and its repair takes more memory than "
-			       "a start may take (%llu MiB); repair it with qcow2-ublkd check "
-			       "--repair all",
-			       name, (unsigned long long)(MEMORY_BYTES / MIB));
+			       "%.300s; a start takes no more than %llu MiB for a repair: use "
+			       "qcow2-ublkd check --repair all",
+			       cause.text, (unsigned long long)(MEMORY_BYTES / MIB));
+	if (err)
+		*why = cause;
 	return err ? err : verdict(&result, name, why);
 }

@@ -9,8 +9,8 @@
  * When the image open for reading and writing at @fd is marked dirty (its refcounts may be behind,
  * specification: "lazy refcounts"), repair it as qcow2-ublkd check --repair all would.  The caller
  * has it locked, and has not read anything of it yet.  Blocking; time is proportional to the image's
- * metadata, and so is memory, up to a limit above which it is refused.  -errno with the sentence in @why when that was not possible, or not
- * all of it; 0 also for an image that somebody else must refuse.
+ * metadata, and so is memory, up to a limit above which it is refused.  -errno with the sentence in
+ * @why when that was not possible, or not all of it; 0 also for an image that somebody else must refuse.
  */
 int repair_dirty(int fd, const char *name, struct why *why);
 
