@@ -157,8 +157,8 @@ static int refuse_incomplete(const struct file *file, struct why *why)
 	return why_set(why, -EBUSY,
 		       "%s: writes of a process that was killed are in memory and not in the image "
 		       "yet; serve it once before what lies over it, or, if that is refused, lose "
-		       "them with --image %s --read-only --abandon",
-		       file->host.name, file->host.name);
+		       "them: serve it with --read-only --abandon",
+		       file->host.name);
 }
 
 /* One that is open: is it free, is all of it there, and how large is it? */

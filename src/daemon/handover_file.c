@@ -183,7 +183,7 @@ bool handover_file_is_pending_for(int fd, const char *name)
 	struct identity identity;
 
 	if (identity_of(&identity, fd))
-		return false;
+		return true;
 	handover_file_init(&file, &identity, name);
 	return handover_file_is_pending(&file);
 }

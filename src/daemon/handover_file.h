@@ -35,10 +35,13 @@ void handover_file_init(struct handover_file *file, const struct identity *ident
  */
 int handover_file_prepare(struct handover_file *file, struct why *why);
 
-/* Has a process that was killed left writes that may not be in the image?  True also if that cannot be told. */
+/*
+ * Has a process that was killed left writes that may not be in the image?  True also if that cannot be
+ * told.
+ */
 bool handover_file_is_pending(const struct handover_file *file);
 
-/* The same for the image or data file that is open at @fd; false where it cannot be one that was served. */
+/* The same for the image or data file that is open at @fd. */
 bool handover_file_is_pending_for(int fd, const char *name);
 
 /* Give up what a dead process has left.  0, also when that was nothing, or -errno. */

@@ -325,7 +325,7 @@ static int open_image(struct daemon *daemon, const struct key *key, struct why *
 
 	backing_init(&daemon->backing, &daemon->file, &options->allow, true,
 		     options->cache == CACHE_NONE);
-	daemon->backing.lacks_writes = handover_file_is_pending_for;
+	daemon->backing.lacks_writes = daemon->remembers ? handover_file_is_pending_for : NULL;
 	return image_open(&daemon->image, &daemon->file.host, &how, why);
 }
 

@@ -203,7 +203,7 @@ static int add_memory(scmp_filter_ctx filter)
 /* Files are opened as they are: none is made or emptied. */
 static int deny_making(scmp_filter_ctx filter)
 {
-	static const uint64_t flags[] = { O_CREAT, O_TRUNC };
+	static const uint64_t flags[] = { O_CREAT, O_TRUNC, O_TMPFILE & ~O_DIRECTORY };
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && !err; i++) {

@@ -9,7 +9,8 @@
  *
  * Free clusters below alloc->tail are found by a scan that only runs as long as it is cheap; else
  * the file grows, and where it cannot, the scan goes on to its end.  What is reserved below the tail
- * is punched first, so that all stock reads as zeros (law 2) wherever the host can punch holes.
+ * is punched first, so that all stock reads as zeros (law 2) wherever the host can punch holes.  An
+ * order that finds nothing waits for clusters that are about to be dropped, and asks for the flush.
  */
 #include "alloc.h"
 
@@ -343,8 +344,8 @@ static uint64_t found_end_bytes(const struct image *image)
 }
 
 /*
- * Behind the end of a file that had been cut short, what is found below the tail lies nowhere either.  Writes
- * may have made it longer by now, but not longer than it was taken to be.
+ * Behind the end of a file that had been cut short, what is found below the tail lies nowhere either.
+ * Writes may have made it longer by now, but not longer than it was taken to be.
  */
 static void start_size(struct task *t, struct image *image)
 {

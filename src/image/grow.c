@@ -151,8 +151,8 @@ static struct host new_table(const struct image *image, const struct grow *grow)
 }
 
 /*
- * One more slice of the new blocks; those without a refcount are zeros unwritten behind the end of a file, where
- * no table was tried before.
+ * One more slice of the new blocks; those without a refcount are zeros unwritten behind the end of a
+ * file, where no table was tried before.
  */
 static bool start_next_block_slice(struct image *image, struct grow *grow)
 {

@@ -285,7 +285,7 @@ static void fill_transfer(struct io_uring_sqe *sqe, const struct uring *uring, c
 	if (span_is_memory(span)) {
 		span.slot = kept_page(uring, span.at, sqe->len);
 	} else if (uring->bufferless) {
-		sqe->user_data = USER_NOBODY; /* and it is a NOP */
+		sqe->user_data = USER_NOBODY; /* the ring refuses it, or it does nothing */
 		return;
 	}
 	if (span.slot < 0) {

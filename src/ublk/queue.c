@@ -182,7 +182,7 @@ static void abort_tags(void *arg)
 		log_error("%s: queue %u cannot be aborted: %m", queue->disk->name, queue->number);
 		return;
 	}
-	/* A write that had yet to begin would meet no buffer, and its error would pass for the image's. */
+	/* A write that had yet to begin would meet no buffer, and its error pass for the image's. */
 	uring_forget_buffers(&queue->worker.uring);
 	for (unsigned i = 0; i < queue->disk->depth; i++) {
 		struct tag *tag = &queue->tag[i];

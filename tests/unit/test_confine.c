@@ -109,7 +109,8 @@ static int act_owner(void)
 
 static int act_truncate(void)
 {
-	return truncate(other, 0) == 0 || open(other, O_WRONLY | O_TRUNC) >= 0;
+	return truncate(other, 0) == 0 || open(other, O_WRONLY | O_TRUNC) >= 0 ||
+	       open("/tmp", O_WRONLY | O_TMPFILE, 0600) >= 0;
 }
 
 /* What a process that can be traced has open. */
