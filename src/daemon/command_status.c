@@ -34,7 +34,8 @@ static const struct command_usage usage = {
 	.operand = "NAME|DEVICE",
 	.least = 0,
 	.most = 1,
-	.about = "Print what a device is and does; without a name, of all that have a daemon.\n",
+	.about =
+		"Print what a device is and does; without a name, of all that have a daemon or wait for one.\n",
 	.ending =
 		"Exit status: 0 printed; 1 no such device, or its daemon does not answer; 2 wrong\n"
 		"command line.\n",
@@ -100,6 +101,8 @@ static void print_plain(const struct report *report)
 	print_text(report, "device", "device");
 	print_text(report, "state", "state");
 	print_text(report, "image", "image");
+	if (!report_find(report, "pid"))
+		return;
 	printf("%-14s%s, clusters of %s%s\n", "disk",
 	       size_text(size, report_get(report, "virtual-size")),
 	       size_text(cluster, report_get(report, "cluster-size")),
@@ -134,6 +137,27 @@ static void ask(struct reports *reports, const char *name)
 	}
 }
 
+/* Its daemon has been killed, and the device is there: its users wait. */
+static void tell_of(struct reports *reports, const struct registry_entry *entry)
+{
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	if (out) {
+		report_text(out, "name", entry->name);
+		report_text(out, "device", entry->device);
+		report_text(out, "image", entry->image);
+		report_text(out, "state", "waiting");
+	}
+	if (!out || fclose(out) || report_parse(&reports->report[reports->count], text)) {
+		log_error("%s: out of memory", entry->name);
+		reports->failed = true;
+		return;
+	}
+	reports->count++;
+}
+
 static int ask_named(struct reports *reports, const char *which, struct why *why)
 {
 	struct registry_entry entry;
@@ -157,9 +181,12 @@ static int ask_all(struct reports *reports, struct why *why)
 	if (err)
 		return err;
 	reports->report = calloc(count + 1, sizeof(*reports->report));
-	for (size_t i = 0; reports->report && i < count; i++)
+	for (size_t i = 0; reports->report && i < count; i++) {
 		if (entries[i].alive && entries[i].device[0])
 			ask(reports, entries[i].name);
+		else if (!entries[i].alive && registry_device_is_there(entries[i].device))
+			tell_of(reports, &entries[i]);
+	}
 	free(entries);
 	return reports->report ? 0 : why_set(why, -ENOMEM, "out of memory");
 }

@@ -268,6 +268,21 @@ static int check_layout(const struct upgrade *upgrade, struct why *why)
 		       old, (unsigned)image_handover_layout());
 }
 
+/* A path may lead to another file by now; who is upgraded must go on with the same. */
+static int check_file(const struct upgrade *upgrade, const char *path, struct why *why)
+{
+	const struct registry_image *old = &upgrade->old.file;
+	struct registry_image now = registry_image_at(path);
+
+	if (!old->number || registry_image_same(*old, now))
+		return 0;
+	return why_set(
+		why, -ESTALE,
+		"%s is another file by now than the one that is served; put that one back, or "
+		"stop it",
+		path);
+}
+
 /* From now on in the old one's directory, to which the arguments are relative. */
 static int try_beforehand(struct upgrade *upgrade, struct why *why)
 {
@@ -281,6 +296,8 @@ static int try_beforehand(struct upgrade *upgrade, struct why *why)
 		err = why_set(why, -errno, "%s: %m", restart->directory);
 	if (!err)
 		err = options_parse(&options, restart->argv, why);
+	if (!err)
+		err = check_file(upgrade, options.image, why);
 	return err ? err : rehearse(&options, why);
 }
 

@@ -10,11 +10,29 @@
 #include "messages.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *device(const struct daemon *daemon)
 {
 	return device_name(daemon->device);
+}
+
+/* Nobody could open it again, and with the last process that has it open it ends. */
+static bool is_deleted(const struct file *file)
+{
+	struct stat st;
+
+	return fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+}
+
+static bool has_deleted_file(const struct daemon *daemon)
+{
+	bool deleted = is_deleted(&daemon->file);
+
+	for (unsigned i = 0; i < daemon->backing.files; i++)
+		deleted |= is_deleted(&daemon->backing.file[i]);
+	return deleted;
 }
 
 const char *leave_hindrance(const void *arg)
@@ -31,6 +49,8 @@ const char *leave_hindrance(const void *arg)
 		return "started again with --abandon, its writes would be given up";
 	if (daemon->admin.stopping || device_hold_fd(daemon->device) >= 0)
 		return "it is being stopped";
+	if (has_deleted_file(daemon))
+		return "a file of its image has been deleted or replaced, and would go with the process";
 	if (watch_hung_s(&daemon->watch))
 		return "its storage does not answer, and the process could not end; see its messages";
 	return NULL;

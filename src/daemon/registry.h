@@ -31,6 +31,12 @@ struct registry_image {
 	uint64_t number;
 };
 
+/* Which file @path leads to. */
+struct registry_image registry_image_at(const char *path);
+
+/* False also when one of them is not known. */
+bool registry_image_same(struct registry_image a, struct registry_image b);
+
 /* One's own place in the register. */
 struct registration {
 	char name[NAME_LENGTH + 1]; /* "": not registered */
@@ -71,6 +77,9 @@ void registry_device_file(char *path, int32_t id, const char *ending);
 
 /* Has the kernel a device @id?  Who has left all mounts sees none. */
 bool registry_device_exists(int32_t id);
+
+/* The same for what is written down in the register: /dev/ublkbN. */
+bool registry_device_is_there(const char *device);
 
 struct registry_entry {
 	char name[NAME_LENGTH + 1];

@@ -223,6 +223,17 @@ expect_left "$daemon_pid"
 [ "$(ublk_devices)" -eq 1 ] || fail "$("$QCOW2_UBLKD" list)"
 "$QCOW2_UBLKD" stop overlay
 
+note "where another file lies by now, and what is nowhere else any more"
+serve "$work/disk/image"
+mv "$work/disk/image" "$work/disk/moved"
+cp "$work/disk/moved" "$work/disk/image"
+no_upgrade image "image is another file by now than the one that is served"
+rm "$work/disk/moved"
+no_upgrade image 'a file of its image has been deleted or replaced'
+"$QCOW2_UBLKD" stop image
+wait "$daemon_pid" || fail "status $?"
+forget_daemon "$daemon_pid"
+
 note "the longest chain that is served, and one that was made longer meanwhile"
 image_create -u -b 63 -F qcow2 "$work/disk/64" 4M
 # 64 over 63, and so on down to 01, which has a name too, but does not say so.
