@@ -236,15 +236,16 @@ void resizing_found(struct stage *stage, uint64_t bytes, bool last)
 	uint64_t now = stage->config.shape.size_bytes;
 	bool may_have_changed = (resizing->busy && !resizing->asks) || resizing->unsure;
 	bool may_be = may_have_changed && bytes == resizing->target;
+	bool broken = stage->image && image_info(stage->image).broken;
 
 	if (bytes != now && !may_be)
 		sim_fail("the disk has %" PRIu64 " bytes instead of %" PRIu64, bytes, now);
 	if (!last)
 		return;
-	/* What a failed sync has left in the file is no promise yet, and may still be there later. */
-	resizing->unsure = may_have_changed && stage->image && image_info(stage->image).broken;
+	/* What a failed write or sync has left in the file is no promise until somebody writes there. */
+	resizing->unsure = may_have_changed && (!stage->image || broken || stage->read_only);
 	over(stage);
-	if (bytes > now && resizing->unsure)
+	if (bytes > now && may_have_changed && broken)
 		sim_fail("the disk is larger, though nobody knows whether that is durable");
 	if (bytes == now)
 		return;
