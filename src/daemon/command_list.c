@@ -135,18 +135,6 @@ struct listing {
 	size_t rows;
 };
 
-static const struct ublk_device *device_of(const struct listing *list, const char *name)
-{
-	int id;
-
-	if (sscanf(name, "/dev/ublkb%d", &id) != 1)
-		return NULL;
-	for (size_t i = 0; i < list->devices; i++)
-		if (list->device[i].id == id)
-			return &list->device[i];
-	return NULL;
-}
-
 /* Has another entry the device?  A living one goes before one that was left behind. */
 static bool is_taken(const struct listing *list, const struct ublk_device *device)
 {
@@ -166,7 +154,8 @@ static void add_entries(struct listing *list, bool alive)
 {
 	for (size_t i = 0; i < list->entries; i++) {
 		const struct registry_entry *entry = &list->entry[i];
-		const struct ublk_device *device = device_of(list, entry->device);
+		const struct ublk_device *device =
+			devices_named(list->device, list->devices, entry->device);
 
 		if (entry->alive != alive)
 			continue;

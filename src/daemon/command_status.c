@@ -2,6 +2,7 @@
 /* qcow2-ublkd status: what a daemon says about itself and its device. */
 #include "client.h"
 #include "commands.h"
+#include "devices.h"
 #include "json.h"
 #include "metrics.h"
 #include "size.h"
@@ -172,23 +173,47 @@ static int ask_named(struct reports *reports, const char *which, struct why *why
 	return 0;
 }
 
+struct everybody {
+	struct registry_entry *entry;
+	size_t entries;
+	struct ublk_device *device;
+	size_t devices;
+};
+
+/* What was left behind under another name may have a device that somebody serves by now. */
+static bool waits(const struct everybody *all, const struct registry_entry *entry)
+{
+	const struct ublk_device *device = devices_named(all->device, all->devices, entry->device);
+
+	return !entry->alive && device && device->state == UBLK_WAITING;
+}
+
+static int find_all(struct everybody *all, struct why *why)
+{
+	int err = registry_list(&all->entry, &all->entries, why);
+
+	return err ? err : devices_list(&all->device, &all->devices, why);
+}
+
 static int ask_all(struct reports *reports, struct why *why)
 {
-	struct registry_entry *entries;
-	size_t count;
-	int err = registry_list(&entries, &count, why);
+	struct everybody all = { 0 };
+	int err = find_all(&all, why);
 
-	if (err)
-		return err;
-	reports->report = calloc(count + 1, sizeof(*reports->report));
-	for (size_t i = 0; reports->report && i < count; i++) {
-		if (entries[i].alive && entries[i].device[0])
-			ask(reports, entries[i].name);
-		else if (!entries[i].alive && registry_device_is_there(entries[i].device))
-			tell_of(reports, &entries[i]);
+	reports->report = err ? NULL : calloc(all.entries + 1, sizeof(*reports->report));
+	for (size_t i = 0; reports->report && i < all.entries; i++) {
+		const struct registry_entry *entry = &all.entry[i];
+
+		if (entry->alive && entry->device[0])
+			ask(reports, entry->name);
+		else if (waits(&all, entry))
+			tell_of(reports, entry);
 	}
-	free(entries);
-	return reports->report ? 0 : why_set(why, -ENOMEM, "out of memory");
+	free(all.entry);
+	free(all.device);
+	if (err || reports->report)
+		return err;
+	return why_set(why, -ENOMEM, "out of memory");
 }
 
 /* --- all of it ----------------------------------------------------------------------------------- */

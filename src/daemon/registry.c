@@ -164,7 +164,7 @@ bool registry_device_exists(int32_t id)
 	return access(path, F_OK) == 0;
 }
 
-bool registry_device_is_there(const char *device)
+static bool device_exists(const char *device)
 {
 	int32_t id;
 
@@ -191,14 +191,14 @@ static void clear_away(const struct registry_entry *entry)
 	char path[PATH_MAX];
 	int fd;
 
-	if (entry->alive || registry_device_is_there(entry->device))
+	if (entry->alive || device_exists(entry->device))
 		return;
 	path_of(path, entry->name, LOCK_ENDING);
 	fd = lockfile_open(path, 0);
 	if (fd < 0)
 		return;
 	/* Somebody may have been here and been killed since. */
-	if (read_record(fd, &left) || !registry_device_is_there(left.device))
+	if (read_record(fd, &left) || !device_exists(left.device))
 		remove_files(entry->name);
 	close(fd);
 }
@@ -264,7 +264,10 @@ static int refuse(const char *name, struct why *why)
 		       (int)entry.pid, entry.image[0] ? ", which serves " : "", entry.image);
 }
 
-/* Asked for before the folder is locked, and written down: the storage of another daemon's image may not answer. */
+/*
+ * Asked for before the folder is locked, and written down: the storage of another daemon's image may
+ * not answer.
+ */
 struct registry_image registry_image_at(const char *path)
 {
 	struct stat st;
@@ -292,8 +295,8 @@ static int take(const struct registration *own, struct registry_image image)
 	path_of(path, own->name, LOCK_ENDING);
 	fd = lockfile_open(path, O_CREAT);
 	/* Earlier versions have not written down which file it is. */
-	if (fd < 0 || read_record(fd, &left) || !registry_device_is_there(left.device) ||
-	    !left.file.number || registry_image_same(left.file, image))
+	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) || !left.file.number ||
+	    registry_image_same(left.file, image))
 		return fd;
 	close(fd);
 	return -EAGAIN;
@@ -314,7 +317,7 @@ static bool look_around(struct registration *own, struct registry_image image)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		clear_away(&entries[i]);
-		if (found || entries[i].alive || !registry_device_is_there(entries[i].device) ||
+		if (found || entries[i].alive || !device_exists(entries[i].device) ||
 		    !registry_image_same(entries[i].file, image))
 			continue;
 		found = true;
@@ -349,7 +352,7 @@ static int begin_record(int fd)
 	static const struct registry_entry nothing;
 	struct registry_entry left = { 0 };
 
-	if (read_record(fd, &left) == 0 && registry_device_is_there(left.device))
+	if (read_record(fd, &left) == 0 && device_exists(left.device))
 		return write_record(fd, &left);
 	return write_record(fd, &nothing);
 }
@@ -360,7 +363,7 @@ static bool is_just_leaving(const char *name, struct registry_image image)
 	struct registry_entry entry;
 
 	return registry_look(name, &entry) == 0 && entry.alive && entry.device[0] &&
-	       !registry_device_is_there(entry.device) && registry_image_same(entry.file, image);
+	       !device_exists(entry.device) && registry_image_same(entry.file, image);
 }
 
 /* As lock_folder(), when a process that is just leaving, if there is one, has given @name back. */

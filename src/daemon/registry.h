@@ -78,9 +78,6 @@ void registry_device_file(char *path, int32_t id, const char *ending);
 /* Has the kernel a device @id?  Who has left all mounts sees none. */
 bool registry_device_exists(int32_t id);
 
-/* The same for what is written down in the register: /dev/ublkbN. */
-bool registry_device_is_there(const char *device);
-
 struct registry_entry {
 	char name[NAME_LENGTH + 1];
 	bool alive; /* the daemon has it locked */

@@ -192,3 +192,16 @@ int devices_list(struct ublk_device **devices, size_t *count, struct why *why)
 		ask_all(*devices, *count);
 	return err;
 }
+
+const struct ublk_device *devices_named(const struct ublk_device *devices, size_t count,
+					const char *name)
+{
+	int32_t id;
+
+	if (sscanf(name, "/dev/ublkb%" SCNd32, &id) != 1)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (devices[i].id == id)
+			return &devices[i];
+	return NULL;
+}

@@ -35,4 +35,8 @@ int devices_list(struct ublk_device **devices, size_t *count, struct why *why);
 /* The same, but nothing of them is known besides the number: in a hurry. */
 int devices_find(struct ublk_device **devices, size_t *count, struct why *why);
 
+/* The one of these that is /dev/ublkbN, or NULL. */
+const struct ublk_device *devices_named(const struct ublk_device *devices, size_t count,
+					const char *name);
+
 #endif
