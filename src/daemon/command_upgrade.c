@@ -268,13 +268,16 @@ static int check_layout(const struct upgrade *upgrade, struct why *why)
 		       old, (unsigned)image_handover_layout());
 }
 
-/* A path may lead to another file by now; who is upgraded must go on with the same. */
+/*
+ * A path may lead to another file by now; who is upgraded must go on with the same.  Where it leads
+ * nowhere the rehearsal says so.
+ */
 static int check_file(const struct upgrade *upgrade, const char *path, struct why *why)
 {
 	const struct registry_image *old = &upgrade->old.file;
 	struct registry_image now = registry_image_at(path);
 
-	if (!old->number || registry_image_same(*old, now))
+	if (!old->number || !now.number || registry_image_same(*old, now))
 		return 0;
 	return why_set(
 		why, -ESTALE,
