@@ -74,10 +74,9 @@ static int grow_index(struct refs *refs)
 
 static int grow_chunks(struct refs *refs)
 {
-	uint64_t most = refs->most_bytes ? refs->most_bytes : LIMIT_CHECK_BYTES;
 	struct ref_page **chunk;
 
-	if ((refs->pages + UINT64_C(1)) * sizeof(struct ref_page) > most)
+	if ((refs->pages + UINT64_C(1)) * sizeof(struct ref_page) > refs->most_bytes)
 		return -ENOMEM;
 	chunk = realloc(refs->chunk, (refs->chunks + 1) * sizeof(*chunk));
 	if (!chunk)

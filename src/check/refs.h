@@ -33,10 +33,10 @@ struct refs {
 	struct ref_page *last; /* found */
 	uint64_t missing; /* number of a page that is not there, plus 1; 0: none */
 	uint64_t end_cluster; /* behind the highest cluster that has been counted */
-	uint64_t most_bytes; /* of pages; 0: LIMIT_CHECK_BYTES */
+	uint64_t most_bytes; /* of pages; by the owner */
 };
 
-/* All zeros is an empty one. */
+/* All zeros, but for most_bytes, is an empty one. */
 void refs_free(struct refs *refs);
 
 /* The page of @host_cluster, or NULL when nothing near it is counted. */

@@ -97,7 +97,7 @@ static void test_mend(void)
 
 static void test_refs(void)
 {
-	struct refs refs = { 0 };
+	struct refs refs = { .most_bytes = LIMIT_CHECK_BYTES };
 
 	check_case("counters, sparse and dense");
 	CHECK_EQ(refs_count(&refs, 5), 0);
