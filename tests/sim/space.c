@@ -10,13 +10,9 @@
 #define CLUSTER UINT64_C(512)
 #define PIECE 64u /* refcounts of 64 bits in a piece, which is as large as a cluster */
 
-/*
- * A device that is nearly full: what is free lies at its start or its end, and in between is more than the
- * allocator would look through when the file could grow.
- */
-static void cram(struct config *config, struct rng *rng)
+/* Refcounts of 64 bits, so that few clusters have many pieces. */
+static void small_disk(struct config *config, struct rng *rng, uint64_t clusters)
 {
-	uint64_t clusters = rng_range(rng, 30, 120);
 	uint32_t align = config->align;
 
 	*config = (struct config){
@@ -26,31 +22,52 @@ static void cram(struct config *config, struct rng *rng)
 			.refcount_order = 6,
 			.clusters = clusters,
 			.size_bytes = clusters * CLUSTER,
-			.prefill = PREFILL_RANDOM,
-			.data_percent = 80,
-			.hot[0].clusters = clusters / 2,
 			.hots = 1,
-			.device = true,
-			.full_host = true,
-			.slack_clusters = rng_range(rng, 1, (uint32_t)clusters / 3),
-			.crammed = PIECE * rng_range(rng, 9, 20),
 		},
 		.aims = 1u << AIM_SPACE,
-		.lanes = rng_range(rng, 1, 3),
-		.depth = rng_range(rng, 1, 8),
-		.reserve_bytes = CLUSTER * rng_range(rng, 1, 8),
-		.small_percent = rng_below(rng, 100),
 		.races = true,
 		.align = align,
 		.lives = 2,
-		.turns = 2000,
 		.step_weight = 60,
 		.complete_weight = 40,
-		.submit_weight = rng_range(rng, 10, 40),
 		.slow_lane = MAX_LANES,
 		.peek_one_in = 300,
-		.op_weight = { [TRAFFIC_WRITE] = 55, [TRAFFIC_FLUSH] = 15, [TRAFFIC_DISCARD] = 30 },
 	};
+	config->lanes = rng_range(rng, 1, 3);
+	config->depth = rng_range(rng, 1, 8);
+	config->reserve_bytes = CLUSTER * rng_range(rng, 1, 8);
+	config->small_percent = rng_below(rng, 100);
+}
+
+static void guest(struct config *config, unsigned writes, unsigned flushes, unsigned discards)
+{
+	config->op_weight[TRAFFIC_WRITE] = writes;
+	config->op_weight[TRAFFIC_FLUSH] = flushes;
+	config->op_weight[TRAFFIC_DISCARD] = discards;
+}
+
+/*
+ * A device that is nearly full: what is free lies at its start or its end, and in between is more than the
+ * allocator would look through when the file could grow.
+ */
+static void cram(struct config *config, struct rng *rng)
+{
+	uint64_t clusters = rng_range(rng, 30, 120);
+	uint64_t slack = rng_range(rng, 1, (uint32_t)clusters / 3);
+	uint64_t crammed = PIECE * rng_range(rng, 9, 20);
+	struct shape *shape = &config->shape;
+
+	small_disk(config, rng, clusters);
+	shape->prefill = PREFILL_RANDOM;
+	shape->data_percent = 80;
+	shape->hot[0].clusters = clusters / 2;
+	shape->device = true;
+	shape->full_host = true;
+	shape->slack_clusters = slack;
+	shape->crammed = crammed;
+	config->turns = 2000;
+	config->submit_weight = rng_range(rng, 10, 40);
+	guest(config, 55, 15, 30);
 }
 
 /*
@@ -77,38 +94,15 @@ static void shorten(struct config *config, struct rng *rng)
 /* A larger refcount table, on a host that is nearly full: it fails many times before it comes to be. */
 static void outgrow(struct config *config, struct rng *rng)
 {
-	uint64_t clusters = rng_range(rng, 200, 600);
-	uint32_t align = config->align;
-
-	*config = (struct config){
-		.shape = {
-			.cluster_bits = 9,
-			.version = 3,
-			.refcount_order = 6,
-			.clusters = clusters,
-			.size_bytes = clusters * CLUSTER,
-			.hot[0].clusters = 8,
-			.hots = 1,
-			.stuffed = true,
-		},
-		.aims = 1u << AIM_SPACE | 1u << AIM_GROWTH,
-		.lanes = rng_range(rng, 1, 3),
-		.depth = rng_range(rng, 1, 8),
-		.reserve_bytes = CLUSTER * rng_range(rng, 1, 8),
-		.small_percent = rng_below(rng, 100),
-		.hot_percent = 10,
-		.races = true,
-		.align = align,
-		.faults.no_space = rng_range(rng, 20, 600),
-		.lives = 2,
-		.turns = 1000,
-		.step_weight = 60,
-		.complete_weight = 40,
-		.submit_weight = rng_range(rng, 10, 40),
-		.slow_lane = MAX_LANES,
-		.peek_one_in = 300,
-		.op_weight = { [TRAFFIC_WRITE] = 85, [TRAFFIC_FLUSH] = 10, [TRAFFIC_DISCARD] = 5 },
-	};
+	small_disk(config, rng, rng_range(rng, 200, 600));
+	config->shape.hot[0].clusters = 8;
+	config->shape.stuffed = true;
+	config->aims |= 1u << AIM_GROWTH;
+	config->hot_percent = 10;
+	config->faults.no_space = rng_range(rng, 20, 600);
+	config->turns = 1000;
+	config->submit_weight = rng_range(rng, 10, 40);
+	guest(config, 85, 10, 5);
 }
 
 /* What is being dropped comes late, or not at all. */
