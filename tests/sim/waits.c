@@ -232,9 +232,12 @@ static bool space_comes(const struct image *image)
 {
 	const struct flush *flush = &image->flush;
 
+	/* While a run is under way it may have told the allocator how it ends, or not yet. */
+	bool failed = flush->running ? image->alloc.flush_failed :
+				       flush->finished != flush->succeeded;
+
 	return !list_empty(&image->alloc.released) ||
-	       (!image->alloc.flush_failed &&
-		!(list_empty(&flush->pending) && list_empty(&flush->frozen_releases)));
+	       (!failed && !(list_empty(&flush->pending) && list_empty(&flush->frozen_releases)));
 }
 
 /*
