@@ -199,6 +199,7 @@ static void test_events(void)
 
 static void test_messages(void)
 {
+	_Atomic uint32_t told = 0;
 	char text[8192];
 	struct why why;
 
@@ -211,6 +212,11 @@ static void test_messages(void)
 	CHECK(strchr(text, '\n') == text + strlen(text) - 1);
 	run(say_errno, text, sizeof(text));
 	CHECK_CONTAINS(text, "No space left on device");
+
+	check_case("what comes again and again is said some times");
+	for (unsigned i = 0; i < LOG_REPEATS; i++)
+		CHECK(log_is_worth(&told));
+	CHECK(!log_is_worth(&told) && !log_is_worth(&told));
 
 	check_case("priorities for the journal, and for nobody else");
 	run(say_to_the_journal, text, sizeof(text));
