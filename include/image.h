@@ -296,6 +296,7 @@ extern void (*image_peek_seam)(void);
 	m(GAP_STAYS) /* behind the end of a file that was cut short clusters are given out, and it stays so */ \
 	m(TABLE_ELSEWHERE) /* each try to make a larger refcount table takes a new place */ \
 	m(NO_SPACE_AT_ONCE) /* who waits for clusters is told that there are none, while some are dropped */ \
+	m(FLUSH_FAILED_STAYS) /* ... when a flush has ever failed, though one has succeeded since */ \
 	m(NO_BACKING_COPY) /* the rest of a new cluster is not copied from the backing file */ \
 	m(ONE_PACKED_REFERENCE) /* a compressed cluster gives up its first host cluster only */ \
 	m(NO_UNPACK_WAKE) /* a decompressed cluster does not wake who waits for it */ \
@@ -355,6 +356,7 @@ extern void (*image_peek_seam)(void);
 	m(SIZE_NOT_MARKED) /* kill: nobody knows that the file may have either of two sizes */ \
 	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
 	m(SHARDS_AS_ALONE) /* kill: the cache is divided as if there were nothing to take over */ \
+	m(RELEASES_AS_ALONE) /* kill: there are as many releases as if there were nothing to take over */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
 	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */ \
 	m(FETCH_UNCHECKED) /* bytes of the guest's that could not be fetched are written all the same */

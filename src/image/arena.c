@@ -174,11 +174,11 @@ uint32_t image_handover_layout(void)
 }
 
 static struct arena_shape shape_of(const struct image *image, const struct image_options *options,
-				   uint32_t slices_least)
+				   struct arena_least least)
 {
 	const struct node *top = &image->top;
 	uint32_t own = cache_slices(&top->geo, options->l2_cache_bytes, options->size_most > 0);
-	uint32_t slices = (uint32_t)max_u64(own, slices_least);
+	uint32_t slices = (uint32_t)max_u64(own, least.slices);
 
 	return (struct arena_shape){
 		.version = top->geo.version,
@@ -191,7 +191,7 @@ static struct arena_shape shape_of(const struct image *image, const struct image
 		.lanes = options->lanes,
 		.lane_words = reserve_words(options->reqs_per_lane),
 		.slices = slices,
-		.releases = flush_releases(slices),
+		.releases = (uint32_t)max_u64(flush_releases(slices), least.releases),
 	};
 }
 
@@ -216,11 +216,11 @@ static void move_l1(struct image *image)
 	top->l1_lent = true;
 }
 
-int arena_open(struct image *image, const struct image_options *options, uint32_t slices_least,
+int arena_open(struct image *image, const struct image_options *options, struct arena_least least,
 	       struct why *why)
 {
 	const struct handover *handover = options->read_only ? NULL : options->handover;
-	struct arena_shape shape = shape_of(image, options, slices_least);
+	struct arena_shape shape = shape_of(image, options, least);
 	struct arena *arena = &image->arena;
 	struct arena_header *header;
 	void *memory = NULL;

@@ -126,11 +126,17 @@ bool arena_sums_match(const struct arena *arena, uint32_t unit, const void *byte
 
 /* --- life ------------------------------------------------------------------------------------------ */
 
+/* How many there must be at least; see inherit_least(). */
+struct arena_least {
+	uint32_t slices;
+	uint32_t releases;
+};
+
 /*
- * Make it, when the sizes of everything are known, and move the L1 table there.  @slices_least: see
- * inherit_slices_least().  -ENOMEM, or what the handover says, with the sentence in @why.
+ * Make it, when the sizes of everything are known, and move the L1 table there.  -ENOMEM, or what the
+ * handover says, with the sentence in @why.
  */
-int arena_open(struct image *image, const struct image_options *options, uint32_t slices_least,
+int arena_open(struct image *image, const struct image_options *options, struct arena_least least,
 	       struct why *why);
 void arena_free(struct image *image);
 

@@ -530,7 +530,8 @@ static enum step flush_step(struct task *t)
 	}
 	case F_RELEASE: {
 		CRITICAL(&image->alloc.lock);
-		image->alloc.flush_failed = t->err;
+		if (t->err || (image->alloc.flush_failed && !mutant(FLUSH_FAILED_STAYS)))
+			image->alloc.flush_failed = t->err;
 		if (!t->err)
 			hand_over_releases(image);
 		else if (image->alloc.starved)
@@ -584,7 +585,7 @@ static int flush_memory(struct image *image, uint32_t releases)
 int flush_open(struct image *image)
 {
 	struct flush *flush = &image->flush;
-	uint32_t releases = flush_releases(image->top.cache.nslices);
+	uint32_t releases = image->arena.releases;
 
 	pthread_mutex_init(&flush->lock, NULL);
 	list_init(&flush->dirty);

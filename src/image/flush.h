@@ -33,7 +33,7 @@ bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, ui
 /* References that a dead process has left to be dropped; false: no room.  Before lanes run. */
 bool flush_inherit_release(struct image *image, struct references dropped);
 
-/* How many releases there are for a cache of so many slices. */
+/* How many releases a cache of so many slices needs. */
 uint32_t flush_releases(uint32_t slices);
 
 /* The allocator is done with a release.  Takes flush->lock. */

@@ -141,9 +141,37 @@ bool inherit_is_corrupt(const struct inheritance *left)
 	return left->there && arena_get(&left->arena.header->broken) == ARENA_CORRUPT;
 }
 
-uint32_t inherit_slices_least(const struct inheritance *left)
+/* A release of data may become several: of what is not mapped any more. */
+static uint64_t releases_of(const struct release_words *words)
 {
-	return left->there ? left->shape.slices : 0;
+	uint64_t clusters = word_count(arena_get(&words->what));
+
+	return (arena_get(&words->where) & WHERE_KIND) == WHERE_DATA ? div_round_up(clusters, 2) :
+								       clusters > 0;
+}
+
+/* Each word of stock may become one. */
+static uint64_t releases_least(const struct inheritance *left)
+{
+	const struct arena *arena = &left->arena;
+	uint64_t words = (uint64_t)left->shape.lanes * left->shape.lane_words + RESERVE_RUNS;
+	uint64_t least = 0;
+
+	for (uint64_t i = 0; i < words; i++)
+		least += arena_get(&arena->stock[i]) != 0;
+	for (uint32_t i = 0; i < arena->releases + RELEASE_EXTRAS; i++)
+		least += releases_of(&arena->release[i]);
+	return min_u64(least, RELEASES_MOST);
+}
+
+struct arena_least inherit_least(const struct inheritance *left)
+{
+	if (!left->there)
+		return (struct arena_least){ 0 };
+	return (struct arena_least){
+		.slices = left->shape.slices,
+		.releases = mutant(RELEASES_AS_ALONE) ? 0 : (uint32_t)releases_least(left),
+	};
 }
 
 /* Would those that are newer than the file find room in so many shards?  In one of them they do. */

@@ -56,9 +56,10 @@ bool inherit_is_corrupt(const struct inheritance *left);
 
 /*
  * How many slices the cache must have: as many as the dead one's, all of which may be newer than the file.
- * What this disk needs may be less, if it had been larger.
+ * What this disk needs may be less, if it had been larger.  And how many releases: for all references that
+ * are to be dropped, and for all stock, of which the lanes may find room for little.
  */
-uint32_t inherit_slices_least(const struct inheritance *left);
+struct arena_least inherit_least(const struct inheritance *left);
 
 /* Into how many shards a cache of so many @slices is divided: so few that those find room in theirs. */
 uint32_t inherit_shards(const struct inheritance *left, uint32_t slices);

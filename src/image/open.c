@@ -46,7 +46,7 @@ static int open_lanes(struct image *image, const struct image_options *options)
 static int open_memory(struct image *image, const struct image_options *options,
 		       const struct inheritance *left, struct why *why)
 {
-	int err = arena_open(image, options, inherit_slices_least(left), why);
+	int err = arena_open(image, options, inherit_least(left), why);
 
 	if (err)
 		return err;

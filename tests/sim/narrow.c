@@ -181,6 +181,24 @@ static void fragments(struct config *config, struct rng *rng)
 	config->faults.error = rng_range(rng, 100, 500);
 }
 
+/* Large writes from free space that is in pieces: a kill leaves more of them than a lane has room for. */
+static void scattered_stock(struct config *config, struct rng *rng)
+{
+	plain(config, 1000);
+	kills(config, 200);
+	guest(config, 0, 100, 5, 5);
+	config->shape.prefill = PREFILL_ALL;
+	config->shape.data_percent = 30;
+	config->shape.gap_percent = 50;
+	config->lanes = 1;
+	config->reserve_bytes = 64 * CLUSTER;
+	config->l2_cache_bytes = CLUSTER;
+	config->hot_percent = 0;
+	config->small_percent = 0;
+	config->depth = rng_range(rng, 4, 16);
+	config->lives = 2;
+}
+
 /* Many dirty slices, whose shards are others in the next cache. */
 static void other_caches(struct config *config, struct rng *rng)
 {
@@ -493,6 +511,7 @@ static const struct way {
 	{ "order", "cache/slice_loaded", rivals },
 	{ "law 7", "cache/slice_get", breaking },
 	{ "named", "SHARDS_AS_ALONE", other_caches },
+	{ "named", "RELEASES_AS_ALONE", scattered_stock },
 	{ "named", "NEW_BLOCKS_FRESH", larger_table_on_device },
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },

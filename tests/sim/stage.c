@@ -261,8 +261,7 @@ bool stage_turn(struct stage *stage, unsigned lane)
 	engine_running = false;
 	check_look(stage, &ring->lane);
 	waits_check(stage->image, &stage->waits);
-	if (!stage->host.mishap)
-		waits_check_space(stage->image, &stage->waits);
+	waits_check_space(stage->image, &stage->waits, stage->host.mishap);
 	return true;
 }
 

@@ -328,7 +328,7 @@ static void check_told(const struct image *image, bool *waited)
 		  !waitq_empty(&image->lane[alloc->lane].reserve.waiters);
 }
 
-void waits_check_space(struct image *image, struct waits *waits)
+void waits_check_space(struct image *image, struct waits *waits, bool mishap)
 {
 	const struct alloc *alloc = &image->alloc;
 	uint64_t end = alloc->tail;
@@ -338,7 +338,7 @@ void waits_check_space(struct image *image, struct waits *waits)
 	check_told(image, &waits->waited);
 
 	/* Not of a row, which may not be anywhere. */
-	if (alloc->task.err != -ENOSPC || alloc->row ||
+	if (mishap || alloc->task.err != -ENOSPC || alloc->row ||
 	    strcmp(task_state(&alloc->task), "A_FAIL") != 0)
 		return;
 	if (image->top.file->fixed_size)

@@ -20,9 +20,10 @@ struct waits {
 void waits_check(struct image *image, struct waits *waits);
 
 /*
- * The same, on a host that is well: nobody is told that there is no space, if there is some, or will be soon.
+ * The same: nobody is told that there is no space, if there is some, or will be soon.  After a @mishap of the
+ * host what is free may have been set aside.
  */
-void waits_check_space(struct image *image, struct waits *waits);
+void waits_check_space(struct image *image, struct waits *waits, bool mishap);
 
 /* Nothing is asked and nothing flies: nobody is within an epoch. */
 void waits_check_rest(const struct image *image);
