@@ -283,6 +283,12 @@ static int set_flags(const struct file *file, int flags)
 	return fcntl(file->fd, F_SETFL, flags);
 }
 
+/* As long as there is a page of the file in the page cache, each direct write looks whether it is its own. */
+static void drop_cached(const struct file *file)
+{
+	posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int choose_cache(struct file *file, bool direct, struct why *why)
 {
 	if (direct) {
@@ -291,6 +297,7 @@ static int choose_cache(struct file *file, bool direct, struct why *why)
 			return why_set(why, -ENOMEM, "%s: out of memory", file->host.name);
 		if (set_flags(file, O_DIRECT) == 0 && direct_works(file)) {
 			file->host.align = SECTOR_SIZE;
+			drop_cached(file);
 			return 0;
 		}
 		log_warn("%s: no direct I/O in sectors of %u bytes here; using the page cache",

@@ -416,35 +416,7 @@ static bool stage_hold(struct uring *uring)
 	return true;
 }
 
-/* As much as the SQ has room for; the host's I/O first, so that it is under way early. */
-static bool stage(struct uring *uring)
-{
-	if (!stage_kick(uring))
-		return false;
-	while (!list_empty(&uring->ios)) {
-		struct io *io = container_of(uring->ios.next, struct io, link);
-
-		if (uring->scout && uring->scout != io && tries_nowait(uring, io)) {
-			list_del(&io->link);
-			list_add_tail(&uring->held, &io->link);
-			continue;
-		}
-		if (!stage_io(uring, io))
-			return false;
-		list_del(&io->link);
-	}
-	if (!stage_hold(uring))
-		return false;
-	while (!list_empty(&uring->commands)) {
-		struct uring_command *command =
-			container_of(uring->commands.next, struct uring_command, link);
-
-		if (!stage_command(uring, command))
-			return false;
-		list_del(&command->link);
-	}
-	return true;
-}
+/* --- system calls -------------------------------------------------------------------------------- */
 
 /* True when the kernel has taken all SQEs. */
 static bool submit(struct uring *uring, bool wait)
@@ -459,15 +431,6 @@ static bool submit(struct uring *uring, bool wait)
 	if (io_uring_sq_ready(&uring->raw) > 0)
 		return false;
 	uring->timers = 0;
-	return true;
-}
-
-/* True when everything staged is with the kernel, or will be with the next submission. */
-static bool stage_all(struct uring *uring)
-{
-	while (!stage(uring))
-		if (!submit(uring, false))
-			return false;
 	return true;
 }
 
@@ -516,6 +479,117 @@ static void reap(struct uring *uring)
 	io_uring_cq_advance(&uring->raw, n);
 	/* The kernel keeps what does not fit, unless it is out of memory; then requests are lost. */
 	must(*uring->raw.cq.koverflow == 0);
+}
+
+/* --- writes in twos ------------------------------------------------------------------------------ */
+
+/*
+ * Given more than two SQEs at a time, io_uring lets the block layer hold back what they transfer until the last
+ * one of them (a plug).  A direct write to a file is then finished by a thread of the kernel, though the
+ * device may complete at once: that costs as much as the write itself.  Where such writes are complete at
+ * the end of a submission of two, and not of a larger one, they are submitted in twos.
+ */
+#define PLUG_FREE 2u
+#define TWOS_WORTH 4u /* writes in a turn */
+#define TWOS_LOOK 100u /* turns with as many, from one look to the next */
+#define TWOS_IN_VAIN 4u /* turns, one after the other */
+
+/* How many complete within their submission? */
+static unsigned submit_and_count(struct uring *uring)
+{
+	unsigned before = io_uring_cq_ready(&uring->raw);
+
+	submit(uring, false);
+	return io_uring_cq_ready(&uring->raw) - before;
+}
+
+/* In twos, before another SQE, of a @write or not, is staged.  True: what was staged is submitted. */
+static bool keep_to_twos(struct uring *uring, bool write)
+{
+	if (io_uring_sq_ready(&uring->raw) < PLUG_FREE || !(write || uring->unsubmitted))
+		return false;
+	uring->at_once += submit_and_count(uring);
+	uring->unsubmitted = 0;
+	return true;
+}
+
+/* Everything is staged: do twos pay, or might they?  A turn says little: the host may have been busy. */
+static void judge_twos(struct uring *uring)
+{
+	if (!uring->writes)
+		return;
+	if (uring->writes < TWOS_WORTH) {
+		/* It says nothing. */
+	} else if (uring->in_twos) {
+		uring->turns_in_vain =
+			uring->at_once < uring->writes / 2 ? uring->turns_in_vain + 1 : 0;
+		uring->in_twos = uring->turns_in_vain < TWOS_IN_VAIN;
+	} else if (++uring->turns_since_look >= TWOS_LOOK) {
+		uring->in_twos = submit_and_count(uring) < uring->writes / 2;
+		uring->turns_since_look = uring->turns_in_vain = 0;
+	}
+	uring->writes = uring->at_once = uring->unsubmitted = 0;
+}
+
+/* --- a turn's SQEs ------------------------------------------------------------------------------- */
+
+static bool next_is_write(const struct uring *uring)
+{
+	return !list_empty(&uring->ios) &&
+	       container_of(uring->ios.next, struct io, link)->op == IO_WRITE;
+}
+
+/* What has completed in twos is taken: there may be more to stage then, or a scout to wait for. */
+static bool stage_ios(struct uring *uring)
+{
+	for (;;) {
+		struct io *io;
+
+		if (uring->in_twos && keep_to_twos(uring, next_is_write(uring)))
+			reap(uring);
+		if (list_empty(&uring->ios))
+			return true;
+		io = container_of(uring->ios.next, struct io, link);
+		if (uring->scout && uring->scout != io && tries_nowait(uring, io)) {
+			list_del(&io->link);
+			list_add_tail(&uring->held, &io->link);
+			continue;
+		}
+		if (!stage_io(uring, io))
+			return false;
+		list_del(&io->link);
+		if (io->op == IO_WRITE) {
+			uring->writes++;
+			uring->unsubmitted++;
+		}
+	}
+}
+
+/* As much as the SQ has room for; the host's I/O first, so that it is under way early. */
+static bool stage(struct uring *uring)
+{
+	if (!stage_kick(uring) || !stage_ios(uring) || !stage_hold(uring))
+		return false;
+	while (!list_empty(&uring->commands)) {
+		struct uring_command *command =
+			container_of(uring->commands.next, struct uring_command, link);
+
+		if (uring->in_twos)
+			keep_to_twos(uring, false);
+		if (!stage_command(uring, command))
+			return false;
+		list_del(&command->link);
+	}
+	return true;
+}
+
+/* True when everything staged is with the kernel, or will be with the next submission. */
+static bool stage_all(struct uring *uring)
+{
+	while (!stage(uring))
+		if (!submit(uring, false))
+			return false;
+	return true;
 }
 
 static int64_t fill(struct uring *uring, const struct io *io)
@@ -612,6 +686,7 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	bool more = lane_run(lane, budget);
 	bool staged = stage_all(uring);
 
+	judge_twos(uring);
 	hand_over_works(uring);
 	more |= complete_fills(uring);
 	more |= complete_works(uring);

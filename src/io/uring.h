@@ -44,6 +44,12 @@ struct uring {
 	struct list held; /* writes in place that wait for what the scout does */
 	struct io *scout; /* the write that may block for all of them; NULL: nobody is held */
 	bool hold_armed; /* a timer runs that ends the hold */
+	bool in_twos; /* see keep_to_twos() */
+	unsigned turns_since_look; /* whether they should be */
+	unsigned turns_in_vain; /* in which they were not complete at once */
+	unsigned writes; /* staged in this turn */
+	unsigned unsubmitted; /* of these */
+	unsigned at_once; /* complete within their submission */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
 	bool bufferless; /* the owner has given its registered buffers back */
 	/* By the owner: execute IO_COPY and IO_FETCH without waiting; 0 or -errno.  NULL: there are none. */

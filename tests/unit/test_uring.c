@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Writes in place over a real ring, in twos and not: all end, whatever the host refuses to do at once. */
+#include "uring.h"
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BLOCK UINT64_C(4096)
+#define TASKS 64u
+#define ROUNDS 20u
+
+/*
+ *	WRITE -> WROTE~
+ *	WROTE -> READ~
+ *	READ  -> WRITE DONE
+ *	DONE
+ */
+#define WRITER_LIST(s) s(U_WRITE) s(U_WROTE) s(U_READ) s(U_DONE)
+MACHINE_STATES(writer, WRITER_LIST);
+
+struct writer {
+	struct task task;
+	struct io io;
+	unsigned id;
+	unsigned round;
+	unsigned wrong;
+	uint8_t *bytes;
+};
+
+static struct uring uring;
+static struct lane lane;
+static struct writer writer[TASKS];
+static unsigned running;
+
+/* Half of the rounds fill holes, for which a write must be able to wait; the others write there again. */
+static struct host place_of(const struct writer *w)
+{
+	return (struct host){ (w->round / 2 * TASKS + w->id) * BLOCK };
+}
+
+static uint8_t pattern_of(const struct writer *w)
+{
+	return (uint8_t)(1 + w->id + 7 * w->round);
+}
+
+static enum step writer_step(struct task *t)
+{
+	struct writer *w = container_of(t, struct writer, task);
+	struct span span = span_memory(w->bytes);
+
+	switch (t->state) {
+	case U_WRITE:
+		memset(w->bytes, pattern_of(w), BLOCK);
+		io_start_flags(t, &w->io, IO_WRITE, 0, span, place_of(w), BLOCK, IO_IN_PLACE);
+		return await_io(t, U_WROTE);
+
+	case U_WROTE:
+		memset(w->bytes, 0, BLOCK);
+		io_start(t, &w->io, IO_READ, 0, span, place_of(w), BLOCK);
+		return await_io(t, U_READ);
+
+	case U_READ:
+		for (unsigned i = 0; i < BLOCK; i++)
+			w->wrong += w->bytes[i] != pattern_of(w);
+		w->round++;
+		return go(t, w->round < ROUNDS ? U_WRITE : U_DONE);
+
+	case U_DONE:
+		/* The turn would wait for whatever comes next. */
+		if (--running == 0)
+			t->lane->ring->kick(t->lane->ring);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+static const struct machine writer_machine = { "writer", writer_step, writer_states };
+
+static int open_file(int flags)
+{
+	const char *folder = getenv("TMPDIR");
+
+	return open(folder ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
+}
+
+static void run(unsigned writers, bool twos)
+{
+	unsigned wrong = 0, errors = 0;
+
+	running = writers;
+	for (unsigned i = 0; i < writers; i++) {
+		struct writer *w = &writer[i];
+
+		*w = (struct writer){ .id = i, .bytes = w->bytes };
+		task_init(&w->task, &lane, &writer_machine, U_WRITE);
+		task_wake(&w->task);
+	}
+	while (running) {
+		uring.in_twos = twos;
+		uring_turn(&uring, &lane, 256);
+	}
+	for (unsigned i = 0; i < writers; i++) {
+		wrong += writer[i].wrong;
+		errors += writer[i].task.err != 0;
+	}
+	CHECK_EQ(wrong, 0);
+	CHECK_EQ(errors, 0);
+}
+
+int main(void)
+{
+	static const unsigned writers[] = { 1, 2, 3, TASKS };
+	static const struct uring_sizes sizes = { .sq_entries = 128, .cq_entries = 512 };
+	int file = open_file(O_DIRECT);
+
+	if (file < 0)
+		file = open_file(0);
+	must(file >= 0);
+	for (unsigned i = 0; i < TASKS; i++)
+		must(!posix_memalign((void **)&writer[i].bytes, BLOCK, BLOCK));
+	check_case("a ring can be had");
+	CHECK_EQ(uring_prepare(&uring), 0);
+	lane_init(&lane, 0, &uring.ring);
+	CHECK_EQ(uring_start(&uring, &sizes, &file, 1), 0);
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(writers); i++) {
+		bool twos = i % 2;
+
+		must(!ftruncate(file, 0));
+		check_case("%u at a time%s", writers[i / 2], twos ? ", in twos" : "");
+		run(writers[i / 2], twos);
+	}
+
+	uring_stop(&uring);
+	uring_release(&uring);
+	lane_destroy(&lane);
+	for (unsigned i = 0; i < TASKS; i++)
+		free(writer[i].bytes);
+	return check_end();
+}
