@@ -141,13 +141,12 @@ bool inherit_is_corrupt(const struct inheritance *left)
 	return left->there && arena_get(&left->arena.header->broken) == ARENA_CORRUPT;
 }
 
-/* A release of data may become several: of what is not mapped any more. */
-static uint64_t releases_of(const struct release_words *words)
+/* A release of data may become two, when the change that it is for had been made half. */
+static uint32_t releases_of(const struct release_words *words)
 {
-	uint64_t clusters = word_count(arena_get(&words->what));
+	bool data = (arena_get(&words->where) & WHERE_KIND) == WHERE_DATA;
 
-	return (arena_get(&words->where) & WHERE_KIND) == WHERE_DATA ? div_round_up(clusters, 2) :
-								       clusters > 0;
+	return word_count(arena_get(&words->what)) > 0 ? 1u + data : 0;
 }
 
 /* Each word of stock may become one. */
@@ -157,6 +156,8 @@ static uint64_t releases_least(const struct inheritance *left)
 	uint64_t words = (uint64_t)left->shape.lanes * left->shape.lane_words + RESERVE_RUNS;
 	uint64_t least = 0;
 
+	if (inherit_is_corrupt(left))
+		return 0;
 	for (uint64_t i = 0; i < words; i++)
 		least += arena_get(&arena->stock[i]) != 0;
 	for (uint32_t i = 0; i < arena->releases + RELEASE_EXTRAS; i++)

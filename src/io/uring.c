@@ -489,27 +489,45 @@ static void reap(struct uring *uring)
  * device may complete at once: that costs as much as the write itself.  Where such writes are complete at
  * the end of a submission of two, and not of a larger one, they are submitted in twos.
  */
-#define PLUG_FREE 2u
 #define TWOS_WORTH 4u /* writes in a turn */
 #define TWOS_LOOK 100u /* turns with as many, from one look to the next */
 #define TWOS_IN_VAIN 4u /* turns, one after the other */
 
-/* How many complete within their submission? */
-static unsigned submit_and_count(struct uring *uring)
+/* Is that a write that was staged last in twos? */
+static bool is_of_two(const struct uring *uring, const struct io_uring_cqe *cqe)
+{
+	for (unsigned i = 0; i < uring->unsubmitted; i++)
+		if (cqe->user_data == ((uintptr_t)uring->two[i] | USER_IO))
+			return true;
+	return false;
+}
+
+/* How many of these complete within their submission?  Others may complete meanwhile. */
+static void submit_two(struct uring *uring)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	submit(uring, false);
+	io_uring_for_each_cqe(&uring->raw, head, cqe) uring->at_once += is_of_two(uring, cqe);
+	uring->unsubmitted = 0;
+}
+
+/* Does most of what is staged not complete within its submission?  Others may be taken for it. */
+static bool are_held_back(struct uring *uring)
 {
 	unsigned before = io_uring_cq_ready(&uring->raw);
 
 	submit(uring, false);
-	return io_uring_cq_ready(&uring->raw) - before;
+	return io_uring_cq_ready(&uring->raw) - before < uring->writes / 2;
 }
 
-/* In twos, before another SQE, of a @write or not, is staged.  True: what was staged is submitted. */
+/* In twos, before another SQE, of a @write or not, is staged.  True: there may be completions. */
 static bool keep_to_twos(struct uring *uring, bool write)
 {
 	if (io_uring_sq_ready(&uring->raw) < PLUG_FREE || !(write || uring->unsubmitted))
 		return false;
-	uring->at_once += submit_and_count(uring);
-	uring->unsubmitted = 0;
+	submit_two(uring);
 	return true;
 }
 
@@ -525,13 +543,21 @@ static void judge_twos(struct uring *uring)
 			uring->at_once < uring->writes / 2 ? uring->turns_in_vain + 1 : 0;
 		uring->in_twos = uring->turns_in_vain < TWOS_IN_VAIN;
 	} else if (++uring->turns_since_look >= TWOS_LOOK) {
-		uring->in_twos = submit_and_count(uring) < uring->writes / 2;
+		uring->in_twos = are_held_back(uring);
 		uring->turns_since_look = uring->turns_in_vain = 0;
 	}
 	uring->writes = uring->at_once = uring->unsubmitted = 0;
 }
 
 /* --- a turn's SQEs ------------------------------------------------------------------------------- */
+
+static void count_write(struct uring *uring, const struct io *io)
+{
+	uring->writes++;
+	/* There are more when the kernel did not take them. */
+	if (uring->in_twos && uring->unsubmitted < PLUG_FREE)
+		uring->two[uring->unsubmitted++] = io;
+}
 
 static bool next_is_write(const struct uring *uring)
 {
@@ -558,10 +584,8 @@ static bool stage_ios(struct uring *uring)
 		if (!stage_io(uring, io))
 			return false;
 		list_del(&io->link);
-		if (io->op == IO_WRITE) {
-			uring->writes++;
-			uring->unsubmitted++;
-		}
+		if (io->op == IO_WRITE)
+			count_write(uring, io);
 	}
 }
 
@@ -690,7 +714,7 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	hand_over_works(uring);
 	more |= complete_fills(uring);
 	more |= complete_works(uring);
-	/* Whoever posts after lane_doze() kicks, and the kick's read is armed or just staged. */
-	submit(uring, !more && staged && lane_doze(lane));
+	/* Whoever posts after lane_doze() kicks; in twos the kick's read may have been completed by now. */
+	submit(uring, !more && staged && uring->kick_armed && lane_doze(lane));
 	reap(uring);
 }

@@ -14,6 +14,7 @@
 
 #include <liburing.h>
 
+#define PLUG_FREE 2 /* SQEs for which io_uring does not plug the block layer */
 #define URING_TIMERS 64 /* timers that one submission can carry; more wait for the next */
 #define URING_FILES_MAX 256 /* the engine's files and the owner's, together */
 
@@ -48,7 +49,8 @@ struct uring {
 	unsigned turns_since_look; /* whether they should be */
 	unsigned turns_in_vain; /* in which they were not complete at once */
 	unsigned writes; /* staged in this turn */
-	unsigned unsubmitted; /* of these */
+	unsigned unsubmitted; /* of these, in twos */
+	const struct io *two[PLUG_FREE]; /* they */
 	unsigned at_once; /* complete within their submission */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
 	bool bufferless; /* the owner has given its registered buffers back */

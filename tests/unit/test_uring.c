@@ -11,6 +11,7 @@
 #define BLOCK UINT64_C(4096)
 #define TASKS 64u
 #define ROUNDS 20u
+#define CALLERS (TASKS - 1) /* in twos, with the read of the kick */
 
 /*
  *	WRITE -> WROTE~
@@ -79,6 +80,50 @@ static enum step writer_step(struct task *t)
 
 static const struct machine writer_machine = { "writer", writer_step, writer_states };
 
+/* --- who kicks while completions are taken in between ----------------------------------------------- */
+
+/*
+ *	WRITE -> DONE~
+ *	DONE
+ */
+#define CALLER_LIST(s) s(V_WRITE) s(V_DONE)
+MACHINE_STATES(caller, CALLER_LIST);
+
+static enum step caller_step(struct task *t)
+{
+	struct writer *w = container_of(t, struct writer, task);
+
+	switch (t->state) {
+	case V_WRITE:
+		io_start_flags(t, &w->io, IO_WRITE, 1, span_memory(w->bytes), place_of(w), BLOCK,
+			       IO_STEPS);
+		return await_io(t, V_DONE);
+
+	case V_DONE:
+		/* As another thread would, before the rest of them are submitted. */
+		if (running-- == CALLERS)
+			t->lane->ring->kick(t->lane->ring);
+		return STEP_DONE;
+	}
+	abort();
+}
+
+static const struct machine caller_machine = { "caller", caller_step, caller_states };
+
+/* All are complete at once, so that a turn that waits after them and has not heard the kick waits for ever. */
+static void kick_between(void)
+{
+	running = CALLERS;
+	for (unsigned i = 0; i < CALLERS; i++) {
+		task_init(&writer[i].task, &lane, &caller_machine, V_WRITE);
+		task_wake(&writer[i].task);
+	}
+	while (running) {
+		uring.in_twos = true;
+		uring_turn(&uring, &lane, 256);
+	}
+}
+
 static int open_file(int flags)
 {
 	const char *folder = getenv("TMPDIR");
@@ -114,22 +159,26 @@ int main(void)
 {
 	static const unsigned writers[] = { 1, 2, 3, TASKS };
 	static const struct uring_sizes sizes = { .sq_entries = 128, .cq_entries = 512 };
-	int file = open_file(O_DIRECT);
+	int file[] = { open_file(O_DIRECT), open("/dev/null", O_WRONLY | O_CLOEXEC) };
 
-	if (file < 0)
-		file = open_file(0);
-	must(file >= 0);
+	if (file[0] < 0)
+		file[0] = open_file(0);
+	must(file[0] >= 0 && file[1] >= 0);
 	for (unsigned i = 0; i < TASKS; i++)
 		must(!posix_memalign((void **)&writer[i].bytes, BLOCK, BLOCK));
 	check_case("a ring can be had");
 	CHECK_EQ(uring_prepare(&uring), 0);
 	lane_init(&lane, 0, &uring.ring);
-	CHECK_EQ(uring_start(&uring, &sizes, &file, 1), 0);
+	CHECK_EQ(uring_start(&uring, &sizes, file, ARRAY_SIZE(file)), 0);
+
+	/* First, while there is no timer that would end a wait. */
+	check_case("a kick in between");
+	kick_between();
 
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(writers); i++) {
 		bool twos = i % 2;
 
-		must(!ftruncate(file, 0));
+		must(!ftruncate(file[0], 0));
 		check_case("%u at a time%s", writers[i / 2], twos ? ", in twos" : "");
 		run(writers[i / 2], twos);
 	}
