@@ -547,6 +547,9 @@ static enum step alloc_step(struct task *t)
 	case A_PUNCH:
 		if (t->err)
 			return go(t, A_FAIL);
+		/* The refcounts by which these are free may be what is wrong with a corrupt image. */
+		if (image_broken(image))
+			return fail(t, -EIO, A_FAIL);
 		alloc->file_bytes = max_u64(alloc->file_bytes, found_end_bytes(image));
 		alloc->cut_short = false;
 		punch_found(image);
