@@ -124,9 +124,12 @@ static uint64_t leak_bound(const struct image_stats *stats)
 
 	if (run == 0)
 		return UINT64_MAX;
-	/* What was mapped may have been dropped, but not yet released. */
+	/*
+	 * What was mapped may have been dropped, but not yet released.  And who takes over may give what was in
+	 * stock to one lane, and reserve more for the others.
+	 */
 	return life.leaks + life.mapped + stats->clusters_allocated + stats->clusters_released +
-	       2 * (run + 8) * stage.config.lanes + 64;
+	       (2 * (run + 8) + stage.takeovers * run) * stage.config.lanes + 64;
 }
 
 /* The image as the next life will find it. */
