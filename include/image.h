@@ -354,6 +354,7 @@ extern void (*image_peek_seam)(void);
 	m(OLD_L1_FORGOTTEN) /* kill: ... and that of the one that it replaces */ \
 	m(MOVE_NOT_MARKED) /* kill: nobody knows that the file may have either of two L1 tables */ \
 	m(SIZE_NOT_MARKED) /* kill: nobody knows that the file may have either of two sizes */ \
+	m(DROPS_WHEN_CORRUPT) /* what is being dropped goes on being dropped in a corrupt image */ \
 	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
 	m(SHARDS_AS_ALONE) /* kill: the cache is divided as if there were nothing to take over */ \
 	m(RELEASES_AS_ALONE) /* kill: there are as many releases as if there were nothing to take over */ \

@@ -163,7 +163,9 @@ static enum step drop(struct task *t, struct image *image)
 
 	if (list_empty(&alloc->work))
 		return go(t, A_LOOK);
-	if (!t->err && release->count)
+	/* Of a corrupt image the refcounts may be what is wrong: nothing is freed by them. */
+	if (!t->err && release->count &&
+	    (!atomic_load(&image->corrupt) || mutant(DROPS_WHEN_CORRUPT)))
 		kind = piece_get(image, release->cluster, &piece);
 	if (kind == PIECE_LOADING)
 		return await_io(t, A_DROP);

@@ -463,6 +463,7 @@ static void complete(struct uring *uring, const struct io_uring_cqe *cqe)
 		hold_ended(uring);
 	} else if (what == USER_KICK) {
 		uring->kick_armed = false;
+		uring->kicked = true;
 	}
 }
 
@@ -554,7 +555,7 @@ static void judge_twos(struct uring *uring)
 static void count_write(struct uring *uring, const struct io *io)
 {
 	uring->writes++;
-	/* There are more when the kernel did not take them. */
+	/* More are staged where uring_flush() left some. */
 	if (uring->in_twos && uring->unsubmitted < PLUG_FREE)
 		uring->two[uring->unsubmitted++] = io;
 }
@@ -714,7 +715,8 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	hand_over_works(uring);
 	more |= complete_fills(uring);
 	more |= complete_works(uring);
-	/* Whoever posts after lane_doze() kicks; in twos the kick's read may have been completed by now. */
-	submit(uring, !more && staged && uring->kick_armed && lane_doze(lane));
+	/* Whoever posts after lane_doze() kicks.  Who has kicked before, in twos, is looked after first. */
+	submit(uring, !more && staged && !uring->kicked && lane_doze(lane));
 	reap(uring);
+	uring->kicked = false;
 }

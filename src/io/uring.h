@@ -3,7 +3,7 @@
  * The ring border on io_uring: one uring per lane.
  *
  * What is queued is staged in lists and becomes SQEs at the end of the turn, so that a turn makes
- * one io_uring_enter(2), and queueing cannot fail and may happen under a lock.
+ * one io_uring_enter(2), but for writes in twos, and queueing cannot fail and may happen under a lock.
  */
 #ifndef URING_H
 #define URING_H
@@ -65,6 +65,7 @@ struct uring {
 	int zero_fd; /* /dev/zero, the source of zeros for registered buffers */
 	uint64_t kicks; /* where the armed read of kick_fd goes */
 	bool kick_armed;
+	bool kicked; /* since the last turn: its end is where calls are answered */
 	unsigned timers; /* used of timer[] since the last submission */
 	struct __kernel_timespec timer[URING_TIMERS];
 };
@@ -116,7 +117,8 @@ void uring_forget_buffers(struct uring *uring);
 
 /*
  * One turn: run up to @budget steps of @lane, submit what is staged, wait for a completion when
- * nothing is left to run, and deliver what has completed.  Own thread, after uring_start().
+ * nothing is left to run, and deliver what has completed, some of it while more is staged.  Own
+ * thread, after uring_start().
  */
 void uring_turn(struct uring *uring, struct lane *lane, unsigned budget);
 

@@ -19,6 +19,7 @@ static struct stage stage;
 /* Of the life at hand. */
 static struct life {
 	uint64_t leaks; /* when it began */
+	uint64_t takeovers; /* before it */
 	uint64_t mapped; /* host clusters of the active disk, then */
 	uint64_t size; /* of the file, then */
 	uint64_t changes; /* that were asked of the host until a corrupt image came to rest */
@@ -129,7 +130,7 @@ static uint64_t leak_bound(const struct image_stats *stats)
 	 * stock to one lane, and reserve more for the others.
 	 */
 	return life.leaks + life.mapped + stats->clusters_allocated + stats->clusters_released +
-	       (2 * (run + 8) + stage.takeovers * run) * stage.config.lanes + 64;
+	       (2 * (run + 8) + (stage.takeovers - life.takeovers) * run) * stage.config.lanes + 64;
 }
 
 /* The image as the next life will find it. */
@@ -143,6 +144,7 @@ static struct verdict next_life(enum look look, const char *when)
 	life.leaks = verdict.leaks;
 	life.mapped = verdict.mapped;
 	life.size = stage.host.disk.visible.size;
+	life.takeovers = stage.takeovers;
 	return verdict;
 }
 

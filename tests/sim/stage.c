@@ -250,15 +250,22 @@ static void check_look(struct stage *stage, struct lane *lane)
 bool stage_turn(struct stage *stage, unsigned lane)
 {
 	struct sim_ring *ring = &stage->host.ring[lane];
+	uint64_t punches;
+	bool corrupt;
 
 	if (ring->blocked)
 		return false;
 	siege_before(stage, lane);
+	corrupt = image_health(stage->image) == IMAGE_CORRUPT;
+	punches = stage->host.queued[IO_PUNCH];
 	this_lane = &ring->lane;
 	engine_running = true;
 	if (!lane_run(&ring->lane, 1))
 		ring->blocked = lane_doze(&ring->lane);
 	engine_running = false;
+	/* In a data file, what the guest discards has its own place. */
+	if (corrupt && !stage->host.data_apart && stage->host.queued[IO_PUNCH] > punches)
+		sim_fail("a hole is punched in an image that is known to be corrupt");
 	check_look(stage, &ring->lane);
 	waits_check(stage->image, &stage->waits);
 	waits_check_space(stage->image, &stage->waits, stage->host.mishap);
