@@ -510,7 +510,10 @@ static void submit_two(struct uring *uring)
 	unsigned head;
 
 	submit(uring, false);
-	io_uring_for_each_cqe(&uring->raw, head, cqe) uring->at_once += is_of_two(uring, cqe);
+	io_uring_for_each_cqe(&uring->raw, head, cqe)
+	{
+		uring->at_once += is_of_two(uring, cqe);
+	}
 	uring->unsubmitted = 0;
 }
 
@@ -535,11 +538,7 @@ static bool keep_to_twos(struct uring *uring, bool write)
 /* Everything is staged: do twos pay, or might they?  A turn says little: the host may have been busy. */
 static void judge_twos(struct uring *uring)
 {
-	if (!uring->writes)
-		return;
-	if (uring->writes < TWOS_WORTH) {
-		/* It says nothing. */
-	} else if (uring->in_twos) {
+	if (uring->in_twos) {
 		uring->turns_in_vain =
 			uring->at_once < uring->writes / 2 ? uring->turns_in_vain + 1 : 0;
 		uring->in_twos = uring->turns_in_vain < TWOS_IN_VAIN;
@@ -547,7 +546,6 @@ static void judge_twos(struct uring *uring)
 		uring->in_twos = are_held_back(uring);
 		uring->turns_since_look = uring->turns_in_vain = 0;
 	}
-	uring->writes = uring->at_once = uring->unsubmitted = 0;
 }
 
 /* --- a turn's SQEs ------------------------------------------------------------------------------- */
@@ -711,7 +709,10 @@ void uring_turn(struct uring *uring, struct lane *lane, unsigned budget)
 	bool more = lane_run(lane, budget);
 	bool staged = stage_all(uring);
 
-	judge_twos(uring);
+	if (uring->writes >= TWOS_WORTH)
+		judge_twos(uring);
+	if (uring->writes)
+		uring->writes = uring->at_once = uring->unsubmitted = 0;
 	hand_over_works(uring);
 	more |= complete_fills(uring);
 	more |= complete_works(uring);
