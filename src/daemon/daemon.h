@@ -33,6 +33,7 @@ struct daemon {
 	bool remembers; /* there is a folder for what outlives the process */
 	struct identity identity; /* of the image; only if so, as what follows */
 	char view[32]; /* how it is shown: see identity_mark() */
+	uint64_t below; /* sum of the files below it: see identity_add() */
 	struct handover_file handover;
 	struct ownership owner;
 	uint64_t added_us; /* udev_now() before there was a device; 0: it was there */

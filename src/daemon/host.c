@@ -27,7 +27,7 @@ static int added(void *arg, int32_t id, struct why *why)
 	daemon->added_us = udev_now();
 	/* Of remains that were deleted; the new device may have their number. */
 	ownership_drop(&daemon->owner);
-	err = ownership_make(&daemon->owner, id, &daemon->identity, daemon->view);
+	err = ownership_make(&daemon->owner, id, &daemon->identity, daemon->view, daemon->below);
 	if (err)
 		return why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err));
 	err = udev_tell(id, admin_name(&daemon->admin), &changed);

@@ -104,31 +104,59 @@ static int file_facts(struct facts *facts, int fd, const struct stat *st)
 	return 0;
 }
 
-int identity_of(struct identity *identity, int fd)
+static void disk_facts(struct facts *facts, int fd, const struct stat *st)
 {
-	struct facts facts = { 0 };
-	struct stat st;
+	facts->device = st->st_rdev;
+	/* Older kernels have no such numbers. */
+	if (ioctl(fd, BLKGETDISKSEQ, &facts->disk))
+		facts->disk = 0;
+}
+
+static int find_facts(struct facts *facts, int fd, struct stat *st)
+{
 	int err;
 
-	if (fstat(fd, &st))
+	memset(facts, 0, sizeof(*facts));
+	if (fstat(fd, st))
 		return -errno;
-	err = read_boot(facts.boot);
+	err = read_boot(facts->boot);
 	if (err)
 		return err;
-	if (S_ISBLK(st.st_mode)) {
-		facts.device = st.st_rdev;
-		/* Older kernels have no such numbers. */
-		if (ioctl(fd, BLKGETDISKSEQ, &facts.disk))
-			facts.disk = 0;
+	if (!S_ISBLK(st->st_mode))
+		return file_facts(facts, fd, st);
+	disk_facts(facts, fd, st);
+	return 0;
+}
+
+int identity_of(struct identity *identity, int fd)
+{
+	struct facts facts;
+	struct stat st;
+	int err = find_facts(&facts, fd, &st);
+
+	if (err)
+		return err;
+	if (S_ISBLK(st.st_mode))
 		snprintf(identity->name, sizeof(identity->name), "%u:%u", major(st.st_rdev),
 			 minor(st.st_rdev));
-	} else {
-		err = file_facts(&facts, fd, &st);
+	else
 		snprintf(identity->name, sizeof(identity->name), "%u:%u:%llu", major(st.st_dev),
 			 minor(st.st_dev), (unsigned long long)st.st_ino);
-	}
 	memcpy(identity->bytes, &facts, sizeof(facts));
-	return err;
+	return 0;
+}
+
+int identity_add(uint64_t *sum, int fd)
+{
+	struct facts facts;
+	struct stat st;
+	int err = find_facts(&facts, fd, &st);
+
+	if (err)
+		return err;
+	facts.device = facts.disk = 0;
+	*sum = hash(*sum, &facts, sizeof(facts));
+	return 0;
 }
 
 uint64_t identity_mark(const struct identity *identity, const char *view)

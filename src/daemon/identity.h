@@ -32,6 +32,13 @@ uint64_t identity_mark(const struct identity *identity, const char *view);
 /* Is it the mark of some image? */
 bool identity_is_mark(uint64_t mark);
 
+/*
+ * Make @sum one of the file below the image that is open at @fd, too.  As identity_of(), but without what
+ * becomes another when a file system is mounted, or a disk attached, anew: one disk is as good as another.
+ * -errno.
+ */
+int identity_add(uint64_t *sum, int fd);
+
 #define IDENTITY_TEXT (2 * HANDOVER_IDENTITY + 1)
 
 /* In hexadecimal digits. */

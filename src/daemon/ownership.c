@@ -25,6 +25,7 @@ struct content {
 	uint64_t started; /* in ticks of the clock since boot */
 	char identity[IDENTITY_TEXT];
 	char view[256];
+	uint64_t below;
 };
 
 /*
@@ -55,15 +56,14 @@ static uint64_t start_of(pid_t pid, bool *ending)
 	return started;
 }
 
-static int write_content(int fd, const struct identity *identity, const char *view)
+static int write_content(int fd, const char *digits, const char *view, uint64_t below)
 {
-	char digits[IDENTITY_TEXT], *text = NULL;
+	char *text = NULL;
 	FILE *out;
 	size_t len = 0;
 	bool ending;
 	int err = 0;
 
-	identity_text(identity, digits);
 	out = open_memstream(&text, &len);
 	if (!out)
 		return -errno;
@@ -71,6 +71,8 @@ static int write_content(int fd, const struct identity *identity, const char *vi
 	report_number(out, "started", start_of(getpid(), &ending));
 	report_text(out, "identity", digits);
 	report_text(out, "view", view);
+	if (below)
+		report_number(out, "below", below);
 	if (fclose(out))
 		err = -errno;
 	if (!err)
@@ -97,6 +99,7 @@ static void read_content(int fd, struct content *content)
 	content->started = report_get(&report, "started");
 	report_get_text(&report, "identity", content->identity, sizeof(content->identity));
 	report_get_text(&report, "view", content->view, sizeof(content->view));
+	content->below = report_get(&report, "below");
 	report_free(&report);
 }
 
@@ -129,6 +132,14 @@ static bool is_ending(const struct content *content)
 	return content->pid && (start_of(content->pid, &ending) != content->started || ending);
 }
 
+static int claim(const struct ownership *owner, const struct identity *identity, const char *view)
+{
+	char digits[IDENTITY_TEXT];
+
+	identity_text(identity, digits);
+	return write_content(owner->fd, digits, view, owner->below);
+}
+
 int ownership_take(struct ownership *owner, int32_t id, const struct identity *identity,
 		   const char *view, pid_t *pid)
 {
@@ -150,8 +161,8 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 		return owner->fd;
 	/* Somebody may have been here between the two. */
 	read_content(owner->fd, &content);
-	err = is_same(&content, identity, view) ? write_content(owner->fd, identity, view) :
-						  -ENOENT;
+	owner->below = content.below;
+	err = is_same(&content, identity, view) ? claim(owner, identity, view) : -ENOENT;
 	if (!err)
 		return 0;
 	close(owner->fd);
@@ -160,9 +171,10 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 }
 
 int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
-		   const char *view)
+		   const char *view, uint64_t below)
 {
 	owner->id = id;
+	owner->below = below;
 	registry_device_file(owner->path, id, DEVICE_OWNER);
 	owner->fd = lockfile_open(owner->path, O_CREAT);
 	/* Somebody is clearing it away, or has not noticed yet that his device is gone. */
@@ -170,7 +182,20 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
 		owner->fd = lockfile_open(owner->path, O_CREAT);
 	}
-	return owner->fd < 0 ? owner->fd : write_content(owner->fd, identity, view);
+	return owner->fd < 0 ? owner->fd : claim(owner, identity, view);
+}
+
+int ownership_match_below(struct ownership *owner, uint64_t below)
+{
+	struct content content;
+
+	if (owner->fd < 0 || owner->below == below)
+		return 0;
+	if (owner->below)
+		return -ESTALE;
+	read_content(owner->fd, &content);
+	owner->below = below;
+	return write_content(owner->fd, content.identity, content.view, below);
 }
 
 static void drop_name(const struct ownership *owner)

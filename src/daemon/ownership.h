@@ -13,7 +13,8 @@
 
 struct ownership {
 	int fd; /* of the file; -1: none */
-	int32_t id; /* of the device; with a claim, as the next one */
+	int32_t id; /* of the device; with a claim, as those that follow */
+	uint64_t below; /* 0: not written down */
 	char path[PATH_MAX];
 };
 
@@ -25,9 +26,18 @@ struct ownership {
 int ownership_take(struct ownership *owner, int32_t id, const struct identity *identity,
 		   const char *view, pid_t *pid);
 
-/* Claim the new device @id; what is known of an earlier one of that number goes. */
+/*
+ * Claim the new device @id; what is known of an earlier one of that number goes.  @below is the sum (see
+ * identity_add()) of the files that lie below the image, which is not 0.
+ */
 int ownership_make(struct ownership *owner, int32_t id, const struct identity *identity,
-		   const char *view);
+		   const char *view, uint64_t below);
+
+/*
+ * The same for one that was taken, before it is served: -ESTALE when who served it had another @below.
+ * 0 or -errno.  A no-op without a claim.
+ */
+int ownership_match_below(struct ownership *owner, uint64_t below);
 
 /* Tell the janitor, if there is one, of the files that are removed then.  0 or -errno. */
 int ownership_entrust(const struct ownership *owner);

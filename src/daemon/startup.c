@@ -349,6 +349,36 @@ static int open_with_key(struct daemon *daemon, struct why *why)
 	return err;
 }
 
+static int sum_below(struct daemon *daemon, struct why *why)
+{
+	uint64_t sum = 1; /* also with no file below: 0 would be that none is known */
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < daemon->backing.files; i++)
+		err = identity_add(&sum, daemon->backing.file[i].fd);
+	daemon->below = sum;
+	return err ? why_set(why, err, "%s: a file below it cannot be identified: %s",
+			     daemon->options.image, strerror(-err)) :
+		     0;
+}
+
+/* A name may mean another file by now, and what is in that is not what the device has shown. */
+static int check_below(struct daemon *daemon, struct why *why)
+{
+	int err = sum_below(daemon, why);
+
+	if (err)
+		return err;
+	err = ownership_match_below(&daemon->owner, daemon->below);
+	if (err == -ESTALE)
+		return why_set(why, err,
+			       "%s: a backing or data file has been replaced since its daemon was "
+			       "killed, and %s must not show another one; put the file back, or "
+			       "give up the device, and what is not in the image, with --abandon",
+			       daemon->options.image, device_name(daemon->device));
+	return err ? why_set(why, err, "%s: %s", daemon->owner.path, strerror(-err)) : 0;
+}
+
 /* --- the device -------------------------------------------------------------------------------------- */
 
 /* What is to become another user may not have given away the right to. */
@@ -427,6 +457,8 @@ int startup(struct daemon *daemon, struct why *why)
 		err = make_lanes(daemon, why);
 	if (!err)
 		err = open_with_key(daemon, why);
+	if (!err)
+		err = check_below(daemon, why);
 	if (err)
 		return err;
 	/* Not sooner: who unmounts what an image lies on is to hear that it is busy. */

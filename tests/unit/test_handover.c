@@ -222,7 +222,7 @@ static void test_ownership(void)
 
 	check_case("a device has one owner at a time, who shows what it shows");
 	CHECK_EQ(ownership_take(&mine, 7, &identity, "image", &holder), -ENOENT);
-	CHECK_EQ(ownership_make(&mine, 7, &identity, "image"), 0);
+	CHECK_EQ(ownership_make(&mine, 7, &identity, "image", 1), 0);
 	CHECK_EQ(ownership_holder(7), getpid());
 	CHECK_EQ(ownership_take(&other, 7, &identity, "image", &holder), -EBUSY);
 	CHECK_EQ(holder, getpid());
@@ -235,12 +235,15 @@ static void test_ownership(void)
 	fflush(stdout);
 	child = fork();
 	if (child == 0)
-		_exit(ownership_make(&mine, 8, &identity, "image") != 0);
+		_exit(ownership_make(&mine, 8, &identity, "image", 1) != 0);
 	wait_for_child(child);
 	CHECK_EQ(ownership_holder(8), 0);
 	CHECK_EQ(ownership_take(&other, 8, &identity, "read-only", &holder), -ENOENT);
 	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), 0);
 	CHECK_EQ(ownership_holder(8), getpid());
+	check_case("and with the files below it only");
+	CHECK_EQ(ownership_match_below(&other, 2), -ESTALE);
+	CHECK_EQ(ownership_match_below(&other, 1), 0);
 	close(other.fd);
 	other.fd = -1;
 

@@ -113,3 +113,24 @@ unserve
 serve "$disk/overlay"
 cmp -n $((1 << 20)) "$device" "$work/late" || fail "what the base was given is not there"
 unserve
+
+# What the device has shown must not be mixed with what another file holds.
+note "a base that is replaced while nobody serves what lies over it"
+serve "$disk/overlay"
+dd if="$work/late" of="$device" bs=64k seek=64 oflag=direct status=none
+kill_hard
+mv "$disk/base" "$disk/first"
+cp "$disk/first" "$disk/base"
+expect_refused "a backing or data file has been replaced since its daemon was killed, and $device"
+mv "$disk/first" "$disk/base"
+before=$device
+serve "$disk/overlay"
+[ "$device" = "$before" ] || fail "$before has become $device"
+cmp -n $((1 << 20)) "$device" "$work/late" || fail "the base is not there"
+cmp -n $((1 << 20)) -i $((4 << 20)):0 "$device" "$work/late" || fail "what was written is not there"
+kill_hard
+mv "$disk/base" "$disk/first"
+cp "$disk/first" "$disk/base"
+serve "$disk/overlay" --abandon
+cmp -n $((1 << 20)) "$device" "$work/late" || fail "the new base is not there"
+unserve
