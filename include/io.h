@@ -100,7 +100,7 @@ struct io {
 	struct task *task;
 	uint64_t started; /* monotonic nanoseconds, when it is timed */
 	struct list link; /* for the ring, while it has it */
-	uint8_t retries; /* after EAGAIN, EINTR and ECANCELED */
+	uint8_t retries; /* after EAGAIN and EINTR */
 	uint8_t flying; /* enum io_flight */
 	int result; /* of IO_WORK, on its way back; the ring's */
 };

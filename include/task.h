@@ -227,9 +227,9 @@ void io_start_work(struct task *task, struct io *io, struct span span, uint64_t 
 		   io_work_fn *work);
 
 /*
- * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN,
- * EINTR and ECANCELED are tried again (up to IO_RETRIES times), a read at end of file gets zeros;
- * then the task is resumed.  Own thread only.
+ * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN and
+ * EINTR are tried again (up to IO_RETRIES times), ECANCELED until it is another, a read at end of file
+ * gets zeros; then the task is resumed.  Own thread only.
  */
 void io_complete(struct io *io, int64_t res);
 

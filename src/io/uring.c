@@ -195,6 +195,11 @@ void uring_stop(struct uring *uring)
 	/* Not unregistering the files: that would wait for everything that is in flight. */
 	io_uring_queue_exit(&uring->raw);
 	uring->live = false;
+	/* What was under way in it is nothing to the next one. */
+	uring->kick_armed = uring->kicked = uring->hold_armed = false;
+	uring->in_twos = false;
+	uring->scout = NULL;
+	uring->kept = 0;
 }
 
 void uring_release(struct uring *uring)
@@ -440,6 +445,11 @@ static void complete_io(struct uring *uring, struct io *io, int32_t res)
 {
 	if (nowait_refused(uring, io, res))
 		return;
+	if (res == -ECANCELED && !uring->threadless) {
+		uring->threadless = true;
+		log_warn("the kernel cannot make a thread for I/O, which waits for that; see "
+			 "pids.max of the process's groups, and RLIMIT_NPROC of its user");
+	}
 	if (uring->scout == io)
 		hold_ended(uring);
 	if (io->op == IO_TIMER && res == -ETIME)

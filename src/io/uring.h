@@ -53,6 +53,7 @@ struct uring {
 	const struct io *two[PLUG_FREE]; /* they */
 	unsigned at_once; /* complete within their submission */
 	bool no_nowait; /* the host has no RWF_NOWAIT */
+	bool threadless; /* the kernel had no thread for an I/O, which has been said */
 	bool bufferless; /* the owner has given its registered buffers back */
 	/* By the owner: execute IO_COPY and IO_FETCH without waiting; 0 or -errno.  NULL: there are none. */
 	int (*copy)(struct uring *uring, struct span to, const void *from, uint64_t len);

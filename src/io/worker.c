@@ -19,7 +19,6 @@ int worker_prepare(struct worker *worker, unsigned id)
 	atomic_init(&worker->pulse_asked, 0);
 	atomic_init(&worker->pulse, 0);
 	sem_init(&worker->started, 0, 0);
-	worker->stopping = false;
 	worker->running = false;
 	return 0;
 }
@@ -90,6 +89,7 @@ static void wait_for(sem_t *sem)
 int worker_launch(struct worker *worker, const struct worker_options *options)
 {
 	worker->options = *options;
+	worker->stopping = false;
 	return thread_start(&worker->thread, options->name, worker_main, worker);
 }
 

@@ -137,7 +137,10 @@ static bool read_short(struct io *io, uint64_t moved)
 	return true;
 }
 
-/* Rings cancel nothing: who was cancelled has not begun, for want of a thread of the kernel. */
+/*
+ * Rings cancel nothing: who was cancelled has not begun, for want of a thread of the kernel, for which the
+ * kernel itself has waited.  A sync that counts as failed would be the end of an image that has no fault.
+ */
 static bool is_passing(int64_t res)
 {
 	return res == -EAGAIN || res == -EINTR || res == -ECANCELED;
@@ -147,7 +150,7 @@ static bool is_passing(int64_t res)
 static bool io_continue(struct io *io, int64_t *res)
 {
 	if (is_passing(*res) && io->retries < IO_RETRIES) {
-		io->retries++;
+		io->retries += *res != -ECANCELED;
 		io_again(io);
 		return true;
 	}

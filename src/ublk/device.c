@@ -358,11 +358,14 @@ void device_give_up(struct device *device)
 	if (!device->added)
 		return;
 	err = ctrl_own(&device->ctrl, device->info.dev_id, &why);
-	if (err)
+	if (err) {
+		/* It is left as after a kill, and the next process answers what is under way. */
 		log_error("%s", why.text);
+		return;
+	}
 	for (unsigned i = 0; i < device->info.nr_hw_queues; i++)
 		queue_abort(&device->queue[i]);
-	if (!err && !ctrl_stop_begin(&device->ctrl, device->info.dev_id, &why) &&
+	if (!ctrl_stop_begin(&device->ctrl, device->info.dev_id, &why) &&
 	    ctrl_stop_wait(&device->ctrl, GIVE_UP_MS))
 		log_warn("%s: requests to it go on hanging until the storage answers",
 			 device->name);

@@ -33,6 +33,33 @@ static int await_death(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, st
 	return err;
 }
 
+/* Just before each command: when a device is gone, its number is the next one's. */
+static int look(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info,
+		bool (*is_ours)(uint64_t mark), struct why *why)
+{
+	int err = ctrl_info(ctrl, info, why);
+
+	if (err == -ENODEV)
+		return why_set(why, err, "/dev/ublkb%d: there is no such device", info->dev_id);
+	if (!err && !is_ours(info->ublksrv_flags))
+		return why_set(why, -EPERM, "/dev/ublkb%d: was not made by qcow2-ublkd",
+			       info->dev_id);
+	return err;
+}
+
+static int stop(struct ctrl *ctrl, int32_t id, struct why *why)
+{
+	int err = ctrl_stop_begin(ctrl, id, why);
+
+	if (err)
+		return err;
+	err = ctrl_stop_wait(ctrl, STOP_MS);
+	return err ? why_set(why, err,
+			     "/dev/ublkb%d: STOP_DEV: %s; does the storage below its image hang?",
+			     id, strerror(-err)) :
+		     0;
+}
+
 static int remove_by(struct ctrl *ctrl, int32_t id, bool force, bool (*is_ours)(uint64_t mark),
 		     struct why *why)
 {
@@ -40,24 +67,22 @@ static int remove_by(struct ctrl *ctrl, int32_t id, bool force, bool (*is_ours)(
 	int err = ctrl_ready(ctrl, why);
 
 	if (!err)
-		err = ctrl_info(ctrl, &info, why);
-	if (err == -ENODEV)
-		return why_set(why, err, "/dev/ublkb%d: there is no such device", id);
-	if (err)
-		return err;
-	if (!is_ours(info.ublksrv_flags))
-		return why_set(why, -EPERM, "/dev/ublkb%d: was not made by qcow2-ublkd", id);
-	err = force ? 0 : await_death(ctrl, &info, why);
+		err = look(ctrl, &info, is_ours, why);
+	if (!err && !force) {
+		err = await_death(ctrl, &info, why);
+		if (!err)
+			err = look(ctrl, &info, is_ours, why);
+	}
 	if (!err)
-		err = ctrl_stop_begin(ctrl, id, why);
+		err = stop(ctrl, id, why);
 	if (err)
 		return err;
-	err = ctrl_stop_wait(ctrl, STOP_MS);
-	if (err)
-		return why_set(why, err,
-			       "/dev/ublkb%d: STOP_DEV: %s; does the storage below its image hang?",
-			       id, strerror(-err));
-	err = ctrl_delete(ctrl, id, why);
+	/* Who has made it may have been quicker, and then it is gone, as was asked for. */
+	err = look(ctrl, &info, is_ours, why);
+	if (err == -ENODEV || err == -EPERM)
+		return 0;
+	if (!err)
+		err = ctrl_delete(ctrl, id, why);
 	if (err != -ETIME)
 		return err;
 	log_info("/dev/ublkb%d: still open somewhere; it goes when it is closed", id);

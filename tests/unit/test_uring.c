@@ -4,6 +4,7 @@
 
 #include "check.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -155,6 +156,32 @@ static void run(unsigned writers, bool twos)
 	CHECK_EQ(errors, 0);
 }
 
+/* --- the kernel has no thread for an I/O -------------------------------------------------------------- */
+
+static void (*queue_really)(struct ring *ring, struct io *io);
+static unsigned cancels;
+
+static void queue_or_cancel(struct ring *ring, struct io *io)
+{
+	if (cancels == 0) {
+		queue_really(ring, io);
+		return;
+	}
+	cancels--;
+	io_complete(io, -ECANCELED);
+}
+
+/* However long that lasts, it is no error of the storage. */
+static void cancel_often(void)
+{
+	queue_really = uring.ring.queue;
+	uring.ring.queue = queue_or_cancel;
+	cancels = 1000;
+	run(1, false);
+	CHECK_EQ(cancels, 0);
+	uring.ring.queue = queue_really;
+}
+
 int main(void)
 {
 	static const unsigned writers[] = { 1, 2, 3, TASKS };
@@ -182,6 +209,9 @@ int main(void)
 		check_case("%u at a time%s", writers[i / 2], twos ? ", in twos" : "");
 		run(writers[i / 2], twos);
 	}
+
+	check_case("cancelled very often");
+	cancel_often();
 
 	uring_stop(&uring);
 	uring_release(&uring);
