@@ -294,6 +294,9 @@ extern void (*image_peek_seam)(void);
 	m(NO_COPY) /* copy on write without the copy */ \
 	m(SCAN_GIVES_UP) /* no space at the end of a device: what was not searched is taken for full */ \
 	m(GAP_STAYS) /* behind the end of a file that was cut short clusters are given out, and it stays so */ \
+	m(AHEAD_IS_NEEDED) /* clusters for which no space could be set aside ahead are not given out */ \
+	m(AHEAD_IN_VAIN) /* ... and what was set aside for some of them is not given back */ \
+	m(SPACE_STAYS) /* what is freed goes on taking space of the host */ \
 	m(TABLE_ELSEWHERE) /* each try to make a larger refcount table takes a new place */ \
 	m(NO_SPACE_AT_ONCE) /* who waits for clusters is told that there are none, while some are dropped */ \
 	m(FLUSH_FAILED_STAYS) /* ... when a flush has ever failed, though one has succeeded since */ \

@@ -24,6 +24,7 @@ enum io_op {
 	IO_SYNC, /* fdatasync of the file; covers what had completed when it was queued */
 	IO_PUNCH, /* deallocate [off, off + len); reads as zeros afterwards; size kept */
 	IO_TRUNCATE, /* set the file's size to off */
+	IO_ALLOCATE, /* have space for [off, off + len); content and size stay */
 	IO_HOST_OPS, /* those before go to the host; the others are done at home */
 	IO_ZEROS = IO_HOST_OPS, /* fill the span with zeros; touches no file */
 	IO_COPY, /* fill a span that is not memory with the bytes at from; touches no file */
@@ -34,7 +35,9 @@ enum io_op {
 
 enum io_flags {
 	IO_DSYNC = 1 << 0, /* a write that is durable when it completes (RWF_DSYNC) */
-	IO_IN_PLACE = 1 << 1, /* a write that most likely needs no space and no metadata */
+	IO_IN_PLACE =
+		1
+		<< 1, /* a write that most likely needs no more space, nor has to wait for metadata */
 	IO_UNTIMED = 1 << 2, /* not counted in the lane's statistics */
 	IO_STEPS = 1 << 3, /* its end runs the task, with no trip through the ready list */
 };
@@ -143,6 +146,7 @@ struct host_file {
 	uint16_t index;
 	bool read_only;
 	bool fixed_size; /* a block device: neither grows nor shrinks */
+	bool direct; /* transfers go past the page cache */
 	uint32_t align; /* offset and length of every transfer are multiples of this: 1 or 512 */
 	uint64_t size; /* bytes, when opened */
 	/* Read up to @len bytes at @off (multiples of align); the number read, or -errno. */

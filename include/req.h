@@ -97,6 +97,7 @@ struct part {
 	uint32_t clusters; /* how many */
 	uint32_t host_word; /* where they stand as stock until they are linked */
 	bool fresh_zero; /* ... and they read as zeros where not written */
+	bool fresh_space; /* ... and the host has set space aside for them */
 	bool reuse; /* no new host clusters: those that were preallocated, or of a data file */
 	uint32_t head; /* bytes in front of the guest's that have to come along: see src/image/cow.h */
 	uint32_t tail; /* ... and behind them */

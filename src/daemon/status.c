@@ -25,7 +25,7 @@ static const char *const cause_key[CAUSES] = {
 
 static const char *const host_key[IO_HOST_OPS] = {
 	[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
-	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate",
+	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate",
 };
 
 static const char *state_of(const struct status *status)

@@ -14,6 +14,7 @@
  */
 #include "alloc.h"
 
+#include "ahead.h"
 #include "arena.h"
 #include "drop.h"
 #include "epoch.h"
@@ -45,7 +46,9 @@
  *	ROW         -> FAIL ROW ROW~ SIZE
  *	SIZE        -> PUNCH~
  *	PUNCH       -> FAIL PUNCHED~
- *	PUNCHED     -> WRITE
+ *	PUNCHED     -> AHEAD~
+ *	AHEAD       -> WRITE AHEAD_BACK~
+ *	AHEAD_BACK  -> WRITE
  *	WRITE       -> FAIL SYNC~
  *	SYNC        -> FAIL GIVE SYNCED~
  *	SYNCED      -> FAIL BELIEVE
@@ -68,11 +71,12 @@
  */
 #define ALLOC_LIST(s) \
 	s(A_LOOK) s(A_MARK) s(A_MARKED) s(A_DROP) s(A_DROPPED) s(A_FIND) s(A_SIZE) s(A_PUNCH) \
-		s(A_PUNCHED) s(A_WRITE) s(A_SYNC) s(A_SYNCED) s(A_BELIEVE) s(A_GIVE) s(A_FAIL) \
-			s(A_ROW) s(A_HEADER) s(A_HEADER_SYNC) s(A_HEADER_SYNCED) \
-				s(A_HEADER_BELIEVE) s(A_HEADER_DURABLE) s(A_ANSWER) s(A_RETURN) \
-					s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) s(A_CLOSE_SYNCED) \
-						s(A_TRIM) s(A_TRUNCATE) s(A_CLOSED)
+		s(A_PUNCHED) s(A_AHEAD) s(A_AHEAD_BACK) s(A_WRITE) s(A_SYNC) s(A_SYNCED) \
+			s(A_BELIEVE) s(A_GIVE) s(A_FAIL) s(A_ROW) s(A_HEADER) s(A_HEADER_SYNC) \
+				s(A_HEADER_SYNCED) s(A_HEADER_BELIEVE) s(A_HEADER_DURABLE) \
+					s(A_ANSWER) s(A_RETURN) s(A_CLOSE_WRITE) s(A_CLOSE_SYNC) \
+						s(A_CLOSE_SYNCED) s(A_TRIM) s(A_TRUNCATE) \
+							s(A_CLOSED)
 MACHINE_STATES(alloc, ALLOC_LIST);
 
 bool alloc_fits(const struct image *image, uint64_t cluster, uint64_t clusters)
@@ -560,6 +564,17 @@ static enum step alloc_step(struct task *t)
 	case A_PUNCHED:
 		punched(t, image);
 		found_is_zero(image);
+		ahead_start(image);
+		return await_io(t, A_AHEAD);
+
+	case A_AHEAD:
+		if (ahead_end(image))
+			return go(t, A_WRITE);
+		ahead_give_back(image);
+		return await_io(t, A_AHEAD_BACK);
+
+	case A_AHEAD_BACK:
+		punched(t, image);
 		return go(t, A_WRITE);
 
 	case A_WRITE:

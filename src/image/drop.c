@@ -71,7 +71,7 @@ void drop_in_piece(struct image *image, struct ref_piece *piece, struct release 
 			drop_punch(image, &alloc->io[punches++], freed_first, freed);
 		freed = 0;
 	}
-	if (freed && !alloc->no_punch)
+	if (freed && !alloc->no_punch && !mutant(SPACE_STAYS))
 		drop_punch(image, &alloc->io[punches], freed_first, freed);
 }
 

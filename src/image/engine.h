@@ -307,6 +307,7 @@ struct run {
 	uint64_t cluster;
 	uint32_t count;
 	bool zero; /* reads as zeros, durably */
+	bool space; /* the host has some set aside for all of it */
 	uint32_t word; /* of the lane's in the arena: the run stands there until it is linked */
 };
 
@@ -393,6 +394,9 @@ struct alloc {
 	bool cut_short; /* it may be less: the file had ended before what is counted in it */
 	uint64_t opened_bytes; /* file_bytes when it was opened */
 	bool no_punch; /* the host cannot punch holes */
+	bool ahead; /* the host was asked to set space aside for what was found (ahead.c) */
+	uint64_t ahead_began; /* ... when, in monotonic nanoseconds */
+	uint64_t ahead_after; /* the same: until then it is not asked */
 	_Atomic uint32_t leaks_told; /* see log_is_worth() */
 	bool marked; /* the image as corrupt; or it was tried */
 	struct piece_load load;

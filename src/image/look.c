@@ -8,7 +8,7 @@
 
 static const char *const io_names[] = {
 	[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
-	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate",
+	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate",
 };
 
 static const char *file_name(const struct image *image, uint16_t index)

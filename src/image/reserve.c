@@ -18,7 +18,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define RESERVE_BYTES_DEFAULT (64 * MIB)
+/* Space of the host that nobody uses yet: the more lanes, the less for each. */
+#define RESERVE_BYTES_DEFAULT (128 * MIB)
+#define RESERVE_BYTES_LEAST (16 * MIB)
 #define RESERVE_CLUSTERS_MAX 4096u
 
 static uint32_t stock(const struct reserve *reserve)
@@ -176,6 +178,7 @@ static bool extend(struct run *run, uint64_t cluster, uint32_t count)
 		return false;
 	run->cluster = min_u64(run->cluster, cluster);
 	run->count += count;
+	run->space = false;
 	return true;
 }
 
@@ -257,7 +260,8 @@ static int make_words(struct reserve *reserve)
 
 int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_bytes)
 {
-	uint64_t bytes = reserve_bytes ? reserve_bytes : RESERVE_BYTES_DEFAULT;
+	uint64_t shared = max_u64(RESERVE_BYTES_DEFAULT / image->lanes, RESERVE_BYTES_LEAST);
+	uint64_t bytes = reserve_bytes ? reserve_bytes : shared;
 	uint64_t most =
 		min_u64(max_u64(bytes >> image->top.geo.cluster_bits, 1), RESERVE_CLUSTERS_MAX);
 

@@ -106,6 +106,7 @@ static bool take_clusters(struct part *part)
 	part->host_word = run.word;
 	/* Of encrypted bytes, zeros read as anything. */
 	part->fresh_zero = run.zero && (!image->top.cipher || mutant(ENCRYPTED_FRESH));
+	part->fresh_space = run.space;
 	part->extent.len = min_u64(part->extent.len, ((uint64_t)run.count << geo->cluster_bits) -
 							     guest_in_cluster(geo, part->guest));
 	return true;
@@ -206,14 +207,21 @@ static bool places_guest(const struct part *part)
 	return copies_whole(part) && !part->image->top.cipher;
 }
 
+/* To new clusters. */
+static void start_write(struct part *part, unsigned nth, struct span span, struct host host,
+			uint64_t len)
+{
+	unsigned flags = part->fresh_space && !part->reuse ? IO_IN_PLACE : 0;
+
+	io_start_flags(&part->task, &part->io[nth], IO_WRITE, part->image->top.data->index, span,
+		       host, len, flags);
+}
+
 static void write_whole(struct part *part)
 {
-	struct image *image = part->image;
-
-	io_start(&part->task, &part->io[0], IO_WRITE, image->top.data->index,
-		 span_memory(copies_head(image, part->copy_buffer)),
-		 (struct host){ target(part).byte - part->head },
-		 part->head + part->extent.len + part->tail);
+	start_write(part, 0, span_memory(copies_head(part->image, part->copy_buffer)),
+		    (struct host){ target(part).byte - part->head },
+		    part->head + part->extent.len + part->tail);
 }
 
 static void start_writes(struct part *part)
@@ -223,7 +231,6 @@ static void start_writes(struct part *part)
 	struct host host = target(part);
 	struct span before, behind;
 	bool fill = part->reuse || !part->fresh_zero || part->copy_buffer >= 0;
-	uint16_t file = image->top.data->index;
 
 	if (part->copy_buffer >= 0 && copies_whole(part)) {
 		write_whole(part);
@@ -237,12 +244,10 @@ static void start_writes(struct part *part)
 	if (mutant(DATA_FILE_FRESH) && part->copy_buffer < 0 && image->top.geo.data_apart)
 		fill = false;
 	if (fill && head)
-		io_start(&part->task, &part->io[0], IO_WRITE, file, before,
-			 (struct host){ host.byte - head }, head);
-	io_start(&part->task, &part->io[1], IO_WRITE, file, part->span, host, part->extent.len);
+		start_write(part, 0, before, (struct host){ host.byte - head }, head);
+	start_write(part, 1, part->span, host, part->extent.len);
 	if (fill && tail)
-		io_start(&part->task, &part->io[2], IO_WRITE, file, behind,
-			 (struct host){ host.byte + part->extent.len }, tail);
+		start_write(part, 2, behind, (struct host){ host.byte + part->extent.len }, tail);
 }
 
 /* --- moving encrypted bytes ------------------------------------------------------------------------ */
@@ -314,8 +319,8 @@ static int start_encrypted(struct part *part)
 	if (err)
 		return err;
 	if (part->claimed)
-		io_start(&part->task, &part->io[0], IO_WRITE, part->image->top.data->index, bounce,
-			 (struct host){ stretch.host.byte - stretch.head }, stretch_bytes(part));
+		start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
+			    stretch_bytes(part));
 	else
 		write_in_place(part, bounce);
 	return 0;

@@ -297,6 +297,7 @@ static int choose_cache(struct file *file, bool direct, struct why *why)
 			return why_set(why, -ENOMEM, "%s: out of memory", file->host.name);
 		if (set_flags(file, O_DIRECT) == 0 && direct_works(file)) {
 			file->host.align = SECTOR_SIZE;
+			file->host.direct = true;
 			if (!file->host.read_only)
 				drop_cached(file);
 			return 0;

@@ -307,12 +307,12 @@ static void fill_transfer(struct io_uring_sqe *sqe, const struct uring *uring, c
 		sqe->rw_flags |= RWF_NOWAIT;
 }
 
-static void fill_punch(struct io_uring_sqe *sqe, const struct io *io)
+static void fill_fallocate(struct io_uring_sqe *sqe, const struct io *io, unsigned mode)
 {
 	sqe->opcode = IORING_OP_FALLOCATE;
 	sqe->off = io->off.byte;
 	sqe->addr = io->len;
-	sqe->len = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	sqe->len = FALLOC_FL_KEEP_SIZE | mode;
 }
 
 /* Zeros for a registered buffer; those for memory never get here. */
@@ -354,7 +354,10 @@ static bool stage_io(struct uring *uring, struct io *io)
 		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
 		break;
 	case IO_PUNCH:
-		fill_punch(sqe, io);
+		fill_fallocate(sqe, io, FALLOC_FL_PUNCH_HOLE);
+		break;
+	case IO_ALLOCATE:
+		fill_fallocate(sqe, io, 0);
 		break;
 	case IO_TRUNCATE:
 		sqe->opcode = OP_FTRUNCATE;

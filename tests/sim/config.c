@@ -43,6 +43,14 @@ static void draw_guest(struct config *config, struct rng *rng)
 	config->service_submits = rng_one_in(rng, 8);
 }
 
+/* By a chance of its own, which takes no luck away from others. */
+static void draw_ahead(struct config *config, struct rng rng)
+{
+	rng_below(&rng, 2);
+	config->faults.no_ahead = rng_one_in(&rng, 8);
+	config->faults.ahead = rng_one_in(&rng, 4) ? rng_range(&rng, 1, 300) : 0;
+}
+
 static void draw_host(struct config *config, struct rng *rng)
 {
 	unsigned kind = rng_below(rng, 10);
@@ -61,6 +69,7 @@ static void draw_host(struct config *config, struct rng *rng)
 	}
 	config->faults.cipher = kind == 9 && rng_one_in(rng, 4) ? rng_below(rng, 30) : 0;
 	config->faults.no_punch = rng_one_in(rng, 10);
+	draw_ahead(config, *rng);
 	config->early_percent = rng_one_in(rng, 2) ? 0 : rng_below(rng, 100);
 	if (rng_one_in(rng, 2))
 		config->held = 1u << rng_below(rng, IO_ZEROS);
@@ -363,7 +372,9 @@ void config_corrupts(struct config *config)
 	config->corrupts = true;
 	config->aims = (config->aims & ~AIM(KILLS)) | AIM(CORRUPT);
 	config->kill_one_in = 0;
-	config->faults = (struct faults){ .no_punch = config->faults.no_punch };
+	config->faults = (struct faults){ .no_punch = config->faults.no_punch,
+					  .ahead = config->faults.ahead,
+					  .no_ahead = config->faults.no_ahead };
 }
 
 uint32_t config_aim(const char *name)
@@ -392,11 +403,12 @@ void config_print(const struct config *config)
 		config->op_weight[TRAFFIC_ZEROES], config->fua_percent, config->small_percent,
 		config->races ? " races" : "", config->service_submits ? " service_submits" : "");
 	fprintf(stderr,
-		"host: again %u shortened %u error %u no_space %u sync %u fetch %u per mille%s early %u%% "
-		"held %#x\n",
+		"host: again %u shortened %u error %u no_space %u sync %u fetch %u ahead %u per mille%s%s "
+		"early %u%% held %#x\n",
 		config->faults.again, config->faults.shortened, config->faults.error,
 		config->faults.no_space, config->faults.sync, config->faults.fetch,
-		config->faults.no_punch ? " no_punch" : "", config->early_percent, config->held);
+		config->faults.ahead, config->faults.no_punch ? " no_punch" : "",
+		config->faults.no_ahead ? " no_ahead" : "", config->early_percent, config->held);
 	fprintf(stderr,
 		"scheduler: lives %u turns %u weights %u/%u/%u slow_lane %d torn %u%% kills %s %u/%u\n",
 		config->lives, config->turns, config->step_weight, config->complete_weight,

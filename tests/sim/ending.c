@@ -63,6 +63,12 @@ static int64_t end_zeros(struct sim_host *host, struct flight *flight)
 
 void flight_do(struct sim_host *host, struct flight *flight, uint64_t len)
 {
+	const struct io *io = flight->io;
+
+	if (io->file == host->file_index && io->op == IO_PUNCH)
+		aside_remove(&host->aside, io_off(io), io_off(io) + len);
+	if (io->file == host->file_index && io->op == IO_TRUNCATE)
+		aside_remove(&host->aside, io->off.byte, UINT64_MAX);
 	flight->op = flight_op(host, flight, len);
 	disk_do(host_disk(host, flight->io->file), flight->op);
 }
@@ -199,6 +205,46 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 	return 0;
 }
 
+void flight_allocate(struct sim_host *host, struct flight *flight, uint64_t len)
+{
+	uint64_t at = io_off(flight->io);
+
+	if (host->faults.no_ahead || flight->allocated)
+		return;
+	flight->allocated = true;
+	aside_add(&host->aside, at, min_u64(at + len, host->disk.limit), false);
+}
+
+/* In vain; but a host that is full has set aside what it had, and now nobody else has it. */
+static int64_t allocate_fails(struct sim_host *host, struct flight *flight, int err)
+{
+	const struct io *io = flight->io;
+	uint64_t len = rng_below_u64(host->rng, io_len(io));
+
+	if (!flight->allocated)
+		flight_allocate(host, flight, len);
+	else
+		len = io_len(io);
+	if (len && !host->faults.no_punch && !flight->ghost)
+		aside_add(&host->aside, io_off(io), io_off(io) + len, true);
+	return -err;
+}
+
+/* That is no mishap: whoever notices has relied on it. */
+static int64_t end_allocate(struct sim_host *host, struct flight *flight)
+{
+	if (host->faults.no_ahead)
+		return -EOPNOTSUPP;
+	if (flight_end(flight) > host->disk.limit || happens(host, host->faults.no_space))
+		return allocate_fails(host, flight, ENOSPC);
+	if (happens(host, host->faults.ahead))
+		return allocate_fails(host, flight, rng_one_in(host->rng, 4) ? EIO : ENOSPC);
+	if (happens(host, host->faults.error))
+		return allocate_fails(host, flight, EIO);
+	flight_allocate(host, flight, io_len(flight->io));
+	return 0;
+}
+
 /* --- one failure, at a chosen place -------------------------------------------------------------- */
 
 static bool can_strike(enum strike_kind kind, const struct io *io)
@@ -209,14 +255,14 @@ static bool can_strike(enum strike_kind kind, const struct io *io)
 		return false;
 	case STRIKE_ENOSPC:
 		return io->op == IO_WRITE || io->op == IO_SYNC || io->op == IO_PUNCH ||
-		       io->op == IO_TRUNCATE;
+		       io->op == IO_TRUNCATE || io->op == IO_ALLOCATE;
 	case STRIKE_SHORT:
 		return (io->op == IO_READ || io->op == IO_WRITE) && io_len(io) > SECTOR_SIZE;
 	case STRIKE_EIO:
 	case STRIKE_EAGAIN:
 	case STRIKE_EINTR:
 	case STRIKE_ECANCELED:
-		return io->op <= IO_TRUNCATE || (io->op == IO_FETCH && kind == STRIKE_EIO);
+		return io->op < IO_HOST_OPS || (io->op == IO_FETCH && kind == STRIKE_EIO);
 	}
 	abort();
 }
@@ -292,6 +338,8 @@ int64_t flight_end_now(struct sim_host *host, struct flight *flight)
 	case IO_PUNCH:
 	case IO_TRUNCATE:
 		return end_change(host, flight);
+	case IO_ALLOCATE:
+		return end_allocate(host, flight);
 	case IO_ZEROS:
 		return end_zeros(host, flight);
 	case IO_COPY:

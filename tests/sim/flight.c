@@ -14,7 +14,7 @@ const char *flight_name(const struct flight *flight)
 		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
 		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
 		[IO_COPY] = "copy",   [IO_FETCH] = "fetch",	  [IO_TIMER] = "timer",
-		[IO_WORK] = "work",
+		[IO_WORK] = "work",   [IO_ALLOCATE] = "allocate",
 	};
 
 	return names[flight->io->op];
@@ -230,12 +230,32 @@ static void check_read_overlap(const struct flight *read, const struct flight *w
 			 (unsigned long long)io_len(write->io));
 }
 
+/* Space is set aside for what nobody else has yet. */
+static void check_allocate_overlap(const struct flight *allocate, const struct flight *other)
+{
+	const struct io *io = allocate->io;
+	uint64_t other_at = io_off(other->io), other_len = io_len(other->io);
+
+	if (!flight_changes_file(other) || other->io->file != io->file)
+		return;
+	if (other->io->op == IO_TRUNCATE)
+		other_len = UINT64_MAX - other_at;
+	if (ranges_meet(io_off(io), io_len(io), other_at, other_len))
+		sim_fail("space is set aside at %#llx+%#llx while there is a %s at %#llx",
+			 (unsigned long long)io_off(io), (unsigned long long)io_len(io),
+			 flight_name(other), (unsigned long long)other_at);
+}
+
 static void check_pair(const struct sim_host *host, const struct flight *a, const struct flight *b)
 {
 	if (has_memory(a) && has_memory(b) && (writes_memory(a) || writes_memory(b)) &&
 	    ranges_meet((uintptr_t)flight_memory(host, a), io_len(a->io),
 			(uintptr_t)flight_memory(host, b), io_len(b->io)))
 		sim_fail("a %s and a %s in flight share memory", flight_name(a), flight_name(b));
+	if (a->io->op == IO_ALLOCATE && !host->hostile)
+		check_allocate_overlap(a, b);
+	if (b->io->op == IO_ALLOCATE && !host->hostile)
+		check_allocate_overlap(b, a);
 	if (host->hostile || a->io->file != b->io->file ||
 	    !ranges_meet(io_off(a->io), io_len(a->io), io_off(b->io), io_len(b->io)))
 		return;
@@ -245,6 +265,22 @@ static void check_pair(const struct sim_host *host, const struct flight *a, cons
 		check_read_overlap(b, a);
 	if (a->io->op == IO_READ && b->io->op == IO_WRITE)
 		check_read_overlap(a, b);
+}
+
+/* It changes neither what is there nor the size; what is set aside in vain goes before more is counted. */
+static void check_allocate(const struct sim_host *host, const struct flight *flight)
+{
+	const struct io *io = flight->io;
+
+	if (io->op == IO_WRITE && io->file == host->file_index && io->off.byte &&
+	    strcmp(io->task->machine->name, "alloc") == 0 && aside_is_owed(&host->aside))
+		sim_fail("what was set aside in vain is not given back");
+	if (io->op != IO_ALLOCATE)
+		return;
+	if (io->file != host->file_index || host->file.fixed_size)
+		sim_fail("space is set aside where none is needed");
+	if (io_len(io) == 0 || io_off(io) + io_len(io) > host->disk.visible.size)
+		sim_fail("space is set aside behind the end of the file");
 }
 
 static void check_alone(struct sim_host *host, const struct flight *flight)
@@ -273,7 +309,8 @@ static void check_alone(struct sim_host *host, const struct flight *flight)
 			 (unsigned long long)io_len(io), (unsigned long long)io_off(io));
 	if (io->op == IO_WRITE && io_len(io) % SECTOR_SIZE && host->align > 1)
 		sim_fail("a write of %#llx bytes", (unsigned long long)io_len(io));
-	if (host->read_only && (flight_changes_file(flight) || io->op == IO_SYNC))
+	if (host->read_only &&
+	    (flight_changes_file(flight) || io->op == IO_SYNC || io->op == IO_ALLOCATE))
 		sim_fail("a %s of a file that is open for reading only", flight_name(flight));
 	if (host->file.fixed_size && io->op == IO_TRUNCATE)
 		sim_fail("the size of a device is not to be changed");
@@ -284,6 +321,7 @@ static void check_alone(struct sim_host *host, const struct flight *flight)
 void flight_check(struct sim_host *host, struct flight *flight)
 {
 	check_alone(host, flight);
+	check_allocate(host, flight);
 	flight->guest = flight_is_guest(host, flight);
 	find_guest(host, flight);
 	for (unsigned i = 0; i < host->flights; i++)

@@ -40,6 +40,9 @@ void flight_sync(struct sim_host *host, struct flight *flight);
 /* Have a work done, now, on a thread that is no lane's. */
 void flight_work(struct sim_host *host, struct flight *flight);
 
+/* Set space aside for the first @len bytes of it, now. */
+void flight_allocate(struct sim_host *host, struct flight *flight, uint64_t len);
+
 /* Do what is not yet done of it, with the mishaps that the seed asks for: the result. */
 int64_t flight_end_now(struct sim_host *host, struct flight *flight);
 

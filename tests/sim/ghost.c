@@ -66,7 +66,7 @@ void ghost_end(struct sim_host *host, struct flight *flight)
 {
 	struct faults faults = host->faults;
 
-	host->faults = (struct faults){ .no_punch = faults.no_punch };
+	host->faults = (struct faults){ .no_punch = faults.no_punch, .no_ahead = faults.no_ahead };
 	flight_end_now(host, flight);
 	if (flight->op)
 		disk_completed(host_disk(host, flight->io->file), flight->op);

@@ -463,3 +463,13 @@ struct verdict judge(const struct sparse *file, const struct sparse *data,
 	sparse_reset(&j->scratch);
 	return j->verdict;
 }
+
+bool judge_uncounted(uint64_t at, uint64_t end)
+{
+	const struct judge *j = &state;
+
+	for (uint64_t i = at >> j->geo.cluster_bits; i << j->geo.cluster_bits < end; i++)
+		if (!judge_refcount_of(j, i))
+			return true;
+	return false;
+}

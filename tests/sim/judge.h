@@ -40,4 +40,7 @@ struct verdict {
 struct verdict judge(const struct sparse *file, const struct sparse *data,
 		     const struct judge_visitor *visitor);
 
+/* Of the file that was judged last: has any cluster that [at, end) touches no refcount? */
+bool judge_uncounted(uint64_t at, uint64_t end);
+
 #endif

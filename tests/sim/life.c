@@ -174,6 +174,7 @@ static void crash(bool power)
 	uint64_t bound = leak_bound(&stats);
 
 	model_life_over(&stage.model);
+	aside_forget(&stage.host.aside);
 	stage.crashed = true;
 	/* Who starts anew after a failed sync would read what the host has forgotten to write. */
 	if (power || stage.host.sync_failed)
@@ -183,6 +184,20 @@ static void crash(bool power)
 	if (life.leaks > bound)
 		sim_fail("%" PRIu64 " leaks, %" PRIu64 " are to be expected at most", life.leaks,
 			 bound);
+}
+
+/* Nobody would ever use it, or give it back. */
+static void check_ahead(void)
+{
+	const struct aside *aside = &stage.host.aside;
+
+	if (stage.host.mishap || stage.host.faults.no_punch)
+		return;
+	for (uint32_t i = 0; i < aside->stretches; i++)
+		if (judge_uncounted(aside->stretch[i].at, aside->stretch[i].end))
+			sim_fail("space stays set aside at %#" PRIx64 " to %#" PRIx64
+				 ", of which some is not counted",
+				 aside->stretch[i].at, aside->stretch[i].end);
 }
 
 static void check_closed(const struct verdict *verdict, uint64_t leaks, uint64_t size)
@@ -252,6 +267,7 @@ static void close_cleanly(void)
 	stage_free(&stage);
 	verdict = next_life(stage.read_only ? LOOK_KILLED : LOOK_DURABLE, "after a clean close");
 	check_closed(&verdict, leaks, size);
+	check_ahead();
 }
 
 static void settle_corrupt(void)

@@ -27,6 +27,8 @@ static void do_early(struct sim_host *host, struct flight *flight)
 		flight_sync(host, flight);
 	if (flight->io->op == IO_WORK)
 		flight_work(host, flight);
+	if (flight->io->op == IO_ALLOCATE)
+		flight_allocate(host, flight, io_len(flight->io));
 	if (flight_changes_file(flight) && !host->faults.no_punch &&
 	    flight_end(flight) <= host_disk(host, flight->io->file)->limit)
 		flight_do(host, flight, io_len(flight->io));
@@ -54,6 +56,8 @@ static void ring_queue(struct ring *ring, struct io *io)
 		flight.begun = disk_sync_begin(host_disk(host, io->file));
 	if (io->op == IO_TIMER)
 		host->timers++;
+	if (io->op == IO_PUNCH && io->file == host->file_index)
+		aside_settle(&host->aside, io_off(io), io_off(io) + io_len(io));
 	do_early(host, &flight);
 	if (host->flights == MAX_FLIGHTS)
 		sim_fail("more than %d ios in flight", MAX_FLIGHTS);
@@ -220,6 +224,8 @@ static void finish_flight(struct sim_host *host, struct flight *flight)
 		else if (rng_one_in(host->rng, 2))
 			flight_do(host, flight, io_len(flight->io));
 	}
+	if (flight->io->op == IO_ALLOCATE && rng_one_in(host->rng, 2))
+		flight_allocate(host, flight, io_len(flight->io));
 	if (flight->op)
 		disk_completed(disk, flight->op);
 	if (flight->io->op == IO_SYNC && !flight->synced && rng_one_in(host->rng, 2))
@@ -334,6 +340,7 @@ struct host_file *host_file(struct sim_host *host)
 		.index = host->file_index,
 		.read_only = host->read_only,
 		.fixed_size = host->device,
+		.direct = true,
 		.align = host->align,
 		.size = host->disk.visible.size,
 		.read = file_read,

@@ -6,6 +6,7 @@
 #ifndef RING_H
 #define RING_H
 
+#include "aside.h"
 #include "below.h"
 #include "disk.h"
 #include "io.h"
@@ -24,6 +25,8 @@ struct faults {
 	uint32_t fetch; /* EIO of bytes that the guest has */
 	uint32_t cipher; /* EIO of encryption and decryption */
 	bool no_punch; /* the host cannot punch holes at all */
+	uint32_t ahead; /* ENOSPC or EIO of space that is to be set aside */
+	bool no_ahead; /* the host cannot do that at all */
 };
 
 /* What goes wrong once. */
@@ -69,6 +72,7 @@ struct flight {
 	bool sync_failed; /* ... in vain */
 	bool worked; /* WORK: done already */
 	int work_err; /* ... with that result */
+	bool allocated; /* ALLOCATE: done already */
 	bool guest; /* its memory belongs to a request */
 	uint64_t guest_at; /* WRITE: where in the file such bytes begin, ... */
 	uint64_t guest_len; /* ... and how many; 0: none */
@@ -88,6 +92,7 @@ struct sim_host {
 	struct rng *rng;
 	struct disk disk;
 	struct disk data; /* the image's external data file */
+	struct aside aside; /* in the image's file */
 	struct faults faults;
 	struct strike strike;
 	struct open_strike open_strike;

@@ -100,6 +100,7 @@ void stage_make(struct stage *stage)
 	host->data_apart = stage->config.shape.data_apart;
 	disk_reset(&host->disk);
 	disk_reset(&host->data);
+	aside_forget(&host->aside);
 	make_image(&stage->config.shape, &host->disk, &host->data, &host->below, &stage->model,
 		   &stage->rng);
 	if (sim_trace)
@@ -202,6 +203,9 @@ struct image_stats stage_stats(const struct stage *stage)
 
 void stage_kill(struct stage *stage)
 {
+	/* Who takes over does not know what had become free, and was about to be punched. */
+	if (waits_is_dropping(stage->image))
+		aside_forget(&stage->host.aside);
 	stage->spent = stage_stats(stage);
 	host_kill(&stage->host);
 	stage_free(stage);

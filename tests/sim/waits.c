@@ -347,6 +347,13 @@ void waits_check_space(struct image *image, struct waits *waits, bool mishap)
 		check_piece(image, index, end);
 }
 
+bool waits_is_dropping(const struct image *image)
+{
+	const char *state = image->read_only ? "" : task_state(&image->alloc.task);
+
+	return strcmp(state, "A_DROP") == 0 || strcmp(state, "A_DROPPED") == 0;
+}
+
 /* --- buffers ------------------------------------------------------------------------------------- */
 
 static void check_copies(const struct copies *copies)

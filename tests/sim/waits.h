@@ -34,4 +34,7 @@ void waits_check_closed(const struct image *image, int err);
 /* Would who comes after a kill know that it has broken? */
 bool waits_break_is_known(const struct image *image);
 
+/* Is the allocator dropping references? */
+bool waits_is_dropping(const struct image *image);
+
 #endif

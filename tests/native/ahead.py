@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Space of the host that is set aside ahead of use: it is there when the process is killed, and after a clean
+close only what is counted takes any.
+
+ahead.py --qio PATH
+"""
+import argparse
+import os
+import struct
+import sys
+import tempfile
+
+import tools
+
+CLUSTER = 64 << 10
+SKIPPED = 77
+# From two lanes: what the first one has in stock lies below what the second one takes.
+WRITES = ["write 0 64k 1", "write 10M 64k 2", "write 20M 4k 3", "write 30M 4k 4"]
+
+
+def fail(text):
+    sys.exit("ahead.py: " + text)
+
+
+def counted(path):
+    """How many clusters have a refcount, all in the first block."""
+    with open(path, "rb") as image:
+        header = image.read(112)
+        image.seek(struct.unpack_from(">Q", header, 48)[0])
+        image.seek(struct.unpack(">Q", image.read(8))[0])
+        return sum(count > 0 for count in struct.unpack(">32768H", image.read(CLUSTER)))
+
+
+def taken(path):
+    """Clusters of the host's space, rounded up."""
+    return -(-os.stat(path).st_blocks * 512 // CLUSTER)
+
+
+def served(qio, folder, name, commands):
+    path = os.path.join(folder, name)
+    made = tools.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"])
+    if made.returncode:
+        fail(made.stdout)
+    result = tools.run([qio, path, "--direct", "--lanes", "2"],
+                       input="".join(line + "\n" for line in commands))
+    if "no direct I/O" in result.stdout:
+        print("SKIP: no direct I/O in", folder)
+        sys.exit(SKIPPED)
+    return path, result
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--qio", required=True)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TEST_FOLDER")) as folder:
+        path, result = served(args.qio, folder, "killed", WRITES + ["flush", "abort"])
+        if result.returncode >= 0:
+            fail("not killed: " + result.stdout)
+        stock = counted(path) - len(WRITES)
+        if taken(path) < stock:
+            print(f"SKIP: {taken(path)} clusters have space, {stock} are in stock: this host "
+                  "sets none aside")
+            sys.exit(SKIPPED)
+        for more in [], ["discard 10M 64k", "write 40M 64k 5"]:
+            path, result = served(args.qio, folder, "closed", WRITES + more)
+            if result.returncode:
+                fail(result.stdout)
+            if taken(path) > counted(path):
+                fail(f"{taken(path)} clusters have space, {counted(path)} are counted")
+            check = tools.run(["qemu-img", "check", "-q", path])
+            if check.returncode:
+                fail(check.stdout)
+    print("what is set aside is given back")
+
+
+main()
