@@ -150,7 +150,8 @@ static bool is_passing(int64_t res)
 static bool io_continue(struct io *io, int64_t *res)
 {
 	if (is_passing(*res) && io->retries < IO_RETRIES) {
-		io->retries += *res != -ECANCELED;
+		if (*res != -ECANCELED)
+			io->retries++;
 		io_again(io);
 		return true;
 	}
