@@ -92,15 +92,22 @@ int main(int argc, char **argv)
 	};
 	const struct command *command;
 	struct why why;
+	int err;
 
 	if (fill_standard_streams())
 		return STATUS_FAILED;
 	command = argc > 1 ? command_find(argv[1]) : NULL;
 	if (command)
 		return command->run(argv + 2);
-	if (options_parse(&daemon.options, argv, &why)) {
+	err = options_parse(&daemon.options, argv, &why);
+	if (err == -EINVAL) {
 		fprintf(stderr, "qcow2-ublkd: %s\nTry qcow2-ublkd --help\n", why.text);
 		return STATUS_USAGE;
+	}
+	/* What is not there may come: the service manager is to try again. */
+	if (err) {
+		log_error("%s", why.text);
+		return STATUS_FAILED;
 	}
 	if (daemon.options.help) {
 		options_help();
