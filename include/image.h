@@ -360,6 +360,7 @@ extern void (*image_peek_seam)(void);
 	m(DROPS_WHEN_CORRUPT) /* what is being dropped goes on being dropped in a corrupt image */ \
 	m(CORRUPT_TAKEN_AT_ITS_WORD) /* kill: refcounts of an image found to be corrupt must make sense */ \
 	m(SHARDS_AS_ALONE) /* kill: the cache is divided as if there were nothing to take over */ \
+	m(FAILED_PUNCH_IS_ZERO) /* what could not be punched, on a full host, reads as zeros */ \
 	m(RELEASES_AS_ALONE) /* kill: there are as many releases as if there were nothing to take over */ \
 	m(KEPT_EARLY) /* kill: handed over before all has been taken over */ \
 	m(EARLY_GUEST_BYTES) /* the guest's bytes are put between what is still being read */ \

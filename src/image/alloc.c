@@ -167,9 +167,7 @@ static enum step drop(struct task *t, struct image *image)
 
 	if (list_empty(&alloc->work))
 		return go(t, A_LOOK);
-	/* Of a corrupt image the refcounts may be what is wrong: nothing is freed by them. */
-	if (!t->err && release->count &&
-	    (!atomic_load(&image->corrupt) || mutant(DROPS_WHEN_CORRUPT)))
+	if (!t->err && release->count && drop_is_safe(image))
 		kind = piece_get(image, release->cluster, &piece);
 	if (kind == PIECE_LOADING)
 		return await_io(t, A_DROP);
@@ -196,17 +194,23 @@ static enum step drop(struct task *t, struct image *image)
 	return go(t, A_DROP);
 }
 
-/* What the punches said: space that stays allocated is no harm. */
-static void punched(struct task *t, struct image *image)
+/*
+ * What the punches said: space that stays allocated is no harm.  Did they punch?  A full host may lack the space
+ * to split an extent, and has it again later.
+ */
+static bool punched(struct task *t, struct image *image)
 {
 	struct alloc *alloc = &image->alloc;
+	int err = t->err;
 
-	if (t->err && !alloc->no_punch)
-		log_info("%s: cannot punch holes (error %d); freed space stays with the file",
-			 image->top.file->name, -t->err);
-	if (t->err)
-		alloc->no_punch = true;
 	t->err = 0;
+	if (!err || err == -ENOSPC || err == -ENOMEM)
+		return !err;
+	if (!alloc->no_punch)
+		log_info("%s: cannot punch holes (error %d); freed space stays with the file",
+			 image->top.file->name, -err);
+	alloc->no_punch = true;
+	return false;
 }
 
 /* --- finding free clusters ------------------------------------------------------------------------------ */
@@ -562,8 +566,8 @@ static enum step alloc_step(struct task *t)
 		return await_io(t, A_PUNCHED);
 
 	case A_PUNCHED:
-		punched(t, image);
-		found_is_zero(image);
+		if (punched(t, image) || mutant(FAILED_PUNCH_IS_ZERO))
+			found_is_zero(image);
 		ahead_start(image);
 		return await_io(t, A_AHEAD);
 

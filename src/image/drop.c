@@ -51,6 +51,11 @@ static bool drop_reference(struct image *image, struct ref_piece *piece, struct 
 	return refcount == 1;
 }
 
+bool drop_is_safe(const struct image *image)
+{
+	return !atomic_load(&image->corrupt) || mutant(DROPS_WHEN_CORRUPT);
+}
+
 void drop_in_piece(struct image *image, struct ref_piece *piece, struct release *release)
 {
 	struct alloc *alloc = &image->alloc;
@@ -59,7 +64,7 @@ void drop_in_piece(struct image *image, struct ref_piece *piece, struct release 
 	uint64_t freed_first = 0, freed = 0;
 	unsigned punches = 0;
 
-	while (release->cluster < end && punches < RESERVE_RUNS) {
+	while (release->cluster < end && punches < RESERVE_RUNS && drop_is_safe(image)) {
 		uint64_t at = release->cluster;
 
 		if (drop_reference(image, piece, release)) {
@@ -67,11 +72,11 @@ void drop_in_piece(struct image *image, struct ref_piece *piece, struct release 
 			freed_first = freed++ ? freed_first : at;
 			continue;
 		}
-		if (freed && !alloc->no_punch)
+		if (freed && !alloc->no_punch && drop_is_safe(image))
 			drop_punch(image, &alloc->io[punches++], freed_first, freed);
 		freed = 0;
 	}
-	if (freed && !alloc->no_punch && !mutant(SPACE_STAYS))
+	if (freed && !alloc->no_punch && !mutant(SPACE_STAYS) && drop_is_safe(image))
 		drop_punch(image, &alloc->io[punches], freed_first, freed);
 }
 

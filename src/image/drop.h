@@ -5,6 +5,9 @@
 
 #include "refblock.h"
 
+/* Not in a corrupt image: its refcounts may be what is wrong, and nothing is freed by them. */
+bool drop_is_safe(const struct image *image);
+
 /* Drop what the release has in this piece, as far as ios for the punches go, which are the allocator's. */
 void drop_in_piece(struct image *image, struct ref_piece *piece, struct release *release);
 

@@ -267,9 +267,9 @@ static enum step grow_step(struct task *t)
 		if (t->err)
 			return go(t, G_END);
 		resized(image, grow);
-		if (!alloc_never_written(image, grow->first))
-			start_write(image, grow, image->zeros, image->top.geo.cluster_bytes,
-				    cluster_host(&image->top.geo, grow->first));
+		/* Zeros over zeros, too: its slices shall need no space on a host that has become full. */
+		start_write(image, grow, image->zeros, image->top.geo.cluster_bytes,
+			    cluster_host(&image->top.geo, grow->first));
 		alloc_raise_tail(image, grow->first + 1);
 		return await_io(t, G_BLOCK_WRITE);
 

@@ -100,11 +100,13 @@ int overlap_find(struct overlap *overlap, uint64_t cluster, uint64_t clusters,
 		found = &overlap->found[at];
 		if ((kind == OVERLAP_ALONE ? overlap->slot[at].bits : found->alone) & mask)
 			return -EEXIST;
+		/* A table that two entries of the active L1 table have is no less shared. */
+		if (kind == OVERLAP_SNAPSHOT ||
+		    (kind == OVERLAP_TABLE && overlap->slot[at].bits & mask))
+			found->snapshot |= mask;
 		overlap->slot[at].bits |= mask;
 		if (kind == OVERLAP_ALONE)
 			found->alone |= mask;
-		if (kind == OVERLAP_SNAPSHOT)
-			found->snapshot |= mask;
 	}
 	return 0;
 }

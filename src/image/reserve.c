@@ -23,6 +23,9 @@
 #define RESERVE_BYTES_LEAST (16 * MIB)
 #define RESERVE_CLUSTERS_MAX 4096u
 
+/* Of pieces, each twice as large as the one before. */
+#define SIZES 8u
+
 static uint32_t stock(const struct reserve *reserve)
 {
 	uint32_t clusters = 0;
@@ -235,8 +238,12 @@ bool reserve_inherit(struct image *image, struct image_lane *lane, uint64_t clus
 
 uint32_t reserve_runs_max(unsigned reqs_per_lane)
 {
-	/* Each part may hold a piece of a run, a collection adds some, and so does an inheritance. */
-	return 2 * reqs_per_lane + TABLE_JOBS + 3 * RESERVE_RUNS;
+	/*
+	 * Each part may hold a piece of a run, a collection adds some, and so does an inheritance.  Where what is
+	 * put back has neighbours that were linked, pieces of one size become runs, half as many as there are
+	 * parts, until smaller ones are made of them.
+	 */
+	return SIZES * (2 * reqs_per_lane + TABLE_JOBS) + 3 * RESERVE_RUNS;
 }
 
 uint32_t reserve_words(unsigned reqs_per_lane)

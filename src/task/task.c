@@ -209,6 +209,9 @@ __attribute__((noinline)) static void io_complete_rest(struct io *io, int64_t re
 		io_count(io);
 	if (is_passing(res))
 		res = -EIO;
+	/* A quota is a disk that is full, and like one it may have space again. */
+	if (res == -EDQUOT && io->op != IO_SYNC)
+		res = -ENOSPC;
 	io_end(io, res < 0 ? (int)res : 0);
 }
 

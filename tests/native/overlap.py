@@ -239,6 +239,26 @@ def underflow(case):
     case.poke("sound", case.entry("sound", DATA + 1)[0], struct.pack(">Q", entry))
     result = poke_entry(case, entry, "discard 320k 64k", "flush", "discard 384k 64k", "flush")
     check_marked(case, "freed twice", result, kinds)
+    # What goes with it: nothing is freed by refcounts that have just been found wrong.
+    case.copy("keep", "sound")
+    case.poke("sound", refcount(case, "sound", (entry & HOST) + CLUSTER)[0], b"\0\0")
+    result = poke_entry(case, entry, "discard 320k 512k", "flush")
+    check_marked(case, "a refcount of 0 among others", result, kinds)
+    for later in range(2, 8):
+        offset = (entry & HOST) + later * CLUSTER
+        if cluster(case, "poked", offset) != b"\4" * CLUSTER:
+            raise Failure(f"the cluster at {offset:#x} was freed")
+        if refcount(case, "poked", offset)[1] != 1:
+            raise Failure(f"the refcount of the cluster at {offset:#x} has changed")
+    # The active disk has a table twice, and it is counted once.
+    case.copy("keep", "sound")
+    table = struct.pack(">Q", kinds["active L2 table"])
+    case.poke("sound", kinds["L1 table"], table + table)
+    result = poke_entry(case, entry, "write 0 64k 9", "flush")
+    if "is corrupt" not in result.stdout or not case.bytes("poked")[MARK] & 2:
+        raise Failure(f"a table twice: {result.stdout}")
+    if refcount(case, "poked", kinds["active L2 table"])[1] != 1:
+        raise Failure("a table that is used was freed")
 
 
 def opened(case):

@@ -196,7 +196,8 @@ static int64_t end_change(struct sim_host *host, struct flight *flight)
 		return -EOPNOTSUPP;
 	if (!flight->op && flight_end(flight) > host_disk(host, flight->io->file)->limit)
 		return mishap(host, flight->io->op == IO_TRUNCATE ? EFBIG : ENOSPC);
-	if (flight->io->op == IO_TRUNCATE && happens(host, host->faults.no_space))
+	/* A hole may split an extent, which takes space. */
+	if (happens(host, host->faults.no_space))
 		return mishap(host, ENOSPC);
 	if (happens(host, host->faults.error))
 		return mishap(host, EIO);

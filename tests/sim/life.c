@@ -157,6 +157,7 @@ static void power_cut(void)
 	life.tally->cuts++;
 	stage_free(&stage);
 	estate_forget(&stage.estate);
+	aside_forget(&stage.host.aside);
 	next_life(LOOK_DURABLE, "after a power cut");
 }
 
@@ -165,6 +166,8 @@ static void process_killed(void)
 	trace("the process is killed, and what it hands over is given up");
 	stage_kill(&stage);
 	estate_forget(&stage.estate);
+	/* Also what it was just asking for. */
+	aside_forget(&stage.host.aside);
 	next_life(LOOK_KILLED, "after a kill");
 }
 
@@ -174,7 +177,6 @@ static void crash(bool power)
 	uint64_t bound = leak_bound(&stats);
 
 	model_life_over(&stage.model);
-	aside_forget(&stage.host.aside);
 	stage.crashed = true;
 	/* Who starts anew after a failed sync would read what the host has forgotten to write. */
 	if (power || stage.host.sync_failed)
@@ -189,10 +191,11 @@ static void crash(bool power)
 /* Nobody would ever use it, or give it back. */
 static void check_ahead(void)
 {
-	const struct aside *aside = &stage.host.aside;
+	struct aside *aside = &stage.host.aside;
 
+	/* What could not be punched is nobody's fault, nor the next one's. */
 	if (stage.host.mishap || stage.host.faults.no_punch)
-		return;
+		aside_forget(aside);
 	for (uint32_t i = 0; i < aside->stretches; i++)
 		if (judge_uncounted(aside->stretch[i].at, aside->stretch[i].end))
 			sim_fail("space stays set aside at %#" PRIx64 " to %#" PRIx64

@@ -170,12 +170,12 @@ static void fragments(struct config *config, struct rng *rng)
 	plain(config, 4000);
 	guest(config, 0, 100, 0, 0);
 	config->lanes = 1;
-	config->depth = rng_range(rng, 2, 16);
+	config->depth = rng_range(rng, 1, 3);
 	config->reserve_bytes = 2048 * CLUSTER;
 	config->hot_percent = 0;
 	config->small_percent = 100;
 	config->races = false;
-	config->turns = 6000;
+	config->turns = 12000;
 	config->lives = 1;
 	config->peek_one_in = 100000;
 	config->faults.error = rng_range(rng, 100, 500);
@@ -197,6 +197,19 @@ static void scattered_stock(struct config *config, struct rng *rng)
 	config->small_percent = 0;
 	config->depth = rng_range(rng, 4, 16);
 	config->lives = 2;
+}
+
+/* What is freed keeps its bytes, and is needed again for writes that fill less than a cluster. */
+static void unpunched(struct config *config, struct rng *rng)
+{
+	plain(config, 100);
+	config->shape.cluster_bits = 12;
+	config->shape.size_bytes = UINT64_C(100) << 12;
+	config->shape.prefill = PREFILL_ALL;
+	guest(config, 20, 50, 10, 20);
+	config->reserve_bytes = rng_range(rng, 4, 16) << 12;
+	config->faults.no_space = rng_range(rng, 50, 300);
+	config->lives = 1;
 }
 
 /* Many dirty slices, whose shards are others in the next cache. */
@@ -512,6 +525,7 @@ static const struct way {
 	{ "law 7", "cache/slice_get", breaking },
 	{ "named", "SHARDS_AS_ALONE", other_caches },
 	{ "named", "RELEASES_AS_ALONE", scattered_stock },
+	{ "named", "FAILED_PUNCH_IS_ZERO", unpunched },
 	{ "named", "NEW_BLOCKS_FRESH", larger_table_on_device },
 	{ "epoch", "hit/", long_hits },
 	{ "epoch", "write/", long_writes },
