@@ -189,6 +189,11 @@ static inline void list_add_tail(struct list *head, struct list *node)
 	head->prev = node;
 }
 
+static inline void list_add_head(struct list *head, struct list *node)
+{
+	list_add_tail(head->next, node);
+}
+
 static inline void list_del(struct list *node)
 {
 	node->next->prev = node->prev;

@@ -23,7 +23,7 @@ int copies_open(struct image *image, unsigned buffers)
 	if (!buffers)
 		buffers = (unsigned)max_u64(BUFFERS_BYTES / pair, BUFFERS_LEAST);
 	copies->buffers = (unsigned)min_u64(buffers, COPY_BUFFERS_MAX);
-	bytes = copies->buffers * pair;
+	bytes = copies->buffers * (pair + sizeof(*copies->copy));
 	memory = sparse_map(bytes);
 
 	pthread_mutex_init(&copies->lock, NULL);
@@ -32,6 +32,7 @@ int copies_open(struct image *image, unsigned buffers)
 		return -ENOMEM;
 	copies->memory = memory;
 	copies->memory_bytes = bytes;
+	copies->copy = (struct copy *)(copies->memory + copies->buffers * pair);
 	return 0;
 }
 

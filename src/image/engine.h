@@ -252,7 +252,7 @@ struct flush {
 	pthread_mutex_t lock;
 	struct list dirty; /* slices to be written */
 	struct list pending; /* releases whose drop is not durable */
-	struct list free_releases;
+	struct list free_releases; /* the one that was used last first */
 	uint32_t dirty_count; /* on the dirty list, frozen, or promised to a link */
 	uint32_t dirty_max;
 	uint32_t releases_free; /* not promised */
@@ -280,7 +280,9 @@ struct flush {
 	bool sync_failed;
 	uint8_t *bounce; /* dirty_max slices, then FLUSH_L1_BLOCKS blocks of L1 */
 	size_t bounce_bytes;
-	struct release *releases;
+	struct release *releases; /* as many as the arena has, of which were ever used: */
+	uint32_t releases_used;
+	size_t releases_bytes;
 	struct io io[FLUSH_IOS];
 };
 
@@ -505,8 +507,8 @@ struct copy {
 struct copies {
 	pthread_mutex_t lock;
 	unsigned buffers;
-	struct copy copy[COPY_BUFFERS_MAX];
-	uint8_t *memory; /* a pair of clusters for each buffer: head and tail */
+	uint8_t *memory; /* a pair of clusters for each buffer: head and tail; then: */
+	struct copy *copy; /* of each buffer */
 	size_t memory_bytes;
 	bool busy[COPY_BUFFERS_MAX];
 	struct waitq waiters;
@@ -561,8 +563,9 @@ struct image_lane {
 	struct epoch_lane epoch;
 	struct epoch_lane inside;
 	struct reserve reserve;
-	struct list free_parts;
-	struct part *parts;
+	struct list free_parts; /* the one that was used last first */
+	struct part *parts; /* reqs_per_lane of them, of which were ever used: */
+	unsigned parts_used;
 	struct unpack unpack;
 	struct bounce bounce;
 	uint32_t hits_untimed; /* until one is timed: counts down from: */

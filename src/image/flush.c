@@ -97,14 +97,29 @@ static void starved_look(struct flush *flush)
 	waitq_wake(&flush->starved);
 }
 
+/* Under flush->lock. */
+static struct release *release_take(struct image *image)
+{
+	struct flush *flush = &image->flush;
+	struct list *link = flush->free_releases.next;
+
+	if (list_empty(&flush->free_releases)) {
+		uint32_t nth = flush->releases_used++;
+
+		must(nth < image->arena.releases);
+		flush->releases[nth].words = &image->arena.release[nth];
+		return &flush->releases[nth];
+	}
+	list_del(link);
+	return container_of(link, struct release, link);
+}
+
 /* A promised release takes shape.  Under flush->lock. */
 static void release_add(struct image *image, struct references dropped)
 {
 	struct flush *flush = &image->flush;
-	struct release *release = container_of(flush->free_releases.next, struct release, link);
+	struct release *release = release_take(image);
 
-	must(!list_empty(&flush->free_releases));
-	list_del(&release->link);
 	release->cluster = dropped.cluster;
 	release->count = dropped.clusters;
 	release->where = dropped.where;
@@ -119,7 +134,7 @@ void release_put(struct image *image, struct release *release)
 	struct flush *flush = &image->flush;
 
 	CRITICAL(&flush->lock);
-	list_add_tail(&flush->free_releases, &release->link);
+	list_add_head(&flush->free_releases, &release->link);
 	flush->releases_free++;
 	starved_look(flush);
 }
@@ -575,7 +590,8 @@ static int flush_memory(struct image *image, uint32_t releases)
 	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
 	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
 	flush->l1_dirty = calloc((size_t)image->arena.l1_blocks + 1, 1);
-	flush->releases = calloc(releases, sizeof(*flush->releases));
+	flush->releases_bytes = releases * sizeof(*flush->releases);
+	flush->releases = sparse_map(flush->releases_bytes);
 	if (!flush->bounce || !flush->frozen || !flush->frozen_off || !flush->l1_dirty ||
 	    !flush->releases)
 		return -ENOMEM;
@@ -600,10 +616,6 @@ int flush_open(struct image *image)
 	if (flush_memory(image, releases))
 		return -ENOMEM;
 	flush->releases_free = releases;
-	for (uint32_t i = 0; i < releases; i++) {
-		flush->releases[i].words = &image->arena.release[i];
-		list_add_tail(&flush->free_releases, &flush->releases[i].link);
-	}
 	return 0;
 }
 
@@ -616,6 +628,7 @@ void flush_free(struct image *image)
 	free(flush->frozen);
 	free(flush->frozen_off);
 	free(flush->l1_dirty);
-	free(flush->releases);
+	if (flush->releases)
+		munmap(flush->releases, flush->releases_bytes);
 	pthread_mutex_destroy(&flush->lock);
 }

@@ -186,7 +186,7 @@ void image_look(struct image *image, struct lane *lane, struct live_list *look)
 {
 	struct image_lane *own = image_lane(image, lane);
 
-	for (unsigned i = 0; i < image->reqs_per_lane; i++)
+	for (unsigned i = 0; i < own->parts_used; i++)
 		if (list_empty(&own->parts[i].link) && own->parts[i].req)
 			look_at_part(image, look, &own->parts[i]);
 	for (struct node *node = &image->top; node; node = node->below)

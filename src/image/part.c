@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static const struct machine *machine_of(enum req_op op)
 {
@@ -98,19 +99,31 @@ void part_leave(struct part *part)
 	part->epoch = EPOCH_OUTSIDE;
 }
 
+static struct part *pool_take(const struct image *image, struct image_lane *lane)
+{
+	struct list *link = lane->free_parts.next;
+
+	if (list_empty(&lane->free_parts)) {
+		if (lane->parts_used == image->reqs_per_lane)
+			return NULL;
+		link = &lane->parts[lane->parts_used++].link;
+		list_init(link);
+	}
+	list_del(link);
+	return container_of(link, struct part, link);
+}
+
 void part_split(struct part *part)
 {
-	struct image_lane *lane = image_lane(part->image, part->task.lane);
 	uint64_t done = part->extent.len;
+	struct part *rest;
 
 	/* What comes later begins where this part ends, so nobody else may do its rest. */
-	if (part->len == done || list_empty(&lane->free_parts) ||
-	    (part->later && !mutant(SPLIT_BEFORE_LATER)))
+	if (part->len == done || (part->later && !mutant(SPLIT_BEFORE_LATER)))
 		return;
-
-	struct part *rest = container_of(lane->free_parts.next, struct part, link);
-
-	list_del(&rest->link);
+	rest = pool_take(part->image, image_lane(part->image, part->task.lane));
+	if (!rest)
+		return;
 	part_init(rest, part->image, part->task.lane, part->req, machine_of(part->req->op),
 		  (struct guest){ part->guest.byte + done }, part->len - done);
 	rest->pooled = true;
@@ -155,7 +168,7 @@ void part_end(struct part *part)
 	if (part->task.err && !req->result)
 		req->result = part->task.err;
 	if (part->pooled)
-		list_add_tail(&lane->free_parts, &part->link);
+		list_add_head(&lane->free_parts, &part->link);
 	must(req->parts > 0);
 	if (--req->parts > 0)
 		return;
@@ -173,6 +186,12 @@ enum step part_become(struct part *part, const struct machine *machine)
 
 /* --- pools ---------------------------------------------------------------------------------------- */
 
+static size_t pool_bytes(const struct image *image)
+{
+	return image->reqs_per_lane * sizeof(struct part);
+}
+
+/* A pool is resident as far as it was used: most requests need no more than the part they have. */
 int parts_open(struct image *image, unsigned reqs_per_lane)
 {
 	image->reqs_per_lane = reqs_per_lane;
@@ -180,11 +199,9 @@ int parts_open(struct image *image, unsigned reqs_per_lane)
 		struct image_lane *lane = &image->lane[i];
 
 		list_init(&lane->free_parts);
-		lane->parts = calloc(reqs_per_lane, sizeof(*lane->parts));
+		lane->parts = sparse_map(pool_bytes(image));
 		if (!lane->parts)
 			return -ENOMEM;
-		for (unsigned j = 0; j < reqs_per_lane; j++)
-			list_add_tail(&lane->free_parts, &lane->parts[j].link);
 	}
 	return 0;
 }
@@ -192,5 +209,6 @@ int parts_open(struct image *image, unsigned reqs_per_lane)
 void parts_free(struct image *image)
 {
 	for (unsigned i = 0; i < image->lanes; i++)
-		free(image->lane[i].parts);
+		if (image->lane[i].parts)
+			munmap(image->lane[i].parts, pool_bytes(image));
 }
