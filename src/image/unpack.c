@@ -63,11 +63,10 @@ static int inflate_work(struct io *io, unsigned worker)
 	return inflate_slot(slot, slot->node->image->inflater[worker]);
 }
 
-static bool inflates_here(const struct unpacked *slot)
+/* Does a lane decompress the clusters of @node by itself? */
+static bool inflates_here(const struct image *image, const struct node *node)
 {
-	const struct image *image = slot->node->image;
-
-	return !image->workers || slot->node->geo.cluster_bytes <= image->unpack_here_bytes;
+	return !image->workers || node->geo.cluster_bytes <= image->unpack_here_bytes;
 }
 
 static void loaded(struct unpacked *slot, int err)
@@ -99,7 +98,7 @@ static enum step unpack_step(struct task *t)
 			epoch_leave(image, &image_lane(image, t->lane)->epoch, slot->epoch);
 		if (t->err)
 			return go(t, P_END);
-		if (inflates_here(slot)) {
+		if (inflates_here(image, slot->node)) {
 			int err = inflate_slot(slot, slot->unpack->inflater);
 			return err ? fail(t, err, P_END) : go(t, P_END);
 		}
@@ -213,23 +212,43 @@ void unpack_put(struct unpack *unpack, struct part *part)
 
 /* --- open ------------------------------------------------------------------------------------------ */
 
-/* Of the largest compressed cluster in the chain; 0: there can be none. */
-static size_t largest_cluster(const struct image *image, unsigned *kinds)
-{
-	size_t largest = 0;
+/* What there is to decompress in the chain. */
+struct packed {
+	size_t largest; /* cluster, in bytes; 0: there can be none */
+	unsigned kinds_here; /* bits by enum inflate_kind: what lanes decompress */
+	unsigned kinds_there; /* ... and workers */
+};
 
-	*kinds = 0;
+static struct packed look_down(const struct image *image)
+{
+	struct packed packed = { 0 };
+
 	for (const struct node *node = &image->top; node; node = node->below) {
+		unsigned kind = node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB;
+
 		if (node->raw)
 			continue;
-		largest = max_u64(largest, node->geo.cluster_bytes);
-		*kinds |= 1u << (node->header.compression_type ? INFLATE_ZSTD : INFLATE_ZLIB);
+		packed.largest = max_u64(packed.largest, node->geo.cluster_bytes);
+		if (inflates_here(image, node))
+			packed.kinds_here |= 1u << kind;
+		else
+			packed.kinds_there |= 1u << kind;
 	}
-	return largest;
+	return packed;
 }
 
-static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds)
+/* Who decompresses nothing has none: they take 25 KiB each, and more when they are used. */
+static int open_inflater(struct inflater **inflater, unsigned kinds)
 {
+	if (!kinds)
+		return 0;
+	*inflater = inflater_open(kinds);
+	return *inflater ? 0 : -ENOMEM;
+}
+
+static int open_lane(struct unpack *unpack, const struct packed *packed)
+{
+	size_t cluster_bytes = packed->largest;
 	size_t bytes = round_up(cluster_bytes, UNPACK_ALIGN);
 	/* A descriptor can name up to two clusters, and the sector that the stream begins in. */
 	size_t stream = round_up(2 * cluster_bytes + SECTOR_SIZE, UNPACK_ALIGN);
@@ -248,8 +267,7 @@ static int open_lane(struct unpack *unpack, size_t cluster_bytes, unsigned kinds
 		slot->stream = slot->bytes + bytes;
 		waitq_init(&slot->waiters);
 	}
-	unpack->inflater = inflater_open(kinds);
-	return unpack->inflater ? 0 : -ENOMEM;
+	return open_inflater(&unpack->inflater, packed->kinds_here);
 }
 
 static int open_workers(struct image *image, unsigned kinds)
@@ -258,30 +276,31 @@ static int open_workers(struct image *image, unsigned kinds)
 	if (image->workers && !image->inflater)
 		return -ENOMEM;
 	for (unsigned i = 0; i < image->workers; i++) {
-		image->inflater[i] = inflater_open(kinds);
-		if (!image->inflater[i])
-			return -ENOMEM;
+		int err = open_inflater(&image->inflater[i], kinds);
+
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
 int unpack_open(struct image *image, const struct image_options *options)
 {
-	unsigned kinds;
-	size_t cluster_bytes = largest_cluster(image, &kinds);
+	struct packed packed;
 
 	image->workers = options->workers;
 	image->unpack_here_bytes = options->unpack_here_bytes ? options->unpack_here_bytes :
 								UNPACK_HERE_BYTES_DEFAULT;
+	packed = look_down(image);
 	for (unsigned i = 0; i < image->lanes; i++) {
 		struct unpack *unpack = &image->lane[i].unpack;
 
 		pthread_mutex_init(&unpack->lock, NULL);
 		waitq_init(&unpack->starved);
-		if (open_lane(unpack, cluster_bytes, kinds))
+		if (open_lane(unpack, &packed))
 			return -ENOMEM;
 	}
-	return open_workers(image, kinds);
+	return open_workers(image, packed.kinds_there);
 }
 
 void unpack_free(struct image *image)
