@@ -7,6 +7,7 @@
 #include "affinity.h"
 #include "chardev.h"
 #include "request.h"
+#include "tune.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -328,12 +329,15 @@ static int launch(struct queue *queue, struct worker_options *options, struct wh
 	return err ? cannot_start(queue, err, why) : 0;
 }
 
-/* A turn takes a commit and an I/O or two per tag; clusters and metadata make it more. */
+/*
+ * A turn takes a commit and an I/O or two per tag; clusters and metadata make it more.  For a tag that
+ * is never used the ring need not be twice as large.
+ */
 static struct uring_sizes ring_sizes(unsigned depth, enum data_mode mode)
 {
 	unsigned entries = 64;
 
-	while (entries < 4 * depth && entries < 2 * UBLK_MAX_QUEUE_DEPTH)
+	while (entries + 4 * TUNE_SPARE_TAGS < 4 * depth && entries < 2 * UBLK_MAX_QUEUE_DEPTH)
 		entries *= 2;
 	return (struct uring_sizes){
 		.sq_entries = entries,
