@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* What may be under way on a lane beside its requests. */
@@ -249,7 +250,8 @@ static bool make_lanes(struct watch *watch, unsigned room)
 		lane->watch = watch;
 		lane->id = i;
 		lane->look.room = room;
-		lane->look.live = calloc(room, sizeof(*lane->look.live));
+		/* Resident is what was seen at a time. */
+		lane->look.live = sparse_map(room * sizeof(*lane->look.live));
 		if (!lane->look.live)
 			return false;
 	}
@@ -278,8 +280,12 @@ void watch_begin(struct watch *watch, struct device *device, struct image *image
 
 void watch_end(struct watch *watch)
 {
-	for (unsigned i = 0; watch->lane && i < watch->lanes; i++)
-		free(watch->lane[i].look.live);
+	for (unsigned i = 0; watch->lane && i < watch->lanes; i++) {
+		struct live_list *look = &watch->lane[i].look;
+
+		if (look->live)
+			munmap(look->live, look->room * sizeof(*look->live));
+	}
 	free(watch->lane);
 	watch->lane = NULL;
 	if (watch->answer_fd > 0)
