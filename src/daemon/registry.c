@@ -327,6 +327,34 @@ static bool look_around(struct registration *own, struct registry_image image)
 	return found;
 }
 
+/*
+ * Does a device wait for who serves the file at @path, and was that file system mounted anew since?  Then nobody
+ * can tell that it is the same file, and what was acknowledged and is in memory would not be found.
+ */
+static int check_remounted(const char *path, struct registry_image image, struct why *why)
+{
+	struct registry_entry *entries;
+	size_t count;
+	int err = registry_list(&entries, &count, why);
+
+	for (size_t i = 0; !err && i < count; i++) {
+		const struct registry_entry *left = &entries[i];
+
+		if (left->alive || !image.number || left->file.number != image.number ||
+		    left->file.device == image.device || strcmp(left->image, path) != 0 ||
+		    !device_exists(left->device))
+			continue;
+		err = why_set(why, -EBUSY,
+			      "%s: %s waits for a process that serves it, but its file system has "
+			      "been mounted anew since, under another device number; mount it as "
+			      "it was, or give up the device, and what is not in the image, with "
+			      "qcow2-ublkd stop %s",
+			      path, left->device, left->device);
+	}
+	free(entries);
+	return err;
+}
+
 /* The locked file of @name or of an alternative to it, whose name is in own->name. */
 static int take_name(struct registration *own, const char *name, struct registry_image image,
 		     bool alternatives)
@@ -384,11 +412,19 @@ int registry_enter(struct registration *own, const char *name, const char *image
 		   struct why *why)
 {
 	struct registry_image file = registry_image_at(image);
+	char path[PATH_MAX];
+	bool found = realpath(image, path);
 	int folder = lock_folder_when_free(name, file, why), err = 0;
 
 	*own = (struct registration){ .fd = -1, .file = file };
 	if (folder < 0)
 		return folder;
+	if (found)
+		err = check_remounted(path, file, why);
+	if (err) {
+		close(folder);
+		return err;
+	}
 	own->fd = take_name(own, name, file, alternatives);
 	if (own->fd < 0)
 		err = own->fd;

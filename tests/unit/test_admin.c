@@ -241,6 +241,27 @@ static void make_file(const char *path)
 	write_file(path, "");
 }
 
+static void check_moved(const char *first, const char *second)
+{
+	char record[64], text[256];
+	struct registration own;
+	struct stat st;
+	struct why why;
+
+	check_case("a device waits for a file that is on another device now");
+	stat(first, &st);
+	snprintf(record, sizeof(record), "%s/moved.lock", folder);
+	snprintf(text, sizeof(text),
+		 "pid 1\ndevice \"/dev/ublkb1\"\nimage \"%s\"\nfile.device %llu\nfile.number %llu\n",
+		 first, (unsigned long long)st.st_dev + 1, (unsigned long long)st.st_ino);
+	write_file(record, text);
+	CHECK_EQ(registry_enter(&own, "other", first, true, &why), -EBUSY);
+	CHECK_CONTAINS(why.text, "/dev/ublkb1 waits");
+	CHECK_EQ(registry_enter(&own, "other", second, true, &why), 0);
+	registry_leave(&own);
+	unlink(record);
+}
+
 /* What waits for a new process is found by its old name, and by nobody else's image. */
 static void test_waiting(void)
 {
@@ -284,6 +305,8 @@ static void test_waiting(void)
 	write_file(record, "pid 1\ndevice \"/dev/ublkb1\"\nimage \"/srv/image\"\n");
 	CHECK_EQ(registry_enter(&own, "old", first, false, &why), 0);
 	registry_leave(&own);
+
+	check_moved(first, second);
 
 	check_case("when it is gone, its name is free");
 	unlink(device[1]);
