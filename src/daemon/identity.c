@@ -155,6 +155,7 @@ int identity_add(uint64_t *sum, int fd)
 	if (err)
 		return err;
 	facts.device = facts.disk = 0;
+	facts.file_system = 0; /* of XFS, that is its device's number */
 	*sum = hash(*sum, &facts, sizeof(facts));
 	return 0;
 }

@@ -335,7 +335,8 @@ static int check_remounted(const char *path, struct registry_image image, struct
 {
 	struct registry_entry *entries;
 	size_t count;
-	int err = registry_list(&entries, &count, why);
+	/* Who cannot look must not go on without a name. */
+	int err = registry_list(&entries, &count, why) ? -EBUSY : 0;
 
 	for (size_t i = 0; !err && i < count; i++) {
 		const struct registry_entry *left = &entries[i];

@@ -20,7 +20,7 @@
 /* A host that is full stays so for a while, and looking costs something; refills wait for one that is slow. */
 #define PAUSE_NS (UINT64_C(60) * NS_PER_S)
 #define SLOW_NS (NS_PER_S / 2)
-#define RUNS_MOST 4u /* in a refill, for which that is done */
+#define RUNS_MOST 4u /* or a few more in a refill, for which that is done */
 
 /*
  * The page cache needs no space to take a write.  With an external data file there are only tables in stock.
@@ -60,7 +60,7 @@ void ahead_start(struct image *image)
 /* Until when is the host not asked again? */
 static uint64_t pause_after(const struct image *image, int err, uint64_t now)
 {
-	if (err == -ENOSPC || err == -EDQUOT)
+	if (err == -ENOSPC || err == -ENOMEM)
 		return now + PAUSE_NS;
 	if (err != -EOPNOTSUPP)
 		log_info("%s: cannot set space aside (error %d)", image->top.file->name, -err);

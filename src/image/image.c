@@ -107,6 +107,8 @@ void image_corrupt(struct image *image, const char *format, ...)
 	if (image->read_only || !atomic_compare_exchange_strong(&image->broken, &was, -EIO))
 		return;
 	arena_broken(image, ARENA_CORRUPT);
+	/* Before the message, which may take its time: drops look at it. */
+	atomic_store(&image->corrupt, true);
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
@@ -114,7 +116,6 @@ void image_corrupt(struct image *image, const char *format, ...)
 		  "%s: is corrupt: %s; nothing is written to it any more; repair it with "
 		  "qcow2-ublkd check --repair all",
 		  image->top.file->name, what);
-	atomic_store(&image->corrupt, true);
 	wake_all(image);
 }
 
