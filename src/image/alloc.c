@@ -177,7 +177,8 @@ static enum step drop(struct task *t, struct image *image)
 	}
 
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
-	if (kind == PIECE_NO_BLOCK || (kind == PIECE_BAD && !t->err && release->count && drop_is_safe(image)))
+	if (kind == PIECE_NO_BLOCK ||
+	    (kind == PIECE_BAD && !t->err && release->count && drop_is_safe(image)))
 		no_refcount(image, release->cluster);
 	else if (release->count && !image_broken(image) && log_is_worth(&alloc->leaks_told))
 		log_error(
