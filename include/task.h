@@ -226,6 +226,9 @@ void io_start_fetch(struct task *task, struct io *io, void *to, struct span sour
 void io_start_work(struct task *task, struct io *io, struct span span, uint64_t len,
 		   io_work_fn *work);
 
+/* One word, for people and reports. */
+const char *io_name(enum io_op op);
+
 /*
  * For rings: @res is what the host said, bytes or -errno.  Short transfers are continued, EAGAIN and
  * EINTR are tried again (up to IO_RETRIES times), ECANCELED until it is another, a read at end of file

@@ -167,7 +167,8 @@ int admin_begin(struct admin *admin, const char *name, const char *image, struct
 	if (!realpath(image, admin->image_path))
 		snprintf(admin->image_path, sizeof(admin->image_path), "%s", image);
 	name_of_image(default_name, image);
-	err = registry_enter(&admin->registration, name ? name : default_name, image, !name, why);
+	err = registry_enter(&admin->registration, name ? name : default_name, admin->image_path,
+			     !name, why);
 	if (err == -EBUSY)
 		return err;
 	if (err)

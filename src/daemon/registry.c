@@ -306,15 +306,11 @@ static int take(const struct registration *own, struct registry_image image)
  * Clear away what nobody needs.  True when a device waits for a process that serves @image, whose
  * name is in own->name then.
  */
-static bool look_around(struct registration *own, struct registry_image image)
+static bool look_around(struct registration *own, const struct registry_entry *entries,
+			size_t count, struct registry_image image)
 {
-	struct registry_entry *entries;
-	struct why ignored;
-	size_t count;
 	bool found = false;
 
-	if (registry_list(&entries, &count, &ignored))
-		return false;
 	for (size_t i = 0; i < count; i++) {
 		clear_away(&entries[i]);
 		if (found || entries[i].alive || !device_exists(entries[i].device) ||
@@ -323,7 +319,6 @@ static bool look_around(struct registration *own, struct registry_image image)
 		found = true;
 		snprintf(own->name, sizeof(own->name), "%s", entries[i].name);
 	}
-	free(entries);
 	return found;
 }
 
@@ -331,36 +326,30 @@ static bool look_around(struct registration *own, struct registry_image image)
  * Does a device wait for who serves the file at @path, and was that file system mounted anew since?  Then nobody
  * can tell that it is the same file, and what was acknowledged and is in memory would not be found.
  */
-static int check_remounted(const char *path, struct registry_image image, struct why *why)
+static int check_remounted(const struct registry_entry *entries, size_t count, const char *path,
+			   struct registry_image image, struct why *why)
 {
-	struct registry_entry *entries;
-	size_t count;
-	/* Who cannot look must not go on without a name. */
-	int err = registry_list(&entries, &count, why) ? -EBUSY : 0;
-
-	for (size_t i = 0; !err && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct registry_entry *left = &entries[i];
 
 		if (left->alive || !image.number || left->file.number != image.number ||
 		    left->file.device == image.device || strcmp(left->image, path) != 0 ||
 		    !device_exists(left->device))
 			continue;
-		err = why_set(why, -EBUSY,
-			      "%s: %s waits for a process that serves it, but its file system has "
-			      "been mounted anew since, under another device number; mount it as "
-			      "it was, or give up the device, and what is not in the image, with "
-			      "qcow2-ublkd stop %s",
-			      path, left->device, left->device);
+		return why_set(why, -EBUSY,
+			       "%s: %s waits for a process that serves it, but its file system has "
+			       "been mounted anew since, under another device number; mount it as "
+			       "it was, or give up the device, and what is not in the image, with "
+			       "qcow2-ublkd stop %s",
+			       path, left->device, left->device);
 	}
-	free(entries);
-	return err;
+	return 0;
 }
 
 /* The locked file of @name or of an alternative to it, whose name is in own->name. */
 static int take_name(struct registration *own, const char *name, struct registry_image image,
-		     bool alternatives)
+		     bool alternatives, bool waits)
 {
-	bool waits = look_around(own, image);
 	int fd = waits && alternatives ? take(own, image) : -EAGAIN;
 
 	for (unsigned nth = 1; fd == -EAGAIN && nth < ALTERNATIVES_MAX; nth++) {
@@ -413,20 +402,25 @@ int registry_enter(struct registration *own, const char *name, const char *image
 		   struct why *why)
 {
 	struct registry_image file = registry_image_at(image);
-	char path[PATH_MAX];
-	bool found = realpath(image, path);
-	int folder = lock_folder_when_free(name, file, why), err = 0;
+	struct registry_entry *entries = NULL;
+	int folder = lock_folder_when_free(name, file, why), err;
+	size_t count;
+	bool waits;
 
 	*own = (struct registration){ .fd = -1, .file = file };
 	if (folder < 0)
 		return folder;
-	if (found)
-		err = check_remounted(path, file, why);
+	/* Who cannot look must not go on without a name. */
+	err = registry_list(&entries, &count, why) ? -EBUSY : 0;
+	if (!err)
+		err = check_remounted(entries, count, image, file, why);
+	waits = !err && look_around(own, entries, count, file);
+	free(entries);
 	if (err) {
 		close(folder);
 		return err;
 	}
-	own->fd = take_name(own, name, file, alternatives);
+	own->fd = take_name(own, name, file, alternatives, waits);
 	if (own->fd < 0)
 		err = own->fd;
 	else

@@ -23,11 +23,6 @@ static const char *const cause_key[CAUSES] = {
 	[CAUSE_ALLOCATE] = "allocate", [CAUSE_COPY] = "cow",	 [CAUSE_FLUSH] = "flush",
 };
 
-static const char *const host_key[IO_HOST_OPS] = {
-	[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
-	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate",
-};
-
 static const char *state_of(const struct status *status)
 {
 	switch (image_health(status->image)) {
@@ -145,9 +140,9 @@ static void write_host(const struct image_traffic *traffic, FILE *out)
 	char path[64];
 
 	for (unsigned op = 0; op < IO_HOST_OPS; op++) {
-		write_number(out, total(&traffic->host[op]), "host.%s.ios", host_key[op]);
-		write_number(out, traffic->host_bytes[op], "host.%s.bytes", host_key[op]);
-		snprintf(path, sizeof(path), "host.%s.latency", host_key[op]);
+		write_number(out, total(&traffic->host[op]), "host.%s.ios", io_name(op));
+		write_number(out, traffic->host_bytes[op], "host.%s.bytes", io_name(op));
+		snprintf(path, sizeof(path), "host.%s.latency", io_name(op));
 		write_histogram(&traffic->host[op], path, out);
 	}
 }

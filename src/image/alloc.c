@@ -164,10 +164,12 @@ static enum step drop(struct task *t, struct image *image)
 	struct release *release = container_of(alloc->work.next, struct release, link);
 	struct ref_piece *piece;
 	enum piece_kind kind = PIECE_BAD;
+	bool asked;
 
 	if (list_empty(&alloc->work))
 		return go(t, A_LOOK);
-	if (!t->err && release->count && drop_is_safe(image))
+	asked = !t->err && release->count && drop_is_safe(image);
+	if (asked)
 		kind = piece_get(image, release->cluster, &piece);
 	if (kind == PIECE_LOADING)
 		return await_io(t, A_DROP);
@@ -177,8 +179,7 @@ static enum step drop(struct task *t, struct image *image)
 	}
 
 	/* Done; or its refcounts cannot be had, and a leak is the safe way out. */
-	if (kind == PIECE_NO_BLOCK ||
-	    (kind == PIECE_BAD && !t->err && release->count && drop_is_safe(image)))
+	if (kind == PIECE_NO_BLOCK || (kind == PIECE_BAD && asked))
 		no_refcount(image, release->cluster);
 	else if (release->count && !image_broken(image) && log_is_worth(&alloc->leaks_told))
 		log_error(

@@ -282,7 +282,6 @@ struct flush {
 	size_t bounce_bytes;
 	struct release *releases; /* as many as the arena has, of which were ever used: */
 	uint32_t releases_used;
-	size_t releases_bytes;
 	struct io io[FLUSH_IOS];
 };
 

@@ -580,7 +580,12 @@ uint32_t flush_releases(uint32_t slices)
 	return (uint32_t)min_u64(max_u64(dirty_max(slices) * 8, RELEASES_MIN), RELEASES_MAX);
 }
 
-static int flush_memory(struct image *image, uint32_t releases)
+static size_t releases_bytes(const struct image *image)
+{
+	return image->arena.releases * sizeof(struct release);
+}
+
+static int flush_memory(struct image *image)
 {
 	struct flush *flush = &image->flush;
 
@@ -590,8 +595,7 @@ static int flush_memory(struct image *image, uint32_t releases)
 	flush->frozen = calloc(flush->dirty_max, sizeof(struct slice *));
 	flush->frozen_off = calloc(flush->dirty_max, sizeof(*flush->frozen_off));
 	flush->l1_dirty = calloc((size_t)image->arena.l1_blocks + 1, 1);
-	flush->releases_bytes = releases * sizeof(*flush->releases);
-	flush->releases = sparse_map(flush->releases_bytes);
+	flush->releases = sparse_map(releases_bytes(image));
 	if (!flush->bounce || !flush->frozen || !flush->frozen_off || !flush->l1_dirty ||
 	    !flush->releases)
 		return -ENOMEM;
@@ -601,7 +605,6 @@ static int flush_memory(struct image *image, uint32_t releases)
 int flush_open(struct image *image)
 {
 	struct flush *flush = &image->flush;
-	uint32_t releases = image->arena.releases;
 
 	pthread_mutex_init(&flush->lock, NULL);
 	list_init(&flush->dirty);
@@ -613,9 +616,9 @@ int flush_open(struct image *image)
 	list_init(&image->syncs.writes);
 	waitq_init(&image->syncs.waiters);
 	flush->dirty_max = dirty_max(image->top.cache.nslices);
-	if (flush_memory(image, releases))
+	if (flush_memory(image))
 		return -ENOMEM;
-	flush->releases_free = releases;
+	flush->releases_free = image->arena.releases;
 	return 0;
 }
 
@@ -629,6 +632,6 @@ void flush_free(struct image *image)
 	free(flush->frozen_off);
 	free(flush->l1_dirty);
 	if (flush->releases)
-		munmap(flush->releases, flush->releases_bytes);
+		munmap(flush->releases, releases_bytes(image));
 	pthread_mutex_destroy(&flush->lock);
 }

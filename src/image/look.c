@@ -6,11 +6,6 @@
 #include "hit.h"
 #include "part.h"
 
-static const char *const io_names[] = {
-	[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
-	[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate",
-};
-
 static const char *file_name(const struct image *image, uint16_t index)
 {
 	for (const struct node *node = &image->top; node; node = node->below) {
@@ -55,7 +50,7 @@ static void add_io(const struct image *image, struct live *live, const struct io
 
 	if (!live || !is_live(io) || (live->io && (!started || live->since <= started)))
 		return;
-	live->io = io_names[io->op];
+	live->io = io_name(io->op);
 	live->file = file_name(image, io->file);
 	live->io_off = io->off;
 	live->io_len = io->len;

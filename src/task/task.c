@@ -117,6 +117,18 @@ static void io_again(struct io *io)
 	ring->queue(ring, io);
 }
 
+const char *io_name(enum io_op op)
+{
+	static const char *const names[] = {
+		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
+		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate",
+		[IO_ZEROS] = "zeros", [IO_COPY] = "copy",	  [IO_FETCH] = "fetch",
+		[IO_TIMER] = "timer", [IO_WORK] = "work",
+	};
+
+	return names[op];
+}
+
 /*
  * A read that ended early: at end of file the rest is zeros.  The host ends a read in the middle
  * of a sector only there; at a sector's edge it may just have been interrupted, so ask again.
@@ -137,21 +149,24 @@ static bool read_short(struct io *io, uint64_t moved)
 	return true;
 }
 
+static bool is_passing(int64_t res)
+{
+	return res == -EAGAIN || res == -EINTR;
+}
+
 /*
  * Rings cancel nothing: who was cancelled has not begun, for want of a thread of the kernel, for which the
  * kernel itself has waited.  A sync that counts as failed would be the end of an image that has no fault.
  */
-static bool is_passing(int64_t res)
+static bool is_tried_again(struct io *io, int64_t res)
 {
-	return res == -EAGAIN || res == -EINTR || res == -ECANCELED;
+	return res == -ECANCELED || (is_passing(res) && io->retries++ < IO_RETRIES);
 }
 
 /* True when the io was queued once more. */
 static bool io_continue(struct io *io, int64_t *res)
 {
-	if (is_passing(*res) && io->retries < IO_RETRIES) {
-		if (*res != -ECANCELED)
-			io->retries++;
+	if (is_tried_again(io, *res)) {
 		io_again(io);
 		return true;
 	}

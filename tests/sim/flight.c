@@ -10,14 +10,7 @@
 
 const char *flight_name(const struct flight *flight)
 {
-	static const char *const names[] = {
-		[IO_READ] = "read",   [IO_WRITE] = "write",	  [IO_SYNC] = "sync",
-		[IO_PUNCH] = "punch", [IO_TRUNCATE] = "truncate", [IO_ZEROS] = "zeros",
-		[IO_COPY] = "copy",   [IO_FETCH] = "fetch",	  [IO_TIMER] = "timer",
-		[IO_WORK] = "work",   [IO_ALLOCATE] = "allocate",
-	};
-
-	return names[flight->io->op];
+	return io_name(flight->io->op);
 }
 
 static bool has_memory(const struct flight *flight)

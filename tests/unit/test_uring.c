@@ -182,6 +182,32 @@ static void cancel_often(void)
 	uring.ring.queue = queue_really;
 }
 
+/* --- a quota is exceeded ------------------------------------------------------------------------------- */
+
+static struct io *kept;
+
+static void queue_for_us(struct ring *ring, struct io *io)
+{
+	(void)ring;
+	kept = io;
+}
+
+/* Nobody takes such a write for one that has failed for good. */
+static void exceed_quota(void)
+{
+	running = 1;
+	queue_really = uring.ring.queue;
+	uring.ring.queue = queue_for_us;
+	task_init(&writer[0].task, &lane, &caller_machine, V_WRITE);
+	task_wake(&writer[0].task);
+	lane_run(&lane, 1);
+	io_complete(kept, -EDQUOT);
+	while (running)
+		lane_run(&lane, 1);
+	CHECK_EQ(writer[0].task.err, -ENOSPC);
+	uring.ring.queue = queue_really;
+}
+
 int main(void)
 {
 	static const unsigned writers[] = { 1, 2, 3, TASKS };
@@ -212,6 +238,8 @@ int main(void)
 
 	check_case("cancelled very often");
 	cancel_often();
+	check_case("over quota");
+	exceed_quota();
 
 	uring_stop(&uring);
 	uring_release(&uring);

@@ -12,6 +12,24 @@ static void count(void *arg)
 	++*(unsigned *)arg;
 }
 
+/* The last thing that its thread does is to wait for the next kick. */
+static void leave(void *arg)
+{
+	struct worker *worker = arg;
+
+	worker->stopping = true;
+	uring_flush(&worker->uring);
+}
+
+static void leave_armed(struct worker *worker)
+{
+	struct worker_call call = { .run = leave, .arg = worker };
+
+	worker_post(worker, &call);
+	pthread_join(worker->thread, NULL);
+	worker->running = false;
+}
+
 int main(void)
 {
 	int file = open("/dev/null", O_RDWR);
@@ -32,6 +50,12 @@ int main(void)
 		CHECK_EQ(calls, i);
 		worker_stop(&worker);
 	}
+	check_case("... whose thread has left in another way");
+	CHECK_EQ(worker_start(&worker, &options), 0);
+	leave_armed(&worker);
+	CHECK_EQ(worker_start(&worker, &options), 0);
+	worker_call(&worker, count, &calls);
+	worker_stop(&worker);
 	worker_release(&worker);
 	close(file);
 	return check_end();
