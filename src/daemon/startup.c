@@ -208,6 +208,18 @@ static int find_device(struct daemon *daemon, struct why *why)
 	return err;
 }
 
+/* The end of a command waits for nobody, and others may have written what would be lost by that. */
+static int leave_to_its_users(const struct daemon *daemon, struct why *why)
+{
+	const char *image = daemon->options.image, *left = device_name(daemon->device);
+
+	return why_set(why, -EBUSY,
+		       "%s: a killed process has left %s, which may be in use, and with --run would "
+		       "be stopped all the same; serve it without --run, or, if it is not in use, "
+		       "remove it with qcow2-ublkd stop %s",
+		       image, left, left);
+}
+
 static int take_device(struct daemon *daemon, struct why *why)
 {
 	int err;
@@ -216,6 +228,8 @@ static int take_device(struct daemon *daemon, struct why *why)
 		return 0;
 	if (daemon->options.abandon)
 		return abandon_device(daemon, why);
+	if (daemon->options.run)
+		return leave_to_its_users(daemon, why);
 	err = device_take(daemon->device, why);
 	if (!err && !device_is_left(daemon->device) && daemon->successor.fd >= 0)
 		return none_left(daemon, why);

@@ -54,6 +54,33 @@ status=0
 [ "$status" -eq 1 ] || fail "status $status without an image"
 [ ! -e "$work/ran" ] || fail "the command ran without a device"
 
+note "no device that a killed process has left, whose users would lose what they have written"
+# Says $1.
+run_refused()
+{
+	refused "$QCOW2_UBLKD" --image "$image" --run "touch '$work/ran'"
+	grep -qF "$1" "$work/refused" || fail "$(cat "$work/refused")"
+	[ ! -e "$work/ran" ] || fail "the command ran"
+}
+head -c 8M /dev/urandom >"$work/pattern"
+serve "$image"
+mount_on "$device" "$work/mnt"
+cp "$work/pattern" "$work/mnt/dirty"
+before=$device
+kill_hard
+run_refused "qcow2-ublkd stop $device"
+refused "$QCOW2_UBLKD" stop "$device"
+serve "$image"
+[ "$device" = "$before" ] || fail "$device instead of $before"
+umount "$work/mnt"
+mount "$device" "$work/mnt"
+same "$work/pattern" "$work/mnt/dirty"
+umount "$work/mnt"
+kill_hard
+run_refused "qcow2-ublkd stop $device"
+"$QCOW2_UBLKD" stop "$device"
+"$QCOW2_UBLKD" --image "$image" --run true >/dev/null || fail "status $?"
+
 note "as another user: a start that fails ends, and signals reach the command"
 status=0
 timeout -s KILL 60 "$QCOW2_UBLKD" --image "$work/nothing" --user nobody --run true >/dev/null 2>&1 ||
