@@ -85,6 +85,15 @@ int startup(struct daemon *daemon, struct why *why);
 
 void serve(struct daemon *daemon);
 
+/* --- stop.c: may it be stopped? -------------------------------------------------------------------- */
+
+/* A signal or the administrator asks for a stop: of the command of --run, if that runs. */
+void stop_by_signal(struct daemon *daemon, int signal);
+void stop_by_admin(struct daemon *daemon, bool force);
+
+/* device_hold_fd() is readable: is it time to stop? */
+bool stop_is_due(struct daemon *daemon);
+
 /* --- leave.c: another process goes on with the device --------------------------------------------- */
 
 /* The exit status of a process that has left its device to the next one: EX_TEMPFAIL. */

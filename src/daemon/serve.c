@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The main thread while the device is served: signals, questions, and whether a stop that was
- * asked for may begin.
- *
- * A device that is mounted or held is not stopped, as its user would lose what it has not written
- * yet.  Who asks by a signal gets the stop when that is over; who asks by the socket is told.
+ * The main thread while the device is served: signals, and questions.  Whether a stop that was asked
+ * for may begin is in stop.c.
  */
 #include "daemon.h"
 #include "janitor.h"
@@ -101,96 +98,7 @@ static bool announce(struct daemon *daemon)
 	return true;
 }
 
-/* --- stops ------------------------------------------------------------------------------------------ */
-
-/* Nobody stops: those who wait for it are told why, except for who sent a signal. */
-static void refuse(struct daemon *daemon, const char *reason)
-{
-	admin_refuse(&daemon->admin, reason);
-	daemon->forced_s = 0;
-	if (!daemon->stop_by_signal)
-		device_hold_end(daemon->device);
-}
-
-static void ask_for_stop(struct daemon *daemon, bool force)
-{
-	struct why why;
-
-	force |= daemon->options.force_stop;
-	if (force && !daemon->forced_s)
-		daemon->forced_s = monotonic_s();
-	if (device_hold(daemon->device, force, &why) == 0)
-		return;
-	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);
-	refuse(daemon, why.text);
-}
-
-static void tell_in_use(struct daemon *daemon, const char *users)
-{
-	struct why why;
-
-	if (daemon->stop_by_signal)
-		log_event(MESSAGE_IN_USE, "%s: is in use%s%s; it stops when that is over",
-			  device(daemon), users[0] ? ": " : "", users);
-	why_set(&why, 0, "%s: is in use%s%s; end that, or use --force", device(daemon),
-		users[0] ? ": " : "", users);
-	refuse(daemon, why.text);
-}
-
-/* True when it is time to stop. */
-static bool hear_hold(struct daemon *daemon)
-{
-	struct why text;
-
-	switch (device_hold_answer(daemon->device, &text)) {
-	case HOLD_BUSY:
-		tell_in_use(daemon, text.text);
-		return false;
-	case HOLD_CLEAN:
-		if (text.text[0])
-			log_warn("%s: stopped while it was %s", device(daemon), text.text);
-		return true;
-	case HOLD_FORCED:
-		log_warn("%s: stopped by force while it was %s", device(daemon), text.text);
-		return true;
-	case HOLD_DIRTY:
-		log_event(MESSAGE_LOST, "%s: what was not written back yet is lost: %s",
-			  device(daemon), text.text);
-		daemon->lost_data = true;
-		return true;
-	case HOLD_FAILED:
-		break;
-	}
-	log_error("%s: cannot find out whether it is in use: %s; not stopping", device(daemon),
-		  text.text);
-	daemon->stop_by_signal = false;
-	refuse(daemon, text.text);
-	return false;
-}
-
 /* --- signals and questions --------------------------------------------------------------------------- */
-
-/* True when the command of --run is told to end instead, and ends us by that. */
-static bool pass_to_command(struct daemon *daemon, int signal)
-{
-	int err;
-
-	if (!daemon->run.pid || daemon->run.ended)
-		return false;
-	err = signal ? run_signal(&daemon->run, signal) : 0;
-	if (err)
-		log_error("--run: the command cannot be told to end: %s; stopping without its end",
-			  strerror(-err));
-	return !err;
-}
-
-static void stop_by_signal(struct daemon *daemon, int signal)
-{
-	if (pass_to_command(daemon, signal))
-		return;
-	daemon->stop_by_signal = true;
-	ask_for_stop(daemon, false);
-}
 
 /* True when it is time to stop. */
 static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *info)
@@ -223,8 +131,8 @@ static void obey_admin(struct daemon *daemon)
 	admin_turn(admin);
 	if (admin->resize_asked)
 		resizing_begin(&daemon->resizing, admin, &daemon->service);
-	if (admin->stop_asked && !pass_to_command(daemon, SIGTERM))
-		ask_for_stop(daemon, admin->stop_force);
+	if (admin->stop_asked)
+		stop_by_admin(daemon, admin->stop_force);
 	if (admin->leave_asked)
 		leave_begin(daemon, false);
 	admin->stop_asked = admin->leave_asked = false;
@@ -274,7 +182,7 @@ void serve(struct daemon *daemon)
 		}
 		if (fds[FD_RESIZED].revents)
 			resizing_end(&daemon->resizing, &daemon->admin, &daemon->service);
-		if (fds[FD_HOLD].revents && hear_hold(daemon))
+		if (fds[FD_HOLD].revents && stop_is_due(daemon))
 			return;
 		while (signals_next(daemon, &info))
 			if (handle_signal(daemon, &info))
