@@ -28,9 +28,6 @@ static void ask_for_stop(struct daemon *daemon, bool force)
 {
 	struct why why;
 
-	force |= daemon->options.force_stop;
-	if (force && !daemon->forced_s)
-		daemon->forced_s = monotonic_s();
 	if (device_hold(daemon->device, force, &why) == 0)
 		return;
 	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);
@@ -93,16 +90,23 @@ static bool pass_to_command(struct daemon *daemon, int signal)
 	return !err;
 }
 
+static void begin(struct daemon *daemon, int signal, bool force)
+{
+	force |= daemon->options.force_stop;
+	/* Also when the command is told, as it may hang in the storage that force is used against. */
+	if (force && !daemon->forced_s)
+		daemon->forced_s = monotonic_s();
+	if (!pass_to_command(daemon, signal))
+		ask_for_stop(daemon, force);
+}
+
 void stop_by_signal(struct daemon *daemon, int signal)
 {
-	if (pass_to_command(daemon, signal))
-		return;
 	daemon->stop_by_signal = true;
-	ask_for_stop(daemon, false);
+	begin(daemon, signal, false);
 }
 
 void stop_by_admin(struct daemon *daemon, bool force)
 {
-	if (!pass_to_command(daemon, SIGTERM))
-		ask_for_stop(daemon, force);
+	begin(daemon, SIGTERM, force);
 }

@@ -80,6 +80,34 @@ forget_daemon "$pid"
 serve "$image" --queues 2 --io-timeout 1
 expect_at "$work/a" 8
 expect_at "$work/b" 0
+unserve
+
+note "stopped by force while the command of --run hangs in its own I/O, and cannot end"
+mkfifo "$work/go"
+for how in "" --force-stop; do
+	# The command's own shell expands what is in single quotes.
+	# shellcheck disable=SC2016,SC2086
+	serve "$image" --queues 2 --io-timeout 1 $how --run 'read go <'"$work"'/go
+		exec dd if='"$work"'/c of="$device" bs=256k seek=64 oflag=direct conv=notrunc status=none'
+	pid=$daemon_pid
+	suspend_storage
+	echo go >"$work/go"
+	says 'does not answer.*'
+	if [ -n "$how" ]; then
+		kill -TERM "$pid"
+	else
+		refused timeout 30 "$QCOW2_UBLKD" stop --force "$device"
+		grep -q 'stopped by force, with the storage' "$work/refused" || fail "$(cat "$work/refused")"
+	fi
+	says 'what was acknowledged is kept'
+	resume_storage
+	within 30 ended "$pid" || fail "process $pid goes on"
+	within 30 expect_gone || fail "$device is left"
+	wait "$pid" && fail "no error"
+	forget_daemon "$pid"
+done
+serve "$image" --queues 2 --io-timeout 1
+expect_at "$work/a" 8
 
 note "stopped by force, and the storage answers just then: what had not begun is no failure of the image"
 write_at "$work/b" 40
