@@ -53,6 +53,9 @@ struct daemon {
 	int signal_fd;
 	int64_t forced_s; /* since when a stop by force is wanted, monotonic; 0: it is not */
 	bool stop_by_signal; /* we have been told to stop, and do when the device is free */
+	int64_t hold_again_ms; /* when to ask again if it is, monotonic; 0: never */
+	bool hold_failed; /* ... and a message says so */
+	bool helper_lost; /* nobody can find that out any more */
 	bool leaving; /* the device is left as soon as the image is flushed */
 	bool leaving_by_signal; /* ... and if it cannot be, it is stopped */
 	bool failed; /* it could not be served after all */
@@ -93,6 +96,13 @@ void stop_by_admin(struct daemon *daemon, bool force);
 
 /* device_hold_fd() is readable: is it time to stop? */
 bool stop_is_due(struct daemon *daemon);
+
+/* Has the helper process ended?  Then say what to do. */
+void stop_without_helper(struct daemon *daemon);
+
+/* For poll(2): lower @timeout_ms if need be.  In each turn: ask again, if it is time. */
+void stop_watch(const struct daemon *daemon, int *timeout_ms);
+void stop_turn(struct daemon *daemon);
 
 /* --- leave.c: another process goes on with the device --------------------------------------------- */
 

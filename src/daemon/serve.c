@@ -108,6 +108,7 @@ static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *
 			log_error(
 				"%s: the process that controls it has ended; flush before stopping",
 				device(daemon));
+		stop_without_helper(daemon);
 		return run_ended(&daemon->run);
 	}
 	if (info->ssi_signo == SIGUSR1) {
@@ -155,6 +156,7 @@ void serve(struct daemon *daemon)
 		unsigned n = FDS + admin_watch(&daemon->admin, fds + FDS, &timeout_ms);
 
 		watchdog_watch(&daemon->watchdog, &timeout_ms);
+		stop_watch(daemon, &timeout_ms);
 		fds[FD_HOLD] = (struct pollfd){
 			.fd = device_hold_fd(daemon->device),
 			.events = POLLIN,
@@ -188,6 +190,7 @@ void serve(struct daemon *daemon)
 			if (handle_signal(daemon, &info))
 				return;
 		obey_admin(daemon);
+		stop_turn(daemon);
 		watch_turn(&daemon->watch);
 		/* Last, as who asks for a stop is to get it. */
 		if (!leave_turn(daemon, fds[FD_FLUSH].revents))

@@ -9,11 +9,17 @@
 #include "messages.h"
 
 #include <signal.h>
+#include <unistd.h>
+
+/* A signal is not sent again, so what could not be found out is asked once more. */
+#define HOLD_AGAIN_MS 1000
 
 static const char *device(const struct daemon *daemon)
 {
 	return device_name(daemon->device);
 }
+
+/* --- there is none ----------------------------------------------------------------------------------- */
 
 /* Nobody stops: those who wait for it are told why, except for who sent a signal. */
 static void refuse(struct daemon *daemon, const char *reason)
@@ -22,16 +28,6 @@ static void refuse(struct daemon *daemon, const char *reason)
 	daemon->forced_s = 0;
 	if (!daemon->stop_by_signal)
 		device_hold_end(daemon->device);
-}
-
-static void ask_for_stop(struct daemon *daemon, bool force)
-{
-	struct why why;
-
-	if (device_hold(daemon->device, force, &why) == 0)
-		return;
-	log_error("%s: cannot be stopped in order: %s", device(daemon), why.text);
-	refuse(daemon, why.text);
 }
 
 static void tell_in_use(struct daemon *daemon, const char *users)
@@ -46,14 +42,79 @@ static void tell_in_use(struct daemon *daemon, const char *users)
 	refuse(daemon, why.text);
 }
 
+static void describe_lost_helper(const struct daemon *daemon, struct why *why)
+{
+	if (device_facts(daemon->device).recoverable)
+		why_set(why, 0,
+			"%s: its helper process has ended, and cannot say any more whether a stop "
+			"would lose something; qcow2-ublkd upgrade %s makes another one",
+			device(daemon), device(daemon));
+	else
+		why_set(why, 0,
+			"%s: its helper process has ended, and cannot say any more whether a stop "
+			"would lose something; end its use, run blockdev --flushbufs %s, and kill "
+			"process %d",
+			device(daemon), device(daemon), (int)getpid());
+}
+
+void stop_without_helper(struct daemon *daemon)
+{
+	struct why why;
+
+	if (!device_lost_helper(daemon->device))
+		return;
+	daemon->helper_lost = true;
+	/* The end of a command does without it. */
+	if (daemon->run.pid)
+		return;
+	describe_lost_helper(daemon, &why);
+	log_error("%s", why.text);
+}
+
+static void cannot_hold(struct daemon *daemon, const char *reason)
+{
+	struct why why;
+	bool again;
+
+	stop_without_helper(daemon);
+	again = daemon->stop_by_signal && !daemon->helper_lost;
+	if (daemon->helper_lost)
+		describe_lost_helper(daemon, &why);
+	else
+		why_set(&why, 0, "%s: cannot find out whether it is in use: %s; %s", device(daemon),
+			reason, again ? "trying again each second" : "not stopping");
+	if (!again || !daemon->hold_failed)
+		log_error("%s", why.text);
+	daemon->hold_failed = again;
+	daemon->hold_again_ms = again ? monotonic_ms() + HOLD_AGAIN_MS : 0;
+	admin_refuse(&daemon->admin, why.text);
+	device_hold_end(daemon->device);
+	if (!daemon->stop_by_signal || !daemon->options.force_stop)
+		daemon->forced_s = 0;
+}
+
+/* --- there may be one --------------------------------------------------------------------------------- */
+
+static void ask_for_stop(struct daemon *daemon, bool force)
+{
+	struct why why;
+
+	daemon->hold_again_ms = 0;
+	if (device_hold(daemon->device, force, &why))
+		cannot_hold(daemon, why.text);
+}
+
 bool stop_is_due(struct daemon *daemon)
 {
 	struct why text;
+	enum hold_answer answer = device_hold_answer(daemon->device, &text);
 
-	switch (device_hold_answer(daemon->device, &text)) {
-	case HOLD_BUSY:
-		tell_in_use(daemon, text.text);
+	if (answer == HOLD_FAILED) {
+		cannot_hold(daemon, text.text);
 		return false;
+	}
+	daemon->hold_failed = false;
+	switch (answer) {
 	case HOLD_CLEAN:
 		if (text.text[0])
 			log_warn("%s: stopped while it was %s", device(daemon), text.text);
@@ -66,15 +127,13 @@ bool stop_is_due(struct daemon *daemon)
 			  device(daemon), text.text);
 		daemon->lost_data = true;
 		return true;
-	case HOLD_FAILED:
-		break;
+	default:
+		tell_in_use(daemon, text.text);
+		return false;
 	}
-	log_error("%s: cannot find out whether it is in use: %s; not stopping", device(daemon),
-		  text.text);
-	daemon->stop_by_signal = false;
-	refuse(daemon, text.text);
-	return false;
 }
+
+/* --- who asks ------------------------------------------------------------------------------------------ */
 
 /* True when the command of --run is told to end instead, and ends us by that. */
 static bool pass_to_command(struct daemon *daemon, int signal)
@@ -109,4 +168,24 @@ void stop_by_signal(struct daemon *daemon, int signal)
 void stop_by_admin(struct daemon *daemon, bool force)
 {
 	begin(daemon, SIGTERM, force);
+}
+
+/* --- once more ----------------------------------------------------------------------------------------- */
+
+void stop_watch(const struct daemon *daemon, int *timeout_ms)
+{
+	int64_t left = daemon->hold_again_ms - monotonic_ms();
+
+	if (!daemon->hold_again_ms)
+		return;
+	if (left < 0)
+		left = 0;
+	if (*timeout_ms < 0 || left < *timeout_ms)
+		*timeout_ms = (int)left;
+}
+
+void stop_turn(struct daemon *daemon)
+{
+	if (daemon->hold_again_ms && monotonic_ms() >= daemon->hold_again_ms)
+		ask_for_stop(daemon, daemon->options.force_stop);
 }

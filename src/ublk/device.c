@@ -119,6 +119,11 @@ bool device_lost_control(struct device *device)
 	return ctrl_lost(&device->ctrl);
 }
 
+bool device_lost_helper(struct device *device)
+{
+	return helper_lost(&device->helper);
+}
+
 int device_drained_fd(const struct device *device)
 {
 	return device->disk.drained_fd;
@@ -236,7 +241,7 @@ enum hold_answer device_hold_answer(struct device *device, struct why *text)
 
 	device->hold_unheard = false;
 	if (recv(device->hold_fd, &answer, sizeof(answer), 0) != sizeof(answer)) {
-		why_set(text, 0, "the helper process has ended");
+		why_set(text, 0, "the process that was to look has ended");
 		return HOLD_FAILED;
 	}
 	why_set(text, 0, "%s", answer.text);

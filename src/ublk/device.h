@@ -169,6 +169,9 @@ int device_still_queue(const struct device *device);
 /* True, once, when the controlling process has ended: the device cannot be stopped in order. */
 bool device_lost_control(struct device *device);
 
+/* True, once, when the helper process has ended: device_hold() fails from then on. */
+bool device_lost_helper(struct device *device);
+
 /*
  * Readable (poll(2)) when a queue has lost all its tags: after device_stop(), or because somebody
  * else stops the device.

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* --- one packet with a file ---------------------------------------------------------------------- */
@@ -93,6 +94,16 @@ _Noreturn static void do_job(const struct help_job *job, int fd)
 	_exit(0);
 }
 
+/* The first start has packets of its own, and takes a closed socket for a failure. */
+static void say_no_child(const struct help_job *job, int fd, int err)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "helper process: fork: %s", strerror(err));
+	if (job->help != HELP_FIRST_START)
+		help_say(fd, job->help == HELP_HOLD ? HOLD_FAILED : -err, text);
+}
+
 _Noreturn static void helper_main(int fd, void (*confine)(void))
 {
 	struct help_job job;
@@ -107,8 +118,12 @@ _Noreturn static void helper_main(int fd, void (*confine)(void))
 	signal(SIGCHLD, SIG_IGN);
 	confine();
 	while ((file = receive_job(fd, &job)) >= 0) {
-		if (fork() == 0)
+		pid_t pid = fork();
+
+		if (pid == 0)
 			do_job(&job, file);
+		if (pid < 0)
+			say_no_child(&job, file, errno);
 		close(file);
 	}
 	_exit(0);
@@ -198,6 +213,14 @@ int helper_run(struct helper *helper, const struct help_job *job, int timeout_ms
 		return why_set(why, err, "helper process: %s",
 			       err == -ETIME ? "no answer" : "it has ended");
 	return answer.res ? why_set(why, answer.res, "%s", answer.text) : 0;
+}
+
+bool helper_lost(struct helper *helper)
+{
+	if (!helper->pid || waitpid(helper->pid, NULL, WNOHANG) != helper->pid)
+		return false;
+	helper->pid = 0;
+	return true;
 }
 
 void helper_close(struct helper *helper)

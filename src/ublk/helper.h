@@ -57,6 +57,9 @@ int helper_begin(struct helper *helper, const struct help_job *job, int *fd, str
  */
 int helper_run(struct helper *helper, const struct help_job *job, int timeout_ms, struct why *why);
 
+/* Has it ended, against all expectations?  True once; jobs fail then. */
+bool helper_lost(struct helper *helper);
+
 /* End the helper. */
 void helper_close(struct helper *helper);
 

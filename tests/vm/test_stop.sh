@@ -66,6 +66,45 @@ for options in "" --no-recovery; do
 	unserve
 done
 
+note "no process can be made that looks for users: a signal is not forgotten"
+image_create "$work/other" 64M
+few=/sys/fs/cgroup/few
+echo +pids >/sys/fs/cgroup/cgroup.subtree_control
+mkdir "$few"
+serve "$work/other" --queues 2
+for pid in "$daemon_pid" $(pgrep -P "$daemon_pid"); do
+	echo "$pid" >"$few/cgroup.procs"
+done
+dd if="$work/pattern" of="$device" bs=64k seek=64 conv=notrunc status=none
+echo 0 >"$few/pids.max"
+kill -TERM "$daemon_pid"
+says "whether it is in use: helper process: fork: Resource temporarily unavailable"
+refused "$QCOW2_UBLKD" stop "$device"
+grep -q "fork: Resource temporarily unavailable" "$work/refused" || fail "$(cat "$work/refused")"
+sleep 2
+expect_serving
+[ "$(grep -c "whether it is in use" "$stderr_file")" -le 2 ] || fail "too many words: $(cat "$stderr_file")"
+echo max >"$few/pids.max"
+within 20 eval "! kill -0 $daemon_pid 2>/dev/null" || fail "not stopped"
+expect_stopped
+within 10 rmdir "$few" || fail "somebody is left in $few"
+serve "$work/other" --queues 2
+dd if="$device" of="$work/back" bs=64k skip=64 count=96 status=none
+same "$work/pattern" "$work/back"
+
+note "the helper process has ended: what to do is said, and works"
+pkill -KILL -P "$daemon_pid" -x ublk-helper
+says "its helper process has ended"
+kill -TERM "$daemon_pid"
+refused "$QCOW2_UBLKD" stop "$device"
+grep -q "qcow2-ublkd upgrade $device" "$work/refused" || fail "$(cat "$work/refused")"
+expect_serving
+"$QCOW2_UBLKD" upgrade "$device" || fail "no upgrade"
+wait "$daemon_pid" && fail "it has not left"
+forget_daemon "$daemon_pid"
+"$QCOW2_UBLKD" stop "$device" || fail "not stopped"
+within 20 no_device || fail "$device is still there"
+
 note "held by another device"
 serve "$image" --queues 2
 dmsetup create above --noudevsync --table "0 $(blockdev --getsz "$device") linear $device 0"
