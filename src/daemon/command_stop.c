@@ -58,9 +58,9 @@ static int check_dead(int32_t id, bool force, struct why *why)
 			       "/dev/ublkb%" PRId32 ": process %d serves it and has no control "
 			       "socket; send SIGTERM to it",
 			       id, (int)holder);
-	if (users_disk(&disk, id))
+	if (!force && users_disk(&disk, id))
 		users_describe(&disk, users, sizeof(users));
-	if (users[0] && !force)
+	if (users[0])
 		return why_set(
 			why, -EBUSY,
 			"/dev/ublkb%" PRId32 ": its daemon is dead, but it is in use: %s; start "

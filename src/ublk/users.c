@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What /sys and /proc say about a block device's users. */
 #include "users.h"
+#include "keep.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NAMESPACES_MAX 256 /* whose mounts are looked at */
+#define DESCRIBE_MS 5000 /* for all processes */
+#define SEPARATOR "; "
+#define SEPARATOR_BYTES (sizeof(SEPARATOR) - 1)
 
 /* --- the disk ---------------------------------------------------------------------------------------- */
 
@@ -92,7 +100,7 @@ struct text {
 
 __attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *fmt, ...)
 {
-	const char *separator = text->used ? "; " : "";
+	const char *separator = text->used ? SEPARATOR : "";
 	va_list args;
 	int len, n;
 
@@ -297,21 +305,33 @@ bool users_swap(const struct users_disk *disk)
 
 /* --- processes --------------------------------------------------------------------------------------- */
 
+/*
+ * Is it one of the devices?  Nobody's server is asked, be it of NFS or FUSE: that may have gone.  And what
+ * is no path is no device.
+ */
+static bool is_device(const struct users_disk *disk, int folder, const char *file)
+{
+	struct statx st;
+	char first;
+
+	return readlinkat(folder, file, &first, 1) == 1 && first == '/' &&
+	       statx(folder, file, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 &&
+	       S_ISBLK(st.stx_mode) &&
+	       is_on_disk(disk, makedev(st.stx_rdev_major, st.stx_rdev_minor));
+}
+
 /* Has it one of the devices open? */
 static bool has_open(const struct users_disk *disk, const char *pid)
 {
 	char path[64];
 	struct dirent *file;
 	bool found = false;
-	struct stat st;
 	DIR *folder;
 
 	snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
 	folder = opendir(path);
 	while (folder && !found && (file = readdir(folder)))
-		found = file->d_name[0] != '.' &&
-			fstatat(dirfd(folder), file->d_name, &st, 0) == 0 && S_ISBLK(st.st_mode) &&
-			is_on_disk(disk, st.st_rdev);
+		found = file->d_name[0] != '.' && is_device(disk, dirfd(folder), file->d_name);
 	if (folder)
 		closedir(folder);
 	return found;
@@ -326,8 +346,8 @@ static ino_t mount_namespace(const char *pid)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
-/* All mount namespaces but our own, by a process of each, and what processes have open. */
-static void describe_processes(const struct users_disk *disk, struct text *text)
+/* All mount namespaces but our own, by a process of each, and what processes but @own and this have open. */
+static void describe_processes(const struct users_disk *disk, pid_t own, struct text *text)
 {
 	ino_t seen[NAMESPACES_MAX] = { mount_namespace("self") };
 	DIR *folder = opendir("/proc");
@@ -340,7 +360,7 @@ static void describe_processes(const struct users_disk *disk, struct text *text)
 		ino_t its;
 		unsigned i;
 
-		if (*end || pid <= 0 || pid == getpid())
+		if (*end || pid <= 0 || pid == own || pid == getpid())
 			continue;
 		if (has_open(disk, file->d_name)) {
 			program_of(file->d_name, program);
@@ -358,6 +378,71 @@ static void describe_processes(const struct users_disk *disk, struct text *text)
 		closedir(folder);
 }
 
+/* --- with patience ----------------------------------------------------------------------------------- */
+
+/* False when the other end of the pipe is still open after that time. */
+static bool has_ended(int fd)
+{
+	struct pollfd end = { .fd = fd };
+	int n;
+
+	do
+		n = poll(&end, 1, DESCRIBE_MS);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
+/*
+ * In a process of its own, which may wait for ever: some file systems ask others about a file whatever
+ * they are told.  It writes to @shared.  False when it has not come to its end.
+ */
+static bool describe_apart(const struct users_disk *disk, char *shared, size_t size)
+{
+	struct text text = { .at = shared, .size = size };
+	pid_t own = getpid(), pid;
+	bool ended;
+	int fd[2];
+
+	if (pipe2(fd, O_CLOEXEC))
+		return false;
+	pid = fork();
+	if (pid == 0) {
+		keep_only(fd[1]);
+		describe_processes(disk, own, &text);
+		_exit(0);
+	}
+	close(fd[1]);
+	ended = pid > 0 && has_ended(fd[0]);
+	close(fd[0]);
+	if (pid > 0 && !ended)
+		kill(pid, SIGKILL);
+	if (pid > 0)
+		waitpid(pid, NULL, ended ? 0 : WNOHANG);
+	return ended;
+}
+
+static void describe_others(const struct users_disk *disk, struct text *text)
+{
+	/* Who has waited once would wait again, and another process with it. */
+	static bool hangs;
+	size_t room = text->size - text->used;
+	char *shared = MAP_FAILED;
+
+	if (room <= SEPARATOR_BYTES)
+		return;
+	room -= SEPARATOR_BYTES;
+	if (!hangs)
+		shared =
+			mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	hangs = shared == MAP_FAILED || !describe_apart(disk, shared, room);
+	if (shared != MAP_FAILED && shared[0])
+		say(text, "%.*s", (int)room - 1, shared);
+	if (shared != MAP_FAILED)
+		munmap(shared, room);
+	if (hangs)
+		say(text, "perhaps opened by others, as not all processes can be looked at");
+}
+
 void users_describe(const struct users_disk *disk, char *out, size_t size)
 {
 	struct text text = { .at = out, .size = size };
@@ -367,5 +452,5 @@ void users_describe(const struct users_disk *disk, char *out, size_t size)
 	if (users_swap(disk))
 		say(&text, "used as swap");
 	describe_above(disk, &text);
-	describe_processes(disk, &text);
+	describe_others(disk, &text);
 }

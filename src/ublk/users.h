@@ -39,7 +39,8 @@ bool users_swap(const struct users_disk *disk);
 /*
  * Describe all users that can be found, up to what @text has room for, as "mounted on /mnt; opened
  * by qemu (123)": mounts of all namespaces, swap, devices above, and processes other than this
- * one; also of what lies on the disk.  Reads files of /proc and /sys only; takes CAP_SYS_PTRACE and
+ * one; also of what lies on the disk.  Reads files of /proc and /sys only, and waits for nobody: some
+ * seconds at most, after which it says that there may be others.  Takes CAP_SYS_PTRACE and
  * CAP_DAC_READ_SEARCH to see everybody.  @text is "" when there is none to be seen.
  */
 void users_describe(const struct users_disk *disk, char *text, size_t size);

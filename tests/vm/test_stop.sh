@@ -6,7 +6,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires mkfs.btrfs mkfs.ext4 e2fsck dmsetup losetup unshare swapon
+requires mkfs.btrfs mkfs.ext4 e2fsck dmsetup losetup unshare swapon python3
 image=$work/image
 image_create "$image" 256M
 head -c 6M /dev/urandom >"$work/pattern"
@@ -184,6 +184,42 @@ serve "$image" --queues 2
 mount "$device" "$work/mnt"
 same "$work/pattern" "$work/mnt/looped"
 umount "$work/mnt"
+
+note "a file that is nothing to us, of a server that does not answer, keeps nobody"
+modprobe fuse
+mkdir "$work/silent"
+"$vm_folder/silent_files.py" "$work/silent" &
+silent=$!
+cleanup_add "kill -KILL $silent 2>/dev/null; umount -l '$work/silent'"
+within 20 mountpoint -q "$work/silent" || fail "not mounted"
+sleep 1000 <"$work/silent/file" &
+other=$!
+cleanup_add "kill -KILL $other 2>/dev/null"
+# Their nodes may lie anywhere.
+# shellcheck disable=SC2046
+mknod "$work/node" b $(tr : ' ' <"/sys/block/${device#/dev/}/dev")
+sleep 1000 <"$work/node" &
+user=$!
+cleanup_add "kill -KILL $user 2>/dev/null"
+mount "$device" "$work/mnt"
+refused timeout 20 "$QCOW2_UBLKD" stop "$device"
+grep -q "mounted on $work/mnt; opened by sleep ($user);" "$work/refused" || fail "$(cat "$work/refused")"
+timeout 20 "$QCOW2_UBLKD" stop --force "$device" || fail "not stopped by force"
+says "stopped by force while it was mounted on $work/mnt; opened by sleep ($user)"
+umount "$work/mnt"
+kill "$user"
+wait "$user" || :
+expect_stopped
+serve "$image" --queues 2
+kill_hard
+timeout 20 "$QCOW2_UBLKD" stop "$device" || fail "a dead daemon's device cannot be removed"
+serve "$image" --queues 2
+kill -TERM "$daemon_pid"
+within 20 eval "! kill -0 $daemon_pid 2>/dev/null" || fail "not stopped"
+expect_stopped
+kill "$other" "$silent"
+wait "$other" "$silent" || :
+serve "$image" --queues 2
 
 note "swap is never taken away: on the disk, in a file on it, on what is mapped from it"
 # On file or device $1.
