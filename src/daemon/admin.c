@@ -57,6 +57,7 @@ static void write_origin(const struct origin *origin, FILE *out)
 	report_flag(out, "managed", origin->managed);
 	report_text(out, "version", VERSION);
 	report_number(out, "handover-layout", image_handover_layout());
+	report_text(out, "view", origin->view);
 	report_text(out, "directory", origin->directory);
 	for (unsigned i = 0; origin->argv[i]; i++) {
 		snprintf(key, sizeof(key), "arguments.%u", i);

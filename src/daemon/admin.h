@@ -19,6 +19,7 @@ struct origin {
 	char *const *argv; /* as main() got it */
 	char directory[PATH_MAX]; /* in which that was; "": unknown */
 	bool managed; /* by a service manager, which will start it again */
+	const char *view; /* how the image is shown: see options_view() */
 	/* Why no other process could go on now, or NULL. */
 	const char *(*hindrance)(const void *arg);
 	const void *arg;

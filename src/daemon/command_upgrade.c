@@ -286,6 +286,23 @@ static int check_file(const struct upgrade *upgrade, const char *path, struct wh
 		path);
 }
 
+/* A device that shows the image otherwise than the new process would is none that it goes on with. */
+static int check_view(const struct upgrade *upgrade, const struct options *options, struct why *why)
+{
+	char old[OPTIONS_VIEW_BYTES], new[OPTIONS_VIEW_BYTES];
+
+	report_get_text(&upgrade->origin, "view", old, sizeof(old));
+	options_view(options, new);
+	/* Old versions do not tell it. */
+	if (!old[0] || strcmp(old, new) == 0)
+		return 0;
+	return why_set(
+		why, -EINVAL,
+		"its configuration has been changed: with --read-only and --snapshot as they "
+		"are now, the image would be another disk than the one that is in use; change "
+		"that back, or stop it");
+}
+
 /* From now on in the old one's directory, to which the arguments are relative. */
 static int try_beforehand(struct upgrade *upgrade, struct why *why)
 {
@@ -301,7 +318,9 @@ static int try_beforehand(struct upgrade *upgrade, struct why *why)
 		err = options_parse(&options, restart->argv, why);
 	if (!err)
 		err = check_file(upgrade, options.image, why);
-	return err ? err : rehearse(&options, why);
+	if (!err)
+		err = check_view(upgrade, &options, why);
+	return err ? err : rehearse(&options, report_is(&upgrade->origin, "managed"), why);
 }
 
 /* --- the command ------------------------------------------------------------------------------------------ */

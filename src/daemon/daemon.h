@@ -32,7 +32,7 @@ struct daemon {
 	bool file_is_open;
 	bool remembers; /* there is a folder for what outlives the process */
 	struct identity identity; /* of the image; only if so, as what follows */
-	char view[32]; /* how it is shown: see identity_mark() */
+	char view[OPTIONS_VIEW_BYTES]; /* how it is shown */
 	uint64_t below; /* sum of the files below it: see identity_add() */
 	struct handover_file handover;
 	struct ownership owner;

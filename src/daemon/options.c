@@ -10,6 +10,7 @@
 #include "rows.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,6 +192,29 @@ int options_parse(struct options *options, char **argv, struct why *why)
 		err = take_line(options, argv, why);
 	return err ? err : check(options, why);
 }
+
+/* --- the view ------------------------------------------------------------------------------------- */
+
+static uint64_t text_hash(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+void options_view(const struct options *options, char view[static OPTIONS_VIEW_BYTES])
+{
+	if (options->snapshot)
+		snprintf(view, OPTIONS_VIEW_BYTES, "snapshot %016" PRIx64,
+			 text_hash(options->snapshot));
+	else
+		snprintf(view, OPTIONS_VIEW_BYTES, "%s",
+			 options->read_only ? "read-only" : OPTIONS_VIEW_WRITABLE);
+}
+
+/* --- help ----------------------------------------------------------------------------------------- */
 
 void options_help(void)
 {

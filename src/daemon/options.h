@@ -46,6 +46,12 @@ struct options {
  */
 int options_parse(struct options *options, char **argv, struct why *why);
 
+#define OPTIONS_VIEW_BYTES 32
+#define OPTIONS_VIEW_WRITABLE "image" /* no snapshot, and can be written */
+
+/* How the image is to be shown, for identity_mark(): a device of another view is not taken over. */
+void options_view(const struct options *options, char view[static OPTIONS_VIEW_BYTES]);
+
 /* Where configuration files are looked for by name; "/etc/qcow2-ublkd", but for tests. */
 extern const char *options_folder;
 

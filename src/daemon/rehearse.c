@@ -15,6 +15,7 @@ struct rehearsal {
 	const struct options *options;
 	struct backing backing;
 	unsigned layers; /* so far */
+	bool encrypted; /* one of them is */
 	uint8_t *bytes; /* of a header */
 };
 
@@ -100,6 +101,8 @@ static int open_chain(struct rehearsal *rehearsal, struct host_file *file, struc
 		if (!err)
 			err = open_data(rehearsal, file, &header, why);
 		if (!err)
+			rehearsal->encrypted |= header.crypt_method == CRYPT_LUKS;
+		if (!err)
 			err = open_below(rehearsal, file, &header, &below, why);
 		file = below;
 	}
@@ -125,20 +128,24 @@ static int open_files(struct rehearsal *rehearsal, struct why *why)
 	return err;
 }
 
-static int find_key(const struct options *options, struct why *why)
+static int find_key(const struct options *options, bool needed, struct why *why)
 {
 	struct key key;
 	int err = key_read(&key, options->key_file, why);
 
+	if (!err && needed && !key.bytes)
+		err = why_set(why, -ENOKEY, "%s: is encrypted; name its key with --key-file",
+			      options->image);
 	if (!err)
 		key_forget(&key, false);
 	return err;
 }
 
-int rehearse(const struct options *options, struct why *why)
+int rehearse(const struct options *options, bool managed, struct why *why)
 {
 	struct rehearsal *rehearsal = calloc(1, sizeof(*rehearsal));
 	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
+	bool needs_key = false;
 	struct user user;
 	int err = 0;
 
@@ -148,11 +155,12 @@ int rehearse(const struct options *options, struct why *why)
 		rehearsal->options = options;
 		rehearsal->bytes = bytes;
 		err = open_files(rehearsal, why);
+		needs_key = rehearsal->encrypted && !managed;
 	}
 	free(bytes);
 	free(rehearsal);
 	if (!err)
-		err = find_key(options, why);
+		err = find_key(options, needs_key, why);
 	if (!err && options->user)
 		err = user_find(&user, options->user, why);
 	return err;

@@ -8,8 +8,9 @@
 /*
  * Can this program read the headers of the image and of its chain, are all files there that they
  * name, and the key and the user?  Opens for reading only, takes no lock, and closes everything.
- * -errno with the sentence in @why.
+ * @managed: a service manager starts it, and may have a key that we have not.  -errno with the
+ * sentence in @why.
  */
-int rehearse(const struct options *options, struct why *why);
+int rehearse(const struct options *options, bool managed, struct why *why);
 
 #endif

@@ -78,6 +78,7 @@ static bool announce(struct daemon *daemon)
 	log_debug("%s: served as %s", daemon->options.image, device(daemon));
 	watch_begin(&daemon->watch, daemon->device, daemon->image, &daemon->service,
 		    daemon->options.io_timeout);
+	daemon->admin.origin.view = daemon->view;
 	daemon->admin.origin.hindrance = leave_hindrance;
 	daemon->admin.origin.arg = daemon;
 	admin_serve(&daemon->admin, daemon->device, daemon->image);

@@ -26,9 +26,6 @@ _Static_assert(LIMIT_CHAIN + 1 <= URING_FILES_MAX, "a chain's files and the devi
 /* A killed process has left writes, so most likely what is locked is still locked by it. */
 #define LOCK_DEAD_PATIENCE_MS 60000
 
-/* How an image is shown that is no snapshot and can be written. */
-#define VIEW_WRITABLE "image"
-
 /* --- before anything is open ----------------------------------------------------------------------- */
 
 /* Without such a folder nothing can be handed over. */
@@ -79,15 +76,6 @@ static struct file_options file_options_of(const struct options *options)
 	};
 }
 
-static uint64_t text_hash(const char *text)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (; *text; text++)
-		hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 static int open_file(struct daemon *daemon, struct why *why)
 {
 	const struct options *options = &daemon->options;
@@ -97,12 +85,7 @@ static int open_file(struct daemon *daemon, struct why *why)
 	if (err)
 		return err;
 	daemon->file_is_open = true;
-	if (options->snapshot)
-		snprintf(daemon->view, sizeof(daemon->view), "snapshot %016" PRIx64,
-			 text_hash(options->snapshot));
-	else
-		snprintf(daemon->view, sizeof(daemon->view), "%s",
-			 options->read_only ? "read-only" : VIEW_WRITABLE);
+	options_view(options, daemon->view);
 	err = identity_of(&daemon->identity, daemon->file.fd);
 	if (err)
 		return why_set(why, err, "%s: cannot be identified: %s", options->image,
@@ -162,7 +145,7 @@ static int abandon_writable(struct daemon *daemon, struct why *why)
 	int err;
 
 	memcpy(view, daemon->view, sizeof(view));
-	snprintf(daemon->view, sizeof(daemon->view), VIEW_WRITABLE);
+	snprintf(daemon->view, sizeof(daemon->view), OPTIONS_VIEW_WRITABLE);
 	err = device_find(daemon->device, identity_mark(&daemon->identity, daemon->view), &found,
 			  &id, why);
 	if (!err && found)
@@ -275,7 +258,7 @@ static int lock_file(struct daemon *daemon, struct why *why)
 	const struct options *options = &daemon->options;
 	struct file_options how = file_options_of(options);
 	bool dead = handover_file_is_pending(&daemon->handover) &&
-		    !ownership_is_shown(&daemon->identity, VIEW_WRITABLE);
+		    !ownership_is_shown(&daemon->identity, OPTIONS_VIEW_WRITABLE);
 	long patience_ms = dead ? LOCK_DEAD_PATIENCE_MS : LOCK_PATIENCE_MS;
 	int err = file_claim(&daemon->file, patience_ms, why);
 

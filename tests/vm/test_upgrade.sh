@@ -234,6 +234,27 @@ no_upgrade image 'a file of its image has been deleted or replaced'
 wait "$daemon_pid" || fail "status $?"
 forget_daemon "$daemon_pid"
 
+note "whose configuration asks for another disk by now, or has no key any more"
+: >"$work/conf"
+serve "$work/disk/image" --config "$work/conf"
+for changed in 'read-only = yes' 'snapshot = one'; do
+	echo "$changed" >"$work/conf"
+	no_upgrade image 'would be another disk than the one that is in use'
+done
+"$QCOW2_UBLKD" stop image
+expect_stopped
+printf secret >"$work/key"
+image_create --object "secret,id=key,file=$work/key" \
+	-o encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10 "$work/disk/encrypted" 16M
+echo "key-file = $work/key" >"$work/conf"
+serve "$work/disk/encrypted" --config "$work/conf"
+: >"$work/conf"
+no_upgrade encrypted 'is encrypted; name its key with --key-file'
+echo "key-file = $work/key" >"$work/conf"
+upgrade encrypted
+expect_left "$daemon_pid"
+"$QCOW2_UBLKD" stop encrypted
+
 note "the longest chain that is served, and one that was made longer meanwhile"
 image_create -u -b 63 -F qcow2 "$work/disk/64" 4M
 # 64 over 63, and so on down to 01, which has a name too, but does not say so.
