@@ -26,6 +26,7 @@ struct content {
 	char identity[IDENTITY_TEXT];
 	char view[256];
 	uint64_t below;
+	bool fresh;
 };
 
 /*
@@ -56,7 +57,7 @@ static uint64_t start_of(pid_t pid, bool *ending)
 	return started;
 }
 
-static int write_content(int fd, const char *digits, const char *view, uint64_t below)
+static int write_content(const struct ownership *owner, const char *digits, const char *view)
 {
 	char *text = NULL;
 	FILE *out;
@@ -71,12 +72,14 @@ static int write_content(int fd, const char *digits, const char *view, uint64_t 
 	report_number(out, "started", start_of(getpid(), &ending));
 	report_text(out, "identity", digits);
 	report_text(out, "view", view);
-	if (below)
-		report_number(out, "below", below);
+	if (owner->below)
+		report_number(out, "below", owner->below);
+	if (owner->fresh)
+		report_number(out, "fresh", 1);
 	if (fclose(out))
 		err = -errno;
 	if (!err)
-		err = lockfile_write(fd, text);
+		err = lockfile_write(owner->fd, text);
 	free(text);
 	return err;
 }
@@ -100,6 +103,7 @@ static void read_content(int fd, struct content *content)
 	report_get_text(&report, "identity", content->identity, sizeof(content->identity));
 	report_get_text(&report, "view", content->view, sizeof(content->view));
 	content->below = report_get(&report, "below");
+	content->fresh = report_get(&report, "fresh");
 	report_free(&report);
 }
 
@@ -137,7 +141,7 @@ static int claim(const struct ownership *owner, const struct identity *identity,
 	char digits[IDENTITY_TEXT];
 
 	identity_text(identity, digits);
-	return write_content(owner->fd, digits, view, owner->below);
+	return write_content(owner, digits, view);
 }
 
 int ownership_take(struct ownership *owner, int32_t id, const struct identity *identity,
@@ -162,6 +166,7 @@ int ownership_take(struct ownership *owner, int32_t id, const struct identity *i
 	/* Somebody may have been here between the two. */
 	read_content(owner->fd, &content);
 	owner->below = content.below;
+	owner->fresh = content.fresh;
 	err = is_same(&content, identity, view) ? claim(owner, identity, view) : -ENOENT;
 	if (!err)
 		return 0;
@@ -175,6 +180,7 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 {
 	owner->id = id;
 	owner->below = below;
+	owner->fresh = true;
 	registry_device_file(owner->path, id, DEVICE_OWNER);
 	owner->fd = lockfile_open(owner->path, O_CREAT);
 	/* Somebody is clearing it away, or has not noticed yet that his device is gone. */
@@ -185,17 +191,30 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 	return owner->fd < 0 ? owner->fd : claim(owner, identity, view);
 }
 
-int ownership_match_below(struct ownership *owner, uint64_t below)
+static int write_again(const struct ownership *owner)
 {
 	struct content content;
 
+	read_content(owner->fd, &content);
+	return write_content(owner, content.identity, content.view);
+}
+
+int ownership_match_below(struct ownership *owner, uint64_t below)
+{
 	if (owner->fd < 0 || owner->below == below)
 		return 0;
 	if (owner->below)
 		return -ESTALE;
-	read_content(owner->fd, &content);
 	owner->below = below;
-	return write_content(owner->fd, content.identity, content.view, below);
+	return write_again(owner);
+}
+
+int ownership_served(struct ownership *owner)
+{
+	if (owner->fd < 0 || !owner->fresh)
+		return 0;
+	owner->fresh = false;
+	return write_again(owner);
 }
 
 static void drop_name(const struct ownership *owner)

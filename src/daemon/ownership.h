@@ -15,6 +15,7 @@ struct ownership {
 	int fd; /* of the file; -1: none */
 	int32_t id; /* of the device; with a claim, as those that follow */
 	uint64_t below; /* 0: not written down */
+	bool fresh; /* nobody has served it yet */
 	char path[PATH_MAX];
 };
 
@@ -38,6 +39,9 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
  * 0 or -errno.  A no-op without a claim.
  */
 int ownership_match_below(struct ownership *owner, uint64_t below);
+
+/* It is served.  0 or -errno.  A no-op without a claim. */
+int ownership_served(struct ownership *owner);
 
 /* Tell the janitor, if there is one, of the files that are removed then.  0 or -errno. */
 int ownership_entrust(const struct ownership *owner);

@@ -407,6 +407,18 @@ static void name_device(struct daemon *daemon)
 		log_debug("%s: /dev/disk/by-id/qcow2-%s is not known to be there", device, name);
 }
 
+/* Who was killed during the first start may have taken the partition table with it. */
+static void end_first_start(struct daemon *daemon)
+{
+	int err;
+
+	if (daemon->owner.fresh)
+		device_find_partitions(daemon->device);
+	err = ownership_served(&daemon->owner);
+	if (err)
+		log_warn("%s: %s", daemon->owner.path, strerror(-err));
+}
+
 static int start_device(struct daemon *daemon, struct why *why)
 {
 	unsigned files;
@@ -420,6 +432,7 @@ static int start_device(struct daemon *daemon, struct why *why)
 	if (err)
 		return err;
 	successor_serves(&daemon->successor);
+	end_first_start(daemon);
 	name_device(daemon);
 	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
 	return 0;

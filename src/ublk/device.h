@@ -103,6 +103,12 @@ unsigned device_depth(const struct device *device);
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,
 		 struct why *why);
 
+/*
+ * The device was made by a process that has not come to serve it: have the kernel read the partition table,
+ * if a driver that reads it during START_DEV may have met an error instead.
+ */
+void device_find_partitions(struct device *device);
+
 /* /dev/ublkbN, once there is one. */
 const char *device_name(const struct device *device);
 

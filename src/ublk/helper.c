@@ -90,6 +90,9 @@ _Noreturn static void do_job(const struct help_job *job, int fd)
 	case HELP_PARTITIONS:
 		await_partitions(fd, &job->info);
 		break;
+	case HELP_FIND_PARTITIONS:
+		find_partitions(fd, &job->info);
+		break;
 	}
 	_exit(0);
 }

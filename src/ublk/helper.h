@@ -27,6 +27,7 @@ enum help {
 	HELP_TUNE, /* see tune.h */
 	HELP_HOLD, /* see hold.h */
 	HELP_PARTITIONS, /* see partitions.h */
+	HELP_FIND_PARTITIONS,
 };
 
 struct help_job {

@@ -5,10 +5,13 @@
  */
 #include "partitions.h"
 #include "helper.h"
+#include "users.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,18 +32,47 @@ static int look(const char *path)
 	return n == 1 && allowed != '0' ? 0 : -EAGAIN;
 }
 
+static int open_disk(const struct ublksrv_ctrl_dev_info *info)
+{
+	char node[32];
+	int fd;
+
+	snprintf(node, sizeof(node), "/dev/ublkb%u", info->dev_id);
+	fd = open(node, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void answer(int fd, int err)
+{
+	help_say(fd, err, err ? "the look for partitions" : "");
+}
+
 void await_partitions(int fd, const struct ublksrv_ctrl_dev_info *info)
 {
-	char attribute[64], node[32];
-	int disk, err = -EAGAIN;
+	char attribute[64];
+	int err = -EAGAIN;
 
 	snprintf(attribute, sizeof(attribute), "/sys/block/ublkb%u/partscan", info->dev_id);
-	snprintf(node, sizeof(node), "/dev/ublkb%u", info->dev_id);
 	for (int i = 0; i < LOOKS && (err = look(attribute)) == -EAGAIN; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
 	if (!err) {
-		disk = open(node, O_RDONLY | O_CLOEXEC);
-		err = disk < 0 ? -errno : close(disk);
+		int disk = open_disk(info);
+
+		err = disk < 0 ? disk : close(disk);
 	}
-	help_say(fd, err, err ? "the look for partitions" : "");
+	answer(fd, err);
+}
+
+void find_partitions(int fd, const struct ublksrv_ctrl_dev_info *info)
+{
+	static struct users_disk disk;
+	int node, err = 0;
+
+	if (users_disk(&disk, (int32_t)info->dev_id) && disk.own == 1) {
+		node = open_disk(info);
+		err = node < 0 ? node : ioctl(node, BLKRRPART) ? -errno : 0;
+		if (node >= 0)
+			close(node);
+	}
+	answer(fd, err == -EBUSY ? 0 : err);
 }

@@ -321,19 +321,28 @@ static void follow_image(struct device *device)
 			 (unsigned long long)bytes);
 }
 
-/* Who is told that the device is there looks for its partitions too. */
-static void wait_for_partitions(struct device *device)
+static void get_partitions(struct device *device, enum help help)
 {
-	struct help_job job = { .help = HELP_PARTITIONS, .info = device->info };
+	struct help_job job = { .help = help, .info = device->info };
 	struct why why;
-	int err;
+	int err = helper_run(&device->helper, &job, PARTITIONS_MS, &why);
 
-	if (device->found || device_scans_in_start(device))
-		return;
-	err = helper_run(&device->helper, &job, PARTITIONS_MS, &why);
 	if (err)
 		log_warn("%s: %s: %s; it may have none yet", device->name, why.text,
 			 strerror(-err));
+}
+
+/* Who is told that the device is there looks for its partitions too. */
+static void wait_for_partitions(struct device *device)
+{
+	if (!device->found && !device_scans_in_start(device))
+		get_partitions(device, HELP_PARTITIONS);
+}
+
+void device_find_partitions(struct device *device)
+{
+	if (device->found && device_scans_in_start(device))
+		get_partitions(device, HELP_FIND_PARTITIONS);
 }
 
 int device_start(struct device *device, struct image *image, const int *file, unsigned files,

@@ -244,6 +244,12 @@ static void test_ownership(void)
 	check_case("and with the files below it only");
 	CHECK_EQ(ownership_match_below(&other, 2), -ESTALE);
 	CHECK_EQ(ownership_match_below(&other, 1), 0);
+	check_case("whether it was ever served is known to the next one");
+	CHECK(other.fresh);
+	CHECK_EQ(ownership_served(&other), 0);
+	close(other.fd);
+	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), 0);
+	CHECK(!other.fresh);
 	close(other.fd);
 	other.fd = -1;
 

@@ -5,7 +5,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires sfdisk mkfs.ext4
+requires dmsetup mkfs.xfs sfdisk mkfs.ext4
 image=$work/image
 
 for label in dos gpt; do
@@ -36,3 +36,33 @@ for label in dos gpt; do
 	check_image "$image"
 	rm "$image"
 done
+
+note "killed while the kernel reads the table for the first time: the next one has it read"
+mkdir "$work/disk"
+hanging_disk "$work/disk"
+truncate -s 128M "$work/disk/raw"
+sfdisk -q "$work/disk/raw" <<-END
+	label: gpt
+	size=32MiB
+END
+image_create -b "$work/disk/raw" -F raw "$image"
+sync -f "$work/disk"
+# It is read through the page cache.
+echo 1 >/proc/sys/vm/drop_caches
+suspend_storage
+"$QCOW2_UBLKD" --image "$image" >"$work/first.out" 2>"$work/first" &
+first=$!
+cleanup_add "kill -KILL $first 2>/dev/null"
+has_disk()
+{
+	compgen -G "/sys/class/block/ublkb*" >/dev/null
+}
+within 20 has_disk || fail "no device: $(cat "$work/first")"
+kill -KILL "$first"
+sleep 1
+resume_storage
+wait "$first" 2>/dev/null || :
+serve "$image"
+grep -q "taken over" "$stderr_file" || fail "another device: $(cat "$stderr_file")"
+within 10 test -b "${device}p1" || fail "no ${device}p1"
+unserve
