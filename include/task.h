@@ -68,7 +68,7 @@ struct host_stats {
 	_Atomic uint64_t bytes; /* moved by these */
 };
 
-/* One thread's way through the engine.  Only inbox and asleep are touched by other threads. */
+/* One thread's way through the engine.  Only inbox, asleep and unsynced are touched by other threads. */
 struct lane {
 	unsigned id;
 	struct ring *ring;
@@ -77,6 +77,9 @@ struct lane {
 	pthread_mutex_t post_lock; /* guards the two below; a leaf lock */
 	struct list inbox;
 	bool asleep; /* the ring may block: whoever posts must kick */
+
+	/* Changes of host files that have ended and may not be durable; see lane_unsynced(). */
+	_Atomic uint64_t unsynced;
 
 	unsigned traced;
 	struct trace_entry trace[LANE_TRACE];
@@ -108,6 +111,22 @@ bool lane_doze(struct lane *lane);
 
 /* Print the flight recorder on standard error, newest last. */
 void lane_dump(const struct lane *lane);
+
+/*
+ * How many changes of host files that lane's tasks have made since lane_syncing() may still be lost in a
+ * power cut: all that have ended, well or not, but durable writes (IO_DSYNC).  Not 0 before the first
+ * lane_syncing(), for what was there before.  Any thread; an I/O counts before its task is resumed.
+ */
+static inline uint64_t lane_unsynced(const struct lane *lane)
+{
+	return atomic_load_explicit(&lane->unsynced, memory_order_acquire);
+}
+
+/* Who calls this then syncs all files, and waits for that.  Any thread. */
+static inline void lane_syncing(struct lane *lane)
+{
+	atomic_exchange_explicit(&lane->unsynced, 0, memory_order_acq_rel);
+}
 
 /* Between two turns, before task_parked() is asked about the lane's tasks.  Own thread only. */
 void lane_settle(struct lane *lane);

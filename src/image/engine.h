@@ -277,12 +277,19 @@ struct flush {
 	uint32_t l1_frozen[FLUSH_L1_BLOCKS];
 	uint32_t l1_frozen_count;
 	bool frozen_data_first;
+	bool settled; /* nothing but these copies is owed to the disk */
 	bool sync_failed;
 	uint8_t *bounce; /* dirty_max slices, then FLUSH_L1_BLOCKS blocks of L1 */
 	size_t bounce_bytes;
 	struct release *releases; /* as many as the arena has, of which were ever used: */
 	uint32_t releases_used;
 	struct io io[FLUSH_IOS];
+};
+
+/* Whether the next write is made durable by itself (alone.c). */
+struct alone {
+	_Atomic bool next;
+	bool given; /* what next was at the last flush; who runs a flush */
 };
 
 /* Flushes that nobody asked for (writeback.c). */
@@ -623,6 +630,7 @@ struct image {
 	struct tables tables;
 	struct syncs syncs;
 	struct flush flush;
+	struct alone alone;
 	struct writeback writeback;
 	struct alloc alloc;
 	struct copies copies;

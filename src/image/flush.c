@@ -27,6 +27,7 @@
  */
 #include "flush.h"
 
+#include "alone.h"
 #include "arena.h"
 #include "cache.h"
 #include "epoch.h"
@@ -42,6 +43,8 @@
 #define DIRTY_MAX 512u
 #define RELEASES_MAX 4096u
 #define RELEASES_MIN 8u
+/* So many copies may be durable writes, when nothing else is owed: each may cost as much as a sync. */
+#define DURABLE_MOST 2u
 
 /*
  *	JOIN        -> DONE JOIN* COPY
@@ -50,7 +53,8 @@
  *	DATA_SYNC   -> DATA_SYNCED~ WRITE
  *	DATA_SYNCED -> DATA_BELIEVE
  *	DATA_BELIEVE -> DATA_BELIEVE* SETTLE WRITE
- *	WRITE       -> SETTLE WRITE~ SYNC
+ *	WRITE       -> SETTLE WRITE~ WRITTEN~ SYNC
+ *	WRITTEN     -> SETTLE BELIEVE
  *	SYNC        -> SETTLE SYNCED~
  *	SYNCED      -> BELIEVE
  *	BELIEVE     -> BELIEVE* SETTLE
@@ -60,8 +64,8 @@
  */
 #define FLUSH_LIST(s) \
 	s(F_JOIN) s(F_COPY) s(F_COPIED) s(F_DATA_SYNC) s(F_DATA_SYNCED) s(F_DATA_BELIEVE) \
-		s(F_WRITE) s(F_SYNC) s(F_SYNCED) s(F_BELIEVE) s(F_SETTLE) s(F_RELEASE) s(F_OUT) \
-			s(F_DONE)
+		s(F_WRITE) s(F_WRITTEN) s(F_SYNC) s(F_SYNCED) s(F_BELIEVE) s(F_SETTLE) \
+			s(F_RELEASE) s(F_OUT) s(F_DONE)
 MACHINE_STATES(flush, FLUSH_LIST);
 
 /* --- what changes owe ---------------------------------------------------------------------------- */
@@ -311,6 +315,22 @@ static void copy_l1(struct image *image)
 	}
 }
 
+static uint32_t frozen_all(const struct flush *flush)
+{
+	return flush->frozen_count + flush->l1_frozen_count;
+}
+
+/* Is all durable once the copies are written, and each of them by its own write? */
+static bool written_durably(const struct flush *flush)
+{
+	return flush->settled && frozen_all(flush) <= DURABLE_MOST;
+}
+
+static unsigned write_flags(const struct flush *flush)
+{
+	return written_durably(flush) && !mutant(TABLES_NOT_DURABLE) ? IO_DSYNC : 0;
+}
+
 static void write_slice(struct task *t, struct image *image, struct io *io, uint32_t nth)
 {
 	struct flush *flush = &image->flush;
@@ -318,8 +338,9 @@ static void write_slice(struct task *t, struct image *image, struct io *io, uint
 	if (mutant(LATE_SNAPSHOT))
 		memcpy(slice_copy(image, nth), flush->frozen[nth]->entries,
 		       image->top.geo.slice_bytes);
-	io_start(t, io, IO_WRITE, image->top.file->index, span_memory(slice_copy(image, nth)),
-		 (struct host){ flush->frozen_off[nth] }, image->top.geo.slice_bytes);
+	io_start_flags(t, io, IO_WRITE, image->top.file->index, span_memory(slice_copy(image, nth)),
+		       (struct host){ flush->frozen_off[nth] }, image->top.geo.slice_bytes,
+		       write_flags(flush));
 	count(&image->counters.slice_writes, 1);
 }
 
@@ -327,16 +348,16 @@ static void write_l1(struct task *t, struct image *image, struct io *io, uint32_
 {
 	uint64_t block = image->flush.l1_frozen[nth];
 
-	io_start(t, io, IO_WRITE, image->top.file->index, span_memory(l1_copy(image, nth)),
-		 (struct host){ image->top.header.l1.byte + block * L1_BLOCK_BYTES },
-		 l1_block_bytes(image, block));
+	io_start_flags(t, io, IO_WRITE, image->top.file->index, span_memory(l1_copy(image, nth)),
+		       (struct host){ image->top.header.l1.byte + block * L1_BLOCK_BYTES },
+		       l1_block_bytes(image, block), write_flags(&image->flush));
 }
 
 /* The next FLUSH_IOS copies; false when all are written. */
 static bool start_writes(struct task *t, struct image *image)
 {
 	struct flush *flush = &image->flush;
-	uint32_t all = flush->frozen_count + flush->l1_frozen_count;
+	uint32_t all = frozen_all(flush);
 	unsigned n = 0;
 
 	for (; n < FLUSH_IOS && flush->cursor < all; n++, flush->cursor++) {
@@ -346,6 +367,15 @@ static bool start_writes(struct task *t, struct image *image)
 			write_l1(t, image, &flush->io[n], flush->cursor - flush->frozen_count);
 	}
 	return n > 0;
+}
+
+/* What is owed to the disk beside the copies.  After these were made, so that all they map is counted. */
+static uint64_t look_owed(struct image *image)
+{
+	uint64_t owed = sync_owed(image);
+
+	alone_learn(image, owed);
+	return owed;
 }
 
 static void start_sync(struct task *t, struct image *image, unsigned files)
@@ -359,6 +389,8 @@ static unsigned files_first(const struct image *image)
 {
 	unsigned files = 0;
 
+	if (image->flush.settled)
+		return 0;
 	if (image->flush.frozen_data_first && !mutant(NO_DATA_SYNC))
 		files |= SYNC_IMAGE;
 	if (image->top.geo.data_apart && !mutant(LATE_DATA_FILE_SYNC) && !mutant(NO_DATA_FILE_SYNC))
@@ -483,6 +515,7 @@ static enum step flush_step(struct task *t)
 		CRITICAL(&flush->lock);
 		copy_l1(image);
 		flush->cursor = 0;
+		flush->settled = !look_owed(image);
 		return go(t, F_DATA_SYNC);
 	}
 	case F_DATA_SYNC:
@@ -511,9 +544,19 @@ static enum step flush_step(struct task *t)
 			flush->cursor = 0;
 			return go(t, F_SETTLE);
 		}
+		if (written_durably(flush)) {
+			sync_write_begin(image, &part->durable);
+			start_writes(t, image);
+			return await_io(t, F_WRITTEN);
+		}
 		if (start_writes(t, image))
 			return await_io(t, F_WRITE);
 		return go(t, F_SYNC);
+
+	case F_WRITTEN:
+		flush->cursor = 0;
+		sync_write_end(image, &part->durable, t->err);
+		return go(t, t->err ? F_SETTLE : F_BELIEVE);
 
 	case F_SYNC:
 		flush->cursor = 0;

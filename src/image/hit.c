@@ -7,6 +7,7 @@
  */
 #include "hit.h"
 
+#include "alone.h"
 #include "cache.h"
 #include "door.h"
 #include "overlap.h"
@@ -132,7 +133,8 @@ uint32_t hit_start(struct image *image, struct lane *lane, struct req *req)
 	if (!image->hits || (!write && req->op != REQ_READ) || !req->len ||
 	    guest_in_cluster(geo, req->guest) + req->len > geo->cluster_bytes)
 		return 1;
-	if (write && (req->flags & REQ_FUA || image->read_only || image_broken(image)))
+	if (write &&
+	    (req->flags & REQ_FUA || image->read_only || image_broken(image) || alone_next(image)))
 		return 1;
 
 	uint8_t bucket = epoch_enter(image, &own->epoch);

@@ -415,17 +415,19 @@ static int give_stock(struct inheritance *left, size_t taken, size_t first)
 		while (at < end) {
 			const struct cluster_range *other = &left->range[next];
 			uint64_t stop = next < taken ? min_u64(other->cluster, end) : end;
+			uint64_t behind = next < taken ? other->cluster + other->count : end;
 			int err = 0;
 
-			if (next < taken && other->cluster + other->count <= at) {
+			if (next < taken && behind <= at) {
 				next++;
 				continue;
 			}
+			/* It may note more ranges, for which all of them move. */
 			if (stop > at)
 				err = give(left, range.claimant, at, (uint32_t)(stop - at));
 			if (err)
 				return err;
-			at = stop < end ? other->cluster + other->count : end;
+			at = stop < end ? behind : end;
 		}
 		done = max_u64(done, end);
 	}

@@ -19,6 +19,12 @@ enum sync_files {
 	SYNC_DATA = 1 << 1, /* the external data file */
 };
 
+/*
+ * How many changes of the image's files may be lost in a power cut, of those that had ended before: 0 says that
+ * all is durable, once sync_believable() is true.  Any lane.
+ */
+uint64_t sync_owed(const struct image *image);
+
 /* Start a sync of @files (enum sync_files) as ios of @task, one each, from io[0].  Takes flush->lock. */
 void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source,
 		unsigned files);
@@ -29,7 +35,7 @@ void sync_start(struct image *image, struct task *task, struct io *io, enum sync
  */
 void sync_end(struct image *image, struct task *task, enum sync_source source);
 
-/* A durable write is about to start; ended by sync_write_end().  Takes flush->lock. */
+/* A durable write, or several at once, is about to start; ended by sync_write_end().  Takes flush->lock. */
 void sync_write_begin(struct image *image, struct durable_write *write);
 
 /*

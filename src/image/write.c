@@ -7,6 +7,7 @@
  * copied, wherever it lies; or it was zeros, which are written, or, where the cluster is known to
  * read as zeros, left unwritten.  How much of it, says cow.h.
  */
+#include "alone.h"
 #include "bounce.h"
 #include "cache.h"
 #include "claim.h"
@@ -25,48 +26,63 @@
 #include <stdlib.h>
 
 /*
- *	MAP     -> DONE BAD NEXT~ FUA TABLE CLAIM BOUNCE
- *	FUA     -> NEXT~ SYNCED~
+ *	MAP     -> DONE BAD NEXT~ DURABLE TABLE CLAIM BOUNCE
+ *	DURABLE -> NEXT~ SYNCED~
  *	BAD     -> DONE
  *	TABLE   -> MAP MAP*
  *	CLAIM   -> BAD MAP MAP* RESERVE COPY WRITE
  *	RESERVE -> DONE CLAIM RESERVE*
  *	COPY    -> COPY* PLACE~
  *	PLACE   -> UNDO WRITE~
- *	WRITE   -> UNDO ROOM~ BOUNCE
+ *	WRITE   -> UNDO ROOM~ SYNCED~ BOUNCE
  *	BOUNCE  -> BOUNCE* MAP* ENCRYPT
  *	ENCRYPT -> ENCRYPTED ENCRYPTED~
  *	ENCRYPTED -> ROOM SYNCED NEXT
  *	ROOM    -> UNDO ROOM* LINK
  *	LINK    -> NEXT
  *	UNDO    -> DONE
- *	SYNCED  -> NEXT BELIEVE
+ *	SYNCED  -> ROOM NEXT BELIEVE
  *	BELIEVE -> BELIEVE* NEXT
  *	NEXT    -> DONE MAP
  */
 #define WRITE_LIST(s) \
-	s(W_MAP) s(W_FUA) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_PLACE) \
+	s(W_MAP) s(W_DURABLE) s(W_BAD) s(W_TABLE) s(W_CLAIM) s(W_RESERVE) s(W_COPY) s(W_PLACE) \
 		s(W_WRITE) s(W_BOUNCE) s(W_ENCRYPT) s(W_ENCRYPTED) s(W_ROOM) s(W_LINK) s(W_UNDO) \
 			s(W_SYNCED) s(W_BELIEVE) s(W_NEXT) s(W_DONE)
 MACHINE_STATES(write, WRITE_LIST);
+
+static bool is_fua(const struct part *part)
+{
+	return part->req->flags & REQ_FUA;
+}
+
+/* Will this write be durable by itself, though nobody has asked for it? */
+static void guess_alone(struct part *part)
+{
+	if (!is_fua(part) && alone_take(part->image))
+		sync_write_begin(part->image, &part->durable);
+}
+
+static unsigned durable_flag(const struct part *part)
+{
+	return part->durable.nth ? IO_DSYNC : 0;
+}
 
 /* From @span: the guest's bytes, or what became of them. */
 static void write_in_place(struct part *part, struct span span)
 {
 	struct image *image = part->image;
-	unsigned flags = IO_IN_PLACE;
 
-	if (part->req->flags & REQ_FUA) {
+	guess_alone(part);
+	if (is_fua(part)) {
 		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
-		    !atomic_load_explicit(&image->inherited, memory_order_acquire)) {
+		    !atomic_load_explicit(&image->inherited, memory_order_acquire))
 			sync_write_begin(image, &part->durable);
-			flags |= IO_DSYNC;
-		} else {
+		else
 			part->flush_after = true;
-		}
 	}
 	io_start_flags(&part->task, &part->io[0], IO_WRITE, image->top.data->index, span,
-		       part->extent.host, part->extent.len, flags);
+		       part->extent.host, part->extent.len, IO_IN_PLACE | durable_flag(part));
 }
 
 /* Is there a place for data where a write in place would go? */
@@ -214,7 +230,7 @@ static void start_write(struct part *part, unsigned nth, struct span span, struc
 	unsigned flags = part->fresh_space && !part->reuse ? IO_IN_PLACE : 0;
 
 	io_start_flags(&part->task, &part->io[nth], IO_WRITE, part->image->top.data->index, span,
-		       host, len, flags);
+		       host, len, flags | durable_flag(part));
 }
 
 static void write_whole(struct part *part)
@@ -318,11 +334,13 @@ static int start_encrypted(struct part *part)
 		err = encrypt_around(part, &stretch);
 	if (err)
 		return err;
-	if (part->claimed)
-		start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
-			    stretch_bytes(part));
-	else
+	if (!part->claimed) {
 		write_in_place(part, bounce);
+		return 0;
+	}
+	guess_alone(part);
+	start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
+		    stretch_bytes(part));
 	return 0;
 }
 
@@ -413,15 +431,15 @@ static enum step write_step(struct task *t)
 			part_split(part);
 			if (image->top.cipher)
 				return go(t, W_BOUNCE);
-			if (part->req->flags & REQ_FUA)
-				return go(t, W_FUA);
+			if (is_fua(part) || alone_next(image))
+				return go(t, W_DURABLE);
 			write_in_place(part, part->span);
 			return await_io(t, W_NEXT);
 		}
 		part_leave(part);
 		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
 	}
-	case W_FUA:
+	case W_DURABLE:
 		write_in_place(part, part->span);
 		return await_io(t, part->durable.nth ? W_SYNCED : W_NEXT);
 
@@ -497,8 +515,9 @@ static enum step write_step(struct task *t)
 			return fail(t, -EIO, W_UNDO);
 		if (image->top.cipher)
 			return go(t, W_BOUNCE);
+		guess_alone(part);
 		start_writes(part);
-		return await_io(t, W_ROOM);
+		return await_io(t, part->durable.nth ? W_SYNCED : W_ROOM);
 
 	case W_BOUNCE: {
 		struct waitq *wait;
@@ -522,9 +541,9 @@ static enum step write_step(struct task *t)
 	case W_ENCRYPTED: {
 		CRITICAL(&bounce->lock);
 		bounce_put(bounce, part);
-		if (part->claimed)
-			return go(t, W_ROOM);
-		return go(t, part->durable.nth ? W_SYNCED : W_NEXT);
+		if (part->durable.nth)
+			return go(t, W_SYNCED);
+		return go(t, part->claimed ? W_ROOM : W_NEXT);
 	}
 
 	case W_ROOM: {
@@ -539,7 +558,7 @@ static enum step write_step(struct task *t)
 	}
 	case W_LINK: {
 		CRITICAL(&shard->lock);
-		if (part->req->flags & REQ_FUA)
+		if (is_fua(part))
 			part->flush_after = true;
 		link_clusters(part);
 		return go(t, W_NEXT);
@@ -551,7 +570,10 @@ static enum step write_step(struct task *t)
 	}
 	case W_SYNCED:
 		sync_write_end(image, &part->durable, t->err);
-		return go(t, t->err ? W_NEXT : W_BELIEVE);
+		if (part->claimed)
+			return go(t, W_ROOM);
+		/* A guess is believed by the flush that follows. */
+		return go(t, t->err || !is_fua(part) ? W_NEXT : W_BELIEVE);
 
 	case W_BELIEVE: {
 		CRITICAL(&image->flush.lock);

@@ -20,6 +20,7 @@ void lane_init(struct lane *lane, unsigned id, struct ring *ring)
 	list_init(&lane->ready);
 	list_init(&lane->inbox);
 	pthread_mutex_init(&lane->post_lock, NULL);
+	lane->unsynced = 1;
 }
 
 void lane_destroy(struct lane *lane)
