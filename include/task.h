@@ -114,7 +114,7 @@ void lane_dump(const struct lane *lane);
 
 /*
  * How many changes of host files that lane's tasks have made since lane_syncing() may still be lost in a
- * power cut: all that have ended, well or not, but durable writes (IO_DSYNC).  Not 0 before the first
+ * power cut: all that have ended, well or not, but durable writes (IO_DSYNC) that ended well.  Not 0 before the first
  * lane_syncing(), for what was there before.  Any thread; an I/O counts before its task is resumed.
  */
 static inline uint64_t lane_unsynced(const struct lane *lane)

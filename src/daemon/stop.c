@@ -61,7 +61,7 @@ void stop_without_helper(struct daemon *daemon)
 {
 	struct why why;
 
-	if (!device_lost_helper(daemon->device))
+	if (daemon->helper_lost || !device_lost_helper(daemon->device))
 		return;
 	daemon->helper_lost = true;
 	/* The end of a command does without it. */
@@ -76,7 +76,8 @@ static void cannot_hold(struct daemon *daemon, const char *reason)
 	struct why why;
 	bool again;
 
-	stop_without_helper(daemon);
+	if (device_lost_helper(daemon->device))
+		daemon->helper_lost = true;
 	again = daemon->stop_by_signal && !daemon->helper_lost;
 	if (daemon->helper_lost)
 		describe_lost_helper(daemon, &why);

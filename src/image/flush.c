@@ -320,15 +320,20 @@ static uint32_t frozen_all(const struct flush *flush)
 	return flush->frozen_count + flush->l1_frozen_count;
 }
 
-/* Is all durable once the copies are written, and each of them by its own write? */
-static bool written_durably(const struct flush *flush)
+/*
+ * Is all durable once the copies are written, and each of them by its own write?  Through the page cache such
+ * a write may be told of what others have lost, also for want of space, which would be taken for its own.
+ */
+static bool written_durably(const struct image *image)
 {
-	return flush->settled && frozen_all(flush) <= DURABLE_MOST;
+	uint32_t all = frozen_all(&image->flush);
+
+	return image->flush.settled && (!all || (image->top.file->direct && all <= DURABLE_MOST));
 }
 
-static unsigned write_flags(const struct flush *flush)
+static unsigned write_flags(const struct image *image)
 {
-	return written_durably(flush) && !mutant(TABLES_NOT_DURABLE) ? IO_DSYNC : 0;
+	return written_durably(image) && !mutant(TABLES_NOT_DURABLE) ? IO_DSYNC : 0;
 }
 
 static void write_slice(struct task *t, struct image *image, struct io *io, uint32_t nth)
@@ -340,7 +345,7 @@ static void write_slice(struct task *t, struct image *image, struct io *io, uint
 		       image->top.geo.slice_bytes);
 	io_start_flags(t, io, IO_WRITE, image->top.file->index, span_memory(slice_copy(image, nth)),
 		       (struct host){ flush->frozen_off[nth] }, image->top.geo.slice_bytes,
-		       write_flags(flush));
+		       write_flags(image));
 	count(&image->counters.slice_writes, 1);
 }
 
@@ -350,7 +355,7 @@ static void write_l1(struct task *t, struct image *image, struct io *io, uint32_
 
 	io_start_flags(t, io, IO_WRITE, image->top.file->index, span_memory(l1_copy(image, nth)),
 		       (struct host){ image->top.header.l1.byte + block * L1_BLOCK_BYTES },
-		       l1_block_bytes(image, block), write_flags(&image->flush));
+		       l1_block_bytes(image, block), write_flags(image));
 }
 
 /* The next FLUSH_IOS copies; false when all are written. */
@@ -544,7 +549,7 @@ static enum step flush_step(struct task *t)
 			flush->cursor = 0;
 			return go(t, F_SETTLE);
 		}
-		if (written_durably(flush)) {
+		if (written_durably(image)) {
 			sync_write_begin(image, &part->durable);
 			start_writes(t, image);
 			return await_io(t, F_WRITTEN);

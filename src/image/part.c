@@ -164,6 +164,7 @@ void part_end(struct part *part)
 	must(!part->held);
 	must(!part->unpacked);
 	must(!part->bounce);
+	must(!part->durable.nth);
 	part_leave(part);
 	if (part->task.err && !req->result)
 		req->result = part->task.err;

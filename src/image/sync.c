@@ -72,6 +72,7 @@ void sync_write_begin(struct image *image, struct durable_write *write)
 {
 	struct syncs *syncs = &image->syncs;
 
+	must(!write->nth);
 	CRITICAL(&image->flush.lock);
 	write->nth = ++syncs->writes_begun;
 	list_add_tail(&syncs->writes, &write->link);

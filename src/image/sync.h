@@ -20,8 +20,8 @@ enum sync_files {
 };
 
 /*
- * How many changes of the image's files may be lost in a power cut, of those that had ended before: 0 says that
- * all is durable, once sync_believable() is true.  Any lane.
+ * How many changes of the image's files may be lost in a power cut, of those that had ended before, well or
+ * not: 0 says that all is durable, once sync_believable() is true.  Any lane.
  */
 uint64_t sync_owed(const struct image *image);
 

@@ -73,7 +73,6 @@ static void write_in_place(struct part *part, struct span span)
 {
 	struct image *image = part->image;
 
-	guess_alone(part);
 	if (is_fua(part)) {
 		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
 		    !atomic_load_explicit(&image->inherited, memory_order_acquire))
@@ -334,11 +333,11 @@ static int start_encrypted(struct part *part)
 		err = encrypt_around(part, &stretch);
 	if (err)
 		return err;
+	guess_alone(part);
 	if (!part->claimed) {
 		write_in_place(part, bounce);
 		return 0;
 	}
-	guess_alone(part);
 	start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
 		    stretch_bytes(part));
 	return 0;
@@ -440,6 +439,7 @@ static enum step write_step(struct task *t)
 		return go(t, table_owned(image, part->guest) ? W_CLAIM : W_TABLE);
 	}
 	case W_DURABLE:
+		guess_alone(part);
 		write_in_place(part, part->span);
 		return await_io(t, part->durable.nth ? W_SYNCED : W_NEXT);
 

@@ -186,9 +186,10 @@ static bool io_continue(struct io *io, int64_t *res)
 	return true;
 }
 
-static bool leaves_unsynced(const struct io *io)
+/* A durable write that has failed may have written something all the same. */
+static bool leaves_unsynced(const struct io *io, int err)
 {
-	return (io->op == IO_WRITE && !(io->flags & IO_DSYNC)) || io->op == IO_PUNCH ||
+	return (io->op == IO_WRITE && (!(io->flags & IO_DSYNC) || err)) || io->op == IO_PUNCH ||
 	       io->op == IO_TRUNCATE;
 }
 
@@ -196,12 +197,12 @@ static bool leaves_unsynced(const struct io *io)
  * Who takes the count at the same time may find it again: a sync too many.  Kept out of io_complete(), as
  * a read needs nothing of it.
  */
-__attribute__((noinline)) static void count_unsynced(const struct io *io)
+__attribute__((noinline)) static void count_unsynced(const struct io *io, int err)
 {
 	struct lane *lane = io->task->lane;
 	uint64_t before = atomic_load_explicit(&lane->unsynced, memory_order_relaxed);
 
-	if (leaves_unsynced(io))
+	if (leaves_unsynced(io, err))
 		atomic_store_explicit(&lane->unsynced, before + 1, memory_order_release);
 }
 
@@ -210,7 +211,7 @@ static void io_end(struct io *io, int err)
 	struct task *task = io->task;
 
 	if (io->op != IO_READ)
-		count_unsynced(io);
+		count_unsynced(io, err);
 	io->flying = IO_LANDED;
 	if (!(io->flags & IO_STEPS)) {
 		task_child_done(task, err);

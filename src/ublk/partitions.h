@@ -6,8 +6,8 @@
 #include <linux/ublk_cmd.h>
 
 /*
- * Job HELP_PARTITIONS, as the driver since Linux 6.19 looks for them after START_DEV: answers when the first look for partitions has ended.  It waits for the device,
- * which has to answer reads.
+ * Job HELP_PARTITIONS, as the driver since Linux 6.19 looks for them after START_DEV: answers when the first
+ * look for partitions has ended.  It waits for the device, which has to answer reads.
  */
 void await_partitions(int fd, const struct ublksrv_ctrl_dev_info *info);
 
