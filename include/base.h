@@ -49,6 +49,15 @@ static inline int64_t monotonic_ms(void)
 	return (int64_t)(monotonic_ns() / NS_PER_MS);
 }
 
+/* Of poll(2), -1 is for ever: wait for no more than @ms, which may be over. */
+static inline void timeout_lower(int *timeout_ms, int64_t ms)
+{
+	if (ms < 0)
+		ms = 0;
+	if (*timeout_ms < 0 || ms < *timeout_ms)
+		*timeout_ms = (int)ms;
+}
+
 static inline int64_t monotonic_s(void)
 {
 	return (int64_t)(monotonic_ns() / NS_PER_S);

@@ -68,7 +68,10 @@ struct host_stats {
 	_Atomic uint64_t bytes; /* moved by these */
 };
 
-/* One thread's way through the engine.  Only inbox, asleep and unsynced are touched by other threads. */
+/*
+ * One thread's way through the engine.  Only inbox, asleep and unsynced are touched by other
+ * threads.
+ */
 struct lane {
 	unsigned id;
 	struct ring *ring;
@@ -113,9 +116,10 @@ bool lane_doze(struct lane *lane);
 void lane_dump(const struct lane *lane);
 
 /*
- * How many changes of host files that lane's tasks have made since lane_syncing() may still be lost in a
- * power cut: all that have ended, well or not, but durable writes (IO_DSYNC) that ended well.  Not 0 before the first
- * lane_syncing(), for what was there before.  Any thread; an I/O counts before its task is resumed.
+ * How many changes of host files that the lane's tasks have made since lane_syncing() may still be
+ * lost in a power cut: all that have ended, well or not, but durable writes (IO_DSYNC) that ended
+ * well.  Not 0 before the first lane_syncing(), for what was there before.  Any thread; an I/O counts
+ * before its task is resumed.
  */
 static inline uint64_t lane_unsynced(const struct lane *lane)
 {

@@ -203,7 +203,6 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 		fds[n++] = (struct pollfd){ .fd = control->fd, .events = POLLIN };
 	for (unsigned i = 0; i < CONTROL_PEERS; i++) {
 		const struct control_peer *peer = &control->peer[i];
-		int64_t left = peer->deadline_ms > now ? peer->deadline_ms - now : 0;
 
 		if (peer->fd < 0)
 			continue;
@@ -212,8 +211,8 @@ unsigned control_watch(const struct control *control, struct pollfd *fds, int *t
 		if (!peer->later)
 			fds[n].events = peer->answer ? POLLOUT : POLLIN;
 		n++;
-		if (!peer->later && (*timeout_ms < 0 || left < *timeout_ms))
-			*timeout_ms = (int)left;
+		if (!peer->later)
+			timeout_lower(timeout_ms, peer->deadline_ms - now);
 	}
 	return n;
 }

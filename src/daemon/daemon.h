@@ -52,7 +52,7 @@ struct daemon {
 	struct watchdog watchdog;
 	int signal_fd;
 	int64_t forced_s; /* since when a stop by force is wanted, monotonic; 0: it is not */
-	bool stop_by_signal; /* we, or the command of --run, have been told to stop; when the device is free, we do */
+	bool stop_by_signal; /* we, or the command of --run, were told to stop: when it is free */
 	int64_t hold_again_ms; /* when to ask again if it is, monotonic; 0: never */
 	bool hold_failed; /* ... and a message says so */
 	bool helper_lost; /* nobody can find that out any more */

@@ -74,8 +74,7 @@ static int write_content(const struct ownership *owner, const char *digits, cons
 	report_text(out, "view", view);
 	if (owner->below)
 		report_number(out, "below", owner->below);
-	if (owner->fresh)
-		report_number(out, "fresh", 1);
+	report_flag(out, "fresh", owner->fresh);
 	if (fclose(out))
 		err = -errno;
 	if (!err)
@@ -103,7 +102,7 @@ static void read_content(int fd, struct content *content)
 	report_get_text(&report, "identity", content->identity, sizeof(content->identity));
 	report_get_text(&report, "view", content->view, sizeof(content->view));
 	content->below = report_get(&report, "below");
-	content->fresh = report_get(&report, "fresh");
+	content->fresh = report_is(&report, "fresh");
 	report_free(&report);
 }
 

@@ -9,6 +9,7 @@
 #include "messages.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A signal is not sent again, so what could not be found out is asked once more. */
@@ -110,12 +111,15 @@ bool stop_is_due(struct daemon *daemon)
 	struct why text;
 	enum hold_answer answer = device_hold_answer(daemon->device, &text);
 
-	if (answer == HOLD_FAILED) {
+	if (answer != HOLD_FAILED)
+		daemon->hold_failed = false;
+	switch (answer) {
+	case HOLD_FAILED:
 		cannot_hold(daemon, text.text);
 		return false;
-	}
-	daemon->hold_failed = false;
-	switch (answer) {
+	case HOLD_BUSY:
+		tell_in_use(daemon, text.text);
+		return false;
 	case HOLD_CLEAN:
 		if (text.text[0])
 			log_warn("%s: stopped while it was %s", device(daemon), text.text);
@@ -128,10 +132,8 @@ bool stop_is_due(struct daemon *daemon)
 			  device(daemon), text.text);
 		daemon->lost_data = true;
 		return true;
-	default:
-		tell_in_use(daemon, text.text);
-		return false;
 	}
+	abort();
 }
 
 /* --- who asks ------------------------------------------------------------------------------------------ */
@@ -175,14 +177,8 @@ void stop_by_admin(struct daemon *daemon, bool force)
 
 void stop_watch(const struct daemon *daemon, int *timeout_ms)
 {
-	int64_t left = daemon->hold_again_ms - monotonic_ms();
-
-	if (!daemon->hold_again_ms)
-		return;
-	if (left < 0)
-		left = 0;
-	if (*timeout_ms < 0 || left < *timeout_ms)
-		*timeout_ms = (int)left;
+	if (daemon->hold_again_ms)
+		timeout_lower(timeout_ms, daemon->hold_again_ms - monotonic_ms());
 }
 
 void stop_turn(struct daemon *daemon)

@@ -214,7 +214,6 @@ void watch_turn(struct watch *watch)
 int watch_fd(const struct watch *watch, int *timeout_ms)
 {
 	uint64_t now = monotonic_ns(), at = watch->deadline_ns;
-	int64_t ms;
 
 	if (!watch->lane)
 		return -1;
@@ -223,9 +222,7 @@ int watch_fd(const struct watch *watch, int *timeout_ms)
 	if (!at)
 		return watch->answer_fd;
 	/* Rounded up, or else the last millisecond would be spent on turns. */
-	ms = at > now ? (int64_t)div_round_up(at - now, NS_PER_MS) : 0;
-	if (*timeout_ms < 0 || ms < *timeout_ms)
-		*timeout_ms = (int)ms;
+	timeout_lower(timeout_ms, at > now ? (int64_t)div_round_up(at - now, NS_PER_MS) : 0);
 	return watch->answer_fd;
 }
 

@@ -45,14 +45,8 @@ void watchdog_begin(struct watchdog *watchdog, struct device *device, struct ser
 
 void watchdog_watch(const struct watchdog *watchdog, int *timeout_ms)
 {
-	int64_t left = watchdog->due_ms - monotonic_ms();
-
-	if (watchdog->period_ms <= 0)
-		return;
-	if (left < 0)
-		left = 0;
-	if (*timeout_ms < 0 || left < *timeout_ms)
-		*timeout_ms = (int)left;
+	if (watchdog->period_ms > 0)
+		timeout_lower(timeout_ms, watchdog->due_ms - monotonic_ms());
 }
 
 /* Which thread stands still; "" when none does. */

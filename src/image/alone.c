@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Will the next write be the only one before a flush?  Where the last one was, it is thought to be. */
+/* Will the next write be the only one before a flush?  Yes, where the last one was. */
 #include "alone.h"
 
 void alone_learn(struct image *image, uint64_t owed)

@@ -2,9 +2,10 @@
 /*
  * Will the next write be the only one before a flush?
  *
- * Databases and logs write once and flush, again and again.  Such a write is made durable by itself (IO_DSYNC),
- * which costs hardly more than the write; then the flush finds nothing to sync, for which it would have
- * needed a thread that may wait for the disk.  It is a guess, and costs one durable write when it is wrong.
+ * Databases and logs write once and flush, again and again.  Such a write is made durable by itself
+ * (IO_DSYNC), which costs hardly more than the write; then the flush finds nothing to sync, for which
+ * it would have needed a thread that may wait for the disk.  It is a guess, and costs one durable
+ * write when it is wrong.
  */
 #ifndef ALONE_H
 #define ALONE_H
@@ -12,8 +13,8 @@
 #include "engine.h"
 
 /*
- * A flush found @owed changes that are not durable (sync_owed()).  When only one write came since the last
- * one, the next write is taken for alone, too.  Who runs the flush.
+ * A flush found @owed changes that are not durable (sync_owed()).  When only one write came since
+ * the last one, the next write is taken for alone, too.  Who runs the flush.
  */
 void alone_learn(struct image *image, uint64_t owed);
 

@@ -159,7 +159,7 @@ static struct slice *shard_evict(struct node *node, struct shard *shard)
 			continue;
 		return slice;
 	}
-	/* Who looks without the lock marks slices as fast as the clock passes; nobody would wake who waits. */
+	/* Others look without the lock, and marked all meanwhile; nobody would wake who waits. */
 	return last;
 }
 

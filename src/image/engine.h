@@ -278,7 +278,6 @@ struct flush {
 	uint32_t l1_frozen_count;
 	bool frozen_data_first;
 	bool settled; /* nothing but these copies is owed to the disk */
-	bool sync_failed;
 	uint8_t *bounce; /* dirty_max slices, then FLUSH_L1_BLOCKS blocks of L1 */
 	size_t bounce_bytes;
 	struct release *releases; /* as many as the arena has, of which were ever used: */

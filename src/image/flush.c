@@ -43,7 +43,7 @@
 #define DIRTY_MAX 512u
 #define RELEASES_MAX 4096u
 #define RELEASES_MIN 8u
-/* So many copies may be durable writes, when nothing else is owed: each may cost as much as a sync. */
+/* So many copies may be durable writes, as each may cost as much as a sync. */
 #define DURABLE_MOST 2u
 
 /*
@@ -321,8 +321,9 @@ static uint32_t frozen_all(const struct flush *flush)
 }
 
 /*
- * Is all durable once the copies are written, and each of them by its own write?  Through the page cache such
- * a write may be told of what others have lost, also for want of space, which would be taken for its own.
+ * Is all durable once the copies are written, and each of them by its own write?  Through the page
+ * cache such a write may be told of what others have lost, also for want of space, which would be
+ * taken for its own.
  */
 static bool written_durably(const struct image *image)
 {
@@ -374,7 +375,7 @@ static bool start_writes(struct task *t, struct image *image)
 	return n > 0;
 }
 
-/* What is owed to the disk beside the copies.  After these were made, so that all they map is counted. */
+/* What is owed beside the copies.  After these were made, so that all that they map is counted. */
 static uint64_t look_owed(struct image *image)
 {
 	uint64_t owed = sync_owed(image);

@@ -23,8 +23,8 @@ uint64_t sync_owed(const struct image *image)
 }
 
 /*
- * A flush waits for its syncs before it tells anybody, and where there are two files, it syncs the image's
- * after the other one.
+ * A flush waits for its syncs before it tells anybody, and where there are two files, it syncs the
+ * image's after the other one.
  */
 static bool pays(const struct image *image, enum sync_source source, unsigned files)
 {

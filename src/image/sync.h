@@ -20,8 +20,8 @@ enum sync_files {
 };
 
 /*
- * How many changes of the image's files may be lost in a power cut, of those that had ended before, well or
- * not: 0 says that all is durable, once sync_believable() is true.  Any lane.
+ * How many changes of the image's files may be lost in a power cut, of those that had ended before,
+ * well or not: 0 says that all is durable, once sync_believable() is true.  Any lane.
  */
 uint64_t sync_owed(const struct image *image);
 
@@ -35,7 +35,7 @@ void sync_start(struct image *image, struct task *task, struct io *io, enum sync
  */
 void sync_end(struct image *image, struct task *task, enum sync_source source);
 
-/* A durable write, or several at once, is about to start; ended by sync_write_end().  Takes flush->lock. */
+/* A durable write, or several at once, is about to start; see sync_write_end().  Takes flush->lock. */
 void sync_write_begin(struct image *image, struct durable_write *write);
 
 /*

@@ -334,12 +334,11 @@ static int start_encrypted(struct part *part)
 	if (err)
 		return err;
 	guess_alone(part);
-	if (!part->claimed) {
+	if (part->claimed)
+		start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
+			    stretch_bytes(part));
+	else
 		write_in_place(part, bounce);
-		return 0;
-	}
-	start_write(part, 0, bounce, (struct host){ stretch.host.byte - stretch.head },
-		    stretch_bytes(part));
 	return 0;
 }
 

@@ -194,8 +194,8 @@ static bool leaves_unsynced(const struct io *io, int err)
 }
 
 /*
- * Who takes the count at the same time may find it again: a sync too many.  Kept out of io_complete(), as
- * a read needs nothing of it.
+ * Who takes the count at the same time may find it again: a sync too many.  Kept out of
+ * io_complete(), as a read needs nothing of it.
  */
 __attribute__((noinline)) static void count_unsynced(const struct io *io, int err)
 {

@@ -104,8 +104,8 @@ int device_start(struct device *device, struct image *image, const int *file, un
 		 struct why *why);
 
 /*
- * The device was made by a process that has not come to serve it: have the kernel read the partition table,
- * if a driver that reads it during START_DEV may have met an error instead.
+ * The device was made by a process that has not come to serve it: have the kernel read the partition
+ * table, if a driver that reads it during START_DEV may have met an error instead.
  */
 void device_find_partitions(struct device *device);
 

@@ -306,8 +306,8 @@ bool users_swap(const struct users_disk *disk)
 /* --- processes --------------------------------------------------------------------------------------- */
 
 /*
- * Is it one of the devices?  Nobody's server is asked, be it of NFS or FUSE: that may have gone.  And what
- * is no path is no device.
+ * Is it one of the devices?  Nobody's server is asked, be it of NFS or FUSE: that may have gone.
+ * And what is no path is no device.
  */
 static bool is_device(const struct users_disk *disk, int folder, const char *file)
 {
@@ -346,7 +346,7 @@ static ino_t mount_namespace(const char *pid)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
-/* All mount namespaces but our own, by a process of each, and what processes but @own and this have open. */
+/* All mount namespaces but our own, by a process of each; what processes but @own have open. */
 static void describe_processes(const struct users_disk *disk, pid_t own, struct text *text)
 {
 	ino_t seen[NAMESPACES_MAX] = { mount_namespace("self") };
@@ -393,8 +393,8 @@ static bool has_ended(int fd)
 }
 
 /*
- * In a process of its own, which may wait for ever: some file systems ask others about a file whatever
- * they are told.  It writes to @shared.  False when it has not come to its end.
+ * In a process of its own, which may wait for ever: some file systems ask others about a file
+ * whatever they are told.  It writes to @shared.  False when it has not come to its end.
  */
 static bool describe_apart(const struct users_disk *disk, char *shared, size_t size)
 {

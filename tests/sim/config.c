@@ -51,6 +51,14 @@ static void draw_ahead(struct config *config, struct rng rng)
 	config->faults.ahead = rng_one_in(&rng, 4) ? rng_range(&rng, 1, 300) : 0;
 }
 
+/* The same. */
+static bool draw_page_cache(struct rng rng)
+{
+	rng_below(&rng, 3);
+	rng_below(&rng, 5);
+	return rng_one_in(&rng, 8);
+}
+
 static void draw_host(struct config *config, struct rng *rng)
 {
 	unsigned kind = rng_below(rng, 10);
@@ -70,6 +78,7 @@ static void draw_host(struct config *config, struct rng *rng)
 	config->faults.cipher = kind == 9 && rng_one_in(rng, 4) ? rng_below(rng, 30) : 0;
 	config->faults.no_punch = rng_one_in(rng, 10);
 	draw_ahead(config, *rng);
+	config->page_cache = draw_page_cache(*rng);
 	config->early_percent = rng_one_in(rng, 2) ? 0 : rng_below(rng, 100);
 	if (rng_one_in(rng, 2))
 		config->held = 1u << rng_below(rng, IO_ZEROS);
@@ -392,10 +401,11 @@ void config_print(const struct config *config)
 	shape_describe(&config->shape, text, sizeof(text));
 	fprintf(stderr, "%s\n", text);
 	fprintf(stderr,
-		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u\n",
+		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u%s\n",
 		config->lanes, config->depth, (unsigned long long)config->l2_cache_bytes,
 		(unsigned long long)config->reserve_bytes, config->buffers,
-		config->by_slot ? " by_slot" : "", config->align);
+		config->by_slot ? " by_slot" : "", config->align,
+		config->page_cache ? " page_cache" : "");
 	fprintf(stderr,
 		"guest: read %u write %u flush %u discard %u zeroes %u fua %u%% small %u%%%s%s\n",
 		config->op_weight[TRAFFIC_READ], config->op_weight[TRAFFIC_WRITE],

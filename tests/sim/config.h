@@ -44,6 +44,7 @@ struct config {
 	uint32_t early_percent;
 	uint32_t held;
 	uint32_t align;
+	bool page_cache; /* transfers go through it */
 
 	/* the scheduler */
 	unsigned lives;

@@ -16,7 +16,7 @@
 #define BLOCK_CLUSTERS (CLUSTER / 8) /* that a refcount block counts */
 #define REFILL_CLUSTERS UINT64_C(40) /* written at once */
 
-enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, MAKES };
+enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, CACHED, MAKES };
 
 static const struct shape shapes[MAKES] = {
 	[EMPTY] = { .prefill = PREFILL_EMPTY },
@@ -27,6 +27,7 @@ static const struct shape shapes[MAKES] = {
 	[PACKED] = { .prefill = PREFILL_ALL, .data_percent = 100, .packed_percent = 100 },
 	[DEVICE] = { .prefill = PREFILL_EMPTY, .device = true, .slack_clusters = 500 },
 	[DATA_FILE] = { .prefill = PREFILL_EMPTY, .data_apart = true },
+	[CACHED] = { .prefill = PREFILL_ALL, .data_percent = 100 },
 };
 
 /* A change, then a flush. */
@@ -50,6 +51,9 @@ static const struct cost costs[] = {
 	{ "a cluster that was compressed", PACKED, REQ_WRITE, 1, 2, 0, 0 },
 	{ "a cluster of zeros that was data", FULL, REQ_WRITE_ZEROES, 1, 0, 0, 0 },
 	{ "a cluster that was discarded", FULL, REQ_DISCARD, 1, 0, 0, 0 },
+	{ "nothing, through the page cache", CACHED, REQ_FLUSH, 0, 0, 0, 0 },
+	{ "a write in place through the page cache", CACHED, REQ_WRITE, 0, 1, 0, 1 },
+	{ "a cluster that was discarded, through the page cache", CACHED, REQ_DISCARD, 1, 1, 0, 1 },
 	{ "nothing, and there is a data file", DATA_FILE, REQ_FLUSH, 0, 1, 1, 0 },
 	{ "a cluster in a data file", DATA_FILE, REQ_WRITE, 1, 1, 1, 1 },
 };
@@ -118,6 +122,7 @@ static void begin(void)
 		.l2_cache_bytes = 64 * KIB,
 		.reserve_bytes = 64 * CLUSTER,
 		.align = 1,
+		.page_cache = now->image == CACHED,
 		.faults.no_punch = now->image == DEVICE,
 	};
 	stage.config.shape.cluster_bits = 12;

@@ -94,6 +94,7 @@ void stage_make(struct stage *stage)
 	host->early_percent = stage->config.early_percent;
 	host->held = stage->config.held;
 	host->align = stage->config.align;
+	host->page_cache = stage->config.page_cache;
 	host->device = stage->config.shape.device;
 	host->file_index = (uint16_t)rng_below(&stage->rng, 8);
 	host->now = 0;

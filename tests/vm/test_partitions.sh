@@ -59,7 +59,6 @@ has_disk()
 }
 within 20 has_disk || fail "no device: $(cat "$work/first")"
 kill -KILL "$first"
-sleep 1
 resume_storage
 wait "$first" 2>/dev/null || :
 serve "$image"
