@@ -95,13 +95,16 @@ sync
 
 note "killed $kills times while it grows"
 for ((i = 0; i < kills; i++)); do
+	# The client has the file system written back first: when the daemon is killed meanwhile, it waits for
+	# the next one, and may ask that one then.
+	head -c 8M /dev/urandom >"$work/mnt/dirty"
 	"$QCOW2_UBLKD" resize growing +256M >/dev/null 2>&1 &
 	client=$!
 	pause $((RANDOM % 40))
 	before=$device
 	kill_hard
-	wait "$client" || :
 	serve "$image" --name growing
+	wait "$client" || :
 	[ "$device" = "$before" ] || fail "$device instead of $before"
 	now=$(size_of_image)
 	[ "$now" = "$size" ] || [ "$now" = $((size + (256 << 20))) ] || fail "the image has $now bytes"
@@ -137,8 +140,8 @@ for ((i = 0; i < 2 * kills; i++)); do
 		pause $((50 + RANDOM % 250))
 	fi
 	kill_hard
-	wait "$client" || :
 	serve "$image" --name growing
+	wait "$client" || :
 	size=$(size_of_image)
 	[ "$size" = $((8 << 20)) ] || [ "$size" = $((8 << 30)) ] || fail "the image has $size bytes"
 	expect_size "$size"
