@@ -312,7 +312,7 @@ static void clear_away(int32_t id)
 
 void ownership_clear_away(void)
 {
-	DIR *folder = opendir(registry_folder);
+	DIR *folder = registry_sees_devices() ? opendir(registry_folder) : NULL;
 	int32_t id;
 
 	while ((id = next_id(folder)) >= 0)

@@ -164,6 +164,16 @@ bool registry_device_exists(int32_t id)
 	return access(path, F_OK) == 0;
 }
 
+bool registry_sees_devices(void)
+{
+	int len = (int)(strrchr(registry_devices, '/') - registry_devices);
+	char path[PATH_MAX];
+
+	/* Without the driver there is no folder of its class, but that of all classes. */
+	snprintf(path, sizeof(path), "%.*s", len, registry_devices);
+	return access(path, F_OK) == 0;
+}
+
 static bool device_exists(const char *device)
 {
 	int32_t id;
@@ -234,7 +244,7 @@ void registry_clear_away(void)
 {
 	struct registry_entry *entries = NULL;
 	struct why ignored;
-	int folder = lock_folder(&ignored);
+	int folder = registry_sees_devices() ? lock_folder(&ignored) : -1;
 	size_t count;
 
 	if (folder < 0)

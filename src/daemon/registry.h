@@ -80,6 +80,9 @@ void registry_device_file(char *path, int32_t id, const char *ending);
 /* Has the kernel a device @id?  Who has left all mounts sees none. */
 bool registry_device_exists(int32_t id);
 
+/* Without sysfs all of them look gone. */
+bool registry_sees_devices(void);
+
 struct registry_entry {
 	char name[NAME_LENGTH + 1];
 	bool alive; /* the daemon has it locked */

@@ -64,7 +64,7 @@ static int find_all(struct ublk_device **devices, size_t *count)
 	int err = 0;
 
 	if (!folder)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT ? -ENODEV : -errno;
 	while (!err && (file = readdir(folder))) {
 		int32_t id;
 		char end;
@@ -171,7 +171,8 @@ int devices_find(struct ublk_device **devices, size_t *count, struct why *why)
 		free(*devices);
 		*devices = NULL;
 		*count = 0;
-		return why_set(why, err, CLASS_FOLDER ": %s", strerror(-err));
+		return why_set(why, err, CLASS_FOLDER ": %s%s", strerror(-err),
+			       err == -ENODEV ? "; is sysfs mounted on /sys?" : "");
 	}
 	if (*count)
 		qsort(*devices, *count, sizeof(**devices), by_number);
@@ -182,6 +183,8 @@ int devices_list(struct ublk_device **devices, size_t *count, struct why *why)
 {
 	int err = devices_find(devices, count, why);
 
+	if (err == -ENODEV)
+		return 0;
 	for (size_t i = 0; i < *count; i++) {
 		struct ublk_device *device = &(*devices)[i];
 

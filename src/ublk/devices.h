@@ -32,7 +32,10 @@ struct ublk_device {
  */
 int devices_list(struct ublk_device **devices, size_t *count, struct why *why);
 
-/* The same, but nothing of them is known besides the number: in a hurry. */
+/*
+ * The same, but nothing of them is known besides the number: in a hurry.  -ENODEV without the driver,
+ * or when it cannot be seen.
+ */
 int devices_find(struct ublk_device **devices, size_t *count, struct why *why);
 
 /* The one of these that is /dev/ublkbN, or NULL. */

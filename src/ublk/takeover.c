@@ -146,6 +146,16 @@ static int delete_remains(struct device *device, struct why *why)
 }
 
 /*
+ * What the driver says when it does not tell us about a stranger's device, as of one that was made without
+ * privileges.  No answer, however, may hide what is ours: a second device for its image would be a
+ * second writer.
+ */
+static bool is_not_ours(int err)
+{
+	return err == -ENODEV || err == -EINVAL || err == -EPERM || err == -EACCES;
+}
+
+/*
  * One device: -ENOENT when it is not what we look for, -EEXIST when it is and cannot be claimed,
  * else as device_host.claim, or an error.
  */
@@ -153,10 +163,11 @@ static int look_at(struct device *device, int32_t id, struct why *why)
 {
 	const struct device_host *host = &device->options.host;
 	struct ublksrv_ctrl_dev_info info = { .dev_id = id };
-	struct why ignored;
-	int err;
+	int err = ctrl_info(&device->ctrl, &info, why);
 
-	if (ctrl_info(&device->ctrl, &info, &ignored) || info.ublksrv_flags != device->mark)
+	if (err && !is_not_ours(err))
+		return err;
+	if (err || info.ublksrv_flags != device->mark)
 		return -ENOENT;
 	err = host->claim(host->arg, id);
 	/* What is dead for good is nobody's, or is about to be started by who knows it. */

@@ -253,7 +253,14 @@ static void test_ownership(void)
 	close(other.fd);
 	other.fd = -1;
 
+	check_case("where no devices are to be seen, what is known of them stays");
+	registry_devices = "/nowhere/ublk-char";
+	ownership_clear_away();
+	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), 0);
+	close(other.fd);
+	other.fd = -1;
 	check_case("what is known of devices that are gone goes");
+	registry_devices = "/proc/ublk-char";
 	ownership_clear_away();
 	CHECK_EQ(ownership_take(&other, 8, &identity, "image", &holder), -ENOENT);
 }

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What is left of a daemon that was killed while its device was being added or stopped: the process that sends its
-# control commands deletes it, however late, and nothing else; and the next daemon does not wait for what is gone.
+# control commands deletes it, however late, and nothing else; and the next daemon does not wait for what is gone,
+# nor takes for gone what it cannot see.
 # vm: on backport
 
 . "$(dirname "$0")/lib.sh"
 
 requires pgrep unshare
+requires_native liblate_answer.so
+library=$native
 
 image=$work/image
 other=$work/other
@@ -164,4 +167,23 @@ grep -q 'was being stopped when the process that served it died' "$stderr_file" 
 expect_pattern "$device"
 unserve
 release
+check_image "$image"
+
+note "a device that cannot be asked whose it is may be ours: no second one is made"
+serve "$image"
+dd if="$work/pattern" of="$device" bs=1M seek=1 oflag=direct status=none
+before=$device
+kill_hard
+LD_PRELOAD=$library LATE_MS=13000 refused timeout 60 "$QCOW2_UBLKD" --image "$image"
+grep -q 'GET_DEV_INFO of device [0-9]*: no answer' "$work/refused" || fail "$(cat "$work/refused")"
+[ "$(ublk_devices)" -eq 1 ] || fail "there are $(ls /sys/class/ublk-char)"
+
+note "nor where no devices can be seen"
+refused unshare -m sh -c "mount -t tmpfs none /sys && exec timeout 60 '$QCOW2_UBLKD' --image '$image'"
+grep -q 'is sysfs mounted on /sys?' "$work/refused" || fail "$(cat "$work/refused")"
+[ "$(ublk_devices)" -eq 1 ] || fail "there are $(ls /sys/class/ublk-char)"
+serve "$image"
+[ "$device" = "$before" ] || fail "$device instead of $before"
+expect_pattern "$device"
+unserve
 check_image "$image"
