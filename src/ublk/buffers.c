@@ -24,7 +24,8 @@ enum data_mode buffers_mode(uint64_t flags)
 
 int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes)
 {
-	size_t bytes = (size_t)tags * tag_bytes;
+	/* The last one is for all tags after buffers_renew(). */
+	size_t bytes = ((size_t)tags + 1) * tag_bytes;
 	void *arena = sparse_map(bytes);
 
 	if (!arena)
@@ -44,20 +45,19 @@ void buffers_free(struct buffers *buffers)
 
 static unsigned tags_of(const struct buffers *buffers)
 {
-	return (unsigned)(buffers->bytes / buffers->tag_bytes);
+	return (unsigned)(buffers->bytes / buffers->tag_bytes) - 1;
 }
 
-int buffers_renew(struct buffers *buffers)
+void buffers_renew(struct buffers *buffers)
 {
-	int err = buffers_make(buffers, tags_of(buffers), buffers->tag_bytes);
-
-	buffers->renewed = !err;
-	return err;
+	buffers->renewed = true;
 }
 
 static uint8_t *tag_buffer(const struct buffers *buffers, unsigned tag)
 {
-	return buffers->arena + (size_t)tag * buffers->tag_bytes;
+	size_t number = buffers->renewed ? tags_of(buffers) : tag;
+
+	return buffers->arena + number * buffers->tag_bytes;
 }
 
 /* What follows is copied by the kernel without waiting, all or nothing. */

@@ -19,7 +19,7 @@ struct buffers {
 	enum data_mode mode;
 	int fd; /* /dev/ublkcN, for our own copies */
 	unsigned queue; /* number of the hardware queue */
-	uint8_t *arena; /* page aligned; the pages of a tag appear when first touched */
+	uint8_t *arena; /* page aligned; the pages of a buffer appear when first touched */
 	size_t bytes;
 	uint32_t tag_bytes;
 	bool renewed; /* requests from before that are not ours any more */
@@ -42,11 +42,12 @@ int buffers_make(struct buffers *buffers, unsigned tags, uint32_t tag_bytes);
 void buffers_free(struct buffers *buffers);
 
 /*
- * New memory for all tags; what there was stays as it is, for those who may still use it, until the
- * process ends.  Nothing is registered any more, and no bytes of a request are to be had: a tag that
- * is taken for its old request may carry another one.  0 or -errno, also in errno.
+ * Other memory, one buffer for all tags: what it gets is nobody's.  What there was stays as it is, for
+ * those who may still use it, until the process ends.  Nothing is registered any more, and no bytes
+ * of a request are to be had: a tag that is taken for its old request may carry another one.  Cannot
+ * fail, as nothing is mapped: all memory may be locked, and more not to be had.
  */
-int buffers_renew(struct buffers *buffers);
+void buffers_renew(struct buffers *buffers);
 
 /*
  * Before a request goes to the engine: *@span are the @len bytes of the read or write that @tag

@@ -174,15 +174,14 @@ static void command_refuse(struct uring_command *command, int32_t res)
 		tag_gone(tag->queue);
 }
 
-/* The memory of requests under way is the host's, for as long as it likes; others get their own. */
+/* The memory of requests under way is the host's, for as long as it likes; others get some of their own. */
 static void abort_tags(void *arg)
 {
 	struct queue *queue = arg;
 
-	if (!queue->tag || buffers_renew(&queue->buffers)) {
-		log_error("%s: queue %u cannot be aborted: %m", queue->disk->name, queue->number);
+	if (!queue->tag)
 		return;
-	}
+	buffers_renew(&queue->buffers);
 	/* A write that had yet to begin would meet no buffer, and its error pass for the image's. */
 	uring_forget_buffers(&queue->worker.uring);
 	for (unsigned i = 0; i < queue->disk->depth; i++) {

@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires dmsetup mkfs.xfs
+requires dmsetup mkfs.xfs prlimit setpriv
 hanging_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 128M
@@ -81,6 +81,34 @@ serve "$image" --queues 2 --io-timeout 1
 expect_at "$work/a" 8
 expect_at "$work/b" 0
 unserve
+
+note "stopped by force with all memory locked: no more is taken, or could be"
+{
+	echo '#!/bin/sh'
+	echo 'ulimit -l 64'
+	echo "exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource '$QCOW2_UBLKD' \"\$@\""
+} >"$work/limited"
+chmod +x "$work/limited"
+for program in "$QCOW2_UBLKD" "$work/limited"; do
+	QCOW2_UBLKD=$program serve "$image" --queues 2 --depth 32 --max-io 256k --io-timeout 1 --lock-memory
+	pid=$daemon_pid
+	locked=$(awk '$1 == "VmLck:" { print $2 }' "/proc/$pid/status")
+	[ "$locked" -ge $((2 * 32 * 256)) ] || fail "only $locked KiB are locked"
+	[ "$program" != "$QCOW2_UBLKD" ] || prlimit --pid "$pid" --memlock=$(((locked + 64) * 1024))
+	suspend_storage
+	write_at "$work/c" 16 2>/dev/null &
+	writer=$!
+	says 'does not answer.*'
+	refused timeout 30 "$QCOW2_UBLKD" stop --force "$device"
+	within 10 ended "$writer" || fail "its users get no errors: $(cat "$stderr_file")"
+	! grep -E 'cannot be aborted|go on hanging' "$stderr_file" || fail "there are requests left"
+	resume_storage
+	wait "$writer" && fail "a write to a device that was stopped by force succeeds"
+	within 30 ended "$pid" || fail "process $pid goes on"
+	within 30 expect_gone || fail "$device is left"
+	wait "$pid" && fail "no error"
+	forget_daemon "$pid"
+done
 
 note "stopped by force while the command of --run hangs in its own I/O, and cannot end"
 mkfifo "$work/go"
