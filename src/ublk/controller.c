@@ -36,6 +36,7 @@ struct controller {
 	struct slot slot[SLOTS];
 	pid_t server;
 	int32_t owned; /* device to be deleted at the end, or -1 */
+	bool asked; /* by DEL_DEV, which was not answered yet */
 	uint64_t mark; /* the ublksrv_flags of it */
 	int32_t starter; /* who served it when it became ours: the server, the helper's child, or -1 */
 };
@@ -166,14 +167,22 @@ static bool server_is_gone(const struct controller *controller)
 static void own(struct controller *controller, const struct ublksrv_ctrl_dev_info *info)
 {
 	controller->owned = info->dev_id;
+	controller->asked = false;
 	controller->mark = info->ublksrv_flags;
 	controller->starter = info->ublksrv_pid;
+}
+
+static bool is_gone(const struct control_packet *packet, int32_t res)
+{
+	return packet->op == UBLK_U_CMD_DEL_DEV && (res == 0 || res == -ENODEV);
 }
 
 static void answer(struct controller *controller, struct slot *slot, int32_t res)
 {
 	struct control_packet *packet = &slot->packet;
 
+	if (packet->id == controller->owned && is_gone(packet, res))
+		controller->owned = -1;
 	if (packet->op == UBLK_U_CMD_ADD_DEV && res == 0) {
 		struct ublksrv_ctrl_dev_info info;
 
@@ -268,9 +277,8 @@ static bool listen_once(struct controller *controller)
 	}
 	if (would_serve(packet.op) && server_is_gone(controller))
 		return false;
-	/* A device that is being deleted needs no second try, even if somebody keeps it open. */
-	if (packet.op == UBLK_U_CMD_DEL_DEV)
-		controller->owned = -1;
+	if (packet.op == UBLK_U_CMD_DEL_DEV && packet.id == controller->owned)
+		controller->asked = true;
 	slot->packet = packet;
 	submit(controller, slot);
 	return true;
@@ -312,7 +320,9 @@ static bool is_ours(struct controller *controller)
 	struct ublksrv_ctrl_dev_info info;
 	int32_t pid;
 
-	if (run(controller, UBLK_U_CMD_GET_DEV_INFO, controller->owned, &info))
+	if (controller->owned < 0 ||
+	    run(controller, UBLK_U_CMD_GET_DEV_INFO, controller->owned, &info) ||
+	    controller->owned < 0)
 		return false;
 	pid = info.ublksrv_pid;
 	return info.ublksrv_flags == controller->mark &&
@@ -320,29 +330,36 @@ static bool is_ours(struct controller *controller)
 }
 
 /*
- * The server was killed, or could not delete its device.  Without a server, requests fail and commands do
- * not wait for long.  Whatever else could wait comes after them.
+ * The server was killed, or could not delete its device, or has not waited for that: its DEL ends with us, and
+ * perhaps before it has begun, as it waits for every other ADD and DEL.  Without a server, requests fail and
+ * commands do not wait for long.  Whatever else could wait comes after them.
  */
 static void clean_up(struct controller *controller)
 {
+	int32_t id;
 	int err;
 
 	/* What it makes is nobody's, and nobody would know of it. */
 	while (is_adding(controller))
 		wait_and_reap(controller);
-	if (controller->owned < 0 || !is_ours(controller))
-		return;
-	run(controller, UBLK_U_CMD_STOP_DEV, controller->owned, NULL);
 	if (!is_ours(controller))
 		return;
-	/* The other DEL would wait for mounts, one of which only our own mount namespace may have. */
-	err = run(controller, UBLK_U_CMD_DEL_DEV_ASYNC, controller->owned, NULL);
-	if (err)
-		log_error("/dev/ublkb%d: its server is gone; it cannot be deleted: %s",
-			  controller->owned, strerror(-err));
-	else
-		log_warn("/dev/ublkb%d: its server is gone, and so it has been deleted",
-			 controller->owned);
+	if (!controller->asked) {
+		run(controller, UBLK_U_CMD_STOP_DEV, controller->owned, NULL);
+		if (!is_ours(controller))
+			return;
+	}
+	id = controller->owned;
+	/*
+	 * The other DEL would wait for mounts, one of which only our own mount namespace may have.  For a
+	 * device that has been deleted, and that somebody keeps open, this does nothing.
+	 */
+	err = run(controller, UBLK_U_CMD_DEL_DEV_ASYNC, id, NULL);
+	if (err && err != -ENODEV)
+		log_error("/dev/ublkb%d: its server is gone; it cannot be deleted: %s", id,
+			  strerror(-err));
+	else if (!controller->asked)
+		log_warn("/dev/ublkb%d: its server is gone, and so it has been deleted", id);
 }
 
 void controller_run(int fd, void (*confine)(void))

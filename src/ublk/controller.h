@@ -28,7 +28,8 @@ struct control_packet {
 /*
  * The life of the controller, whose end of the socket is @fd: open the control device, call
  * @confine(), say so, and execute commands until the other end is closed; then delete the device
- * that it is to own, also if it is only just being added.  By a child of the server.
+ * that it is to own, also if it is only just being added, and also when it was asked to and has not been
+ * able to yet.  By a child of the server.
  */
 _Noreturn void controller_run(int fd, void (*confine)(void));
 

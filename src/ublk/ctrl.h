@@ -36,7 +36,7 @@ int ctrl_ready(struct ctrl *ctrl, struct why *why);
 /* Has it ended, against all expectations?  Once true, commands fail. */
 bool ctrl_lost(struct ctrl *ctrl);
 
-/* End the controller, which deletes the device if that was not done. */
+/* End the controller, which deletes the device if that was not done, however long it takes. */
 void ctrl_close(struct ctrl *ctrl);
 
 /*
@@ -82,7 +82,11 @@ int ctrl_resume(struct ctrl *ctrl, int32_t id, struct why *why);
 /* Have the controller delete device @id (-1: none) should this process die; see CONTROL_OWN. */
 int ctrl_own(struct ctrl *ctrl, int32_t id, struct why *why);
 
-/* DEL_DEV.  -ETIME: deleted, but somebody has the block device open; the id is free later. */
+/*
+ * DEL_DEV.  -ETIME: the id is free later; somebody has the block device open, or another device's server
+ * does not answer, and ours has yet to be deleted.  The controller sees to that, if it is to own the
+ * device, although this process may end.
+ */
 int ctrl_delete(struct ctrl *ctrl, int32_t id, struct why *why);
 
 /*

@@ -392,7 +392,9 @@ int device_delete(struct device *device, struct why *why)
 	device->found = false;
 	err = ctrl_delete(&device->ctrl, device->info.dev_id, why);
 	if (err == -ETIME) {
-		log_info("%s: still open somewhere; it goes when it is closed", device->name);
+		log_info("%s: still there: it is open somewhere, or another ublk device hangs; it "
+			 "goes when that has ended",
+			 device->name);
 		return 0;
 	}
 	return err == -ENODEV ? 0 : err; /* somebody else was faster */

@@ -81,11 +81,17 @@ static int remove_by(struct ctrl *ctrl, int32_t id, bool force, bool (*is_ours)(
 	err = look(ctrl, &info, is_ours, why);
 	if (err == -ENODEV || err == -EPERM)
 		return 0;
+	/* Then it goes even if we do not wait for that. */
 	if (!err)
-		err = ctrl_delete(ctrl, id, why);
+		err = ctrl_own(ctrl, id, why);
+	if (err)
+		return err;
+	err = ctrl_delete(ctrl, id, why);
 	if (err != -ETIME)
 		return err;
-	log_info("/dev/ublkb%d: still open somewhere; it goes when it is closed", id);
+	log_info("/dev/ublkb%d: still there: it is open somewhere, or another ublk device hangs; it "
+		 "goes when that has ended",
+		 id);
 	return 0;
 }
 

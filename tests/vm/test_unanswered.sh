@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Commands to the driver that get no answer for long: STOP_DEV while the storage below the image hangs,
-# START_DEV that waits for the partition table, as it does up to 6.18, while who waits for it is killed,
-# and with TEST_LATE=1 END_USER_RECOVERY that comes too late. Other devices come and go meanwhile, and
-# in the end the device is the next one's, or is gone.
+# DEL_DEV while that of another device does, START_DEV that waits for the partition table, as it does up to
+# 6.18, while who waits for it is killed, and with TEST_LATE=1 END_USER_RECOVERY that comes too late. Other
+# devices come and go meanwhile, if they can, and in the end the device is the next one's, or is gone.
 # vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
 
 requires dmsetup mkfs.xfs python3
+requires_native delete_device
+delete_device=$native
 hanging_disk "$work/disk"
 head -c 4M /dev/urandom >"$work/pattern"
 image=$work/image
@@ -83,6 +85,55 @@ wait "$pid" && fail "no error"
 forget_daemon "$pid"
 within 20 test ! -e "/sys/class/ublk-char/ublkc${waiting#/dev/ublkb}" || fail "$waiting is left"
 serve_again "$waiting"
+
+note "a device that cannot be deleted before another one is: it goes then, though nobody waits for that"
+silent_image=$work/silent
+image_create "$silent_image" 64M
+is_gone()
+{
+	[ ! -e "/sys/class/ublk-char/ublkc${1#/dev/ublkb}" ]
+}
+is_read()
+{
+	[ "$(awk '{ print $1 }' "/sys/block/${1#/dev/}/inflight")" -gt 0 ]
+}
+is_deleting()
+{
+	grep -q del_gendisk "/proc/$1/task"/*/stack
+}
+for how in dead alive; do
+	serve "$silent_image" --queues 1 --no-recovery
+	silent=$device silent_pid=$daemon_pid
+	serve "$image" --queues 2
+	waiting=$device pid=$daemon_pid said=$stderr_file
+	[ "$how" = alive ] || kill_hard
+	kill -STOP "$silent_pid"
+	dd if="$silent" of=/dev/null bs=4k count=1 iflag=direct status=none 2>/dev/null &
+	reader=$!
+	within 20 is_read "$silent" || fail "nothing is read from $silent"
+	"$delete_device" "${silent#/dev/ublkb}" &
+	deleter=$!
+	within 20 is_deleting "$deleter" || fail "it is in $(cat "/proc/$deleter/task"/*/stack)"
+	if [ "$how" = alive ]; then
+		kill -TERM "$pid"
+		wait "$pid" || fail "status $?: $(cat "$said")"
+		forget_daemon "$pid"
+	else
+		said=$work/said
+		"$QCOW2_UBLKD" stop "$waiting" 2>"$said" || fail "$(cat "$said")"
+	fi
+	! is_gone "$waiting" || fail "it was not held up: $(cat "$said")"
+	kill -KILL "$silent_pid"
+	wait "$silent_pid" 2>/dev/null || :
+	forget_daemon "$silent_pid"
+	wait "$reader" && fail "a read of a device that was deleted succeeds"
+	wait "$deleter" || fail "$silent cannot be deleted"
+	within 20 is_gone "$waiting" || fail "$waiting is left: $(cat "$said")"
+	grep -q 'another ublk device hangs' "$said" || fail "no word of it: $(cat "$said")"
+done
+check_image "$image"
+serve "$silent_image"
+unserve
 
 [[ $(uname -r) = 6.12.* ]] || exit 0
 
