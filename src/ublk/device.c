@@ -390,7 +390,7 @@ int device_delete(struct device *device, struct why *why)
 		return 0;
 	device->added = false;
 	device->found = false;
-	err = ctrl_delete(&device->ctrl, device->info.dev_id, why);
+	err = device_delete_stopped(device, why);
 	if (err == -ETIME) {
 		log_info("%s: still there: it is open somewhere, or another ublk device hangs; it "
 			 "goes when that has ended",

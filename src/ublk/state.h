@@ -50,6 +50,12 @@ static inline bool device_is_recoverable(const struct device *device)
 	return device->info.flags & UBLK_F_USER_RECOVERY;
 }
 
+/*
+ * DEL_DEV of ours, which has been stopped or was never started.  -ENODEV when it is gone, and its number another
+ * one's, perhaps.  Else as ctrl_delete().
+ */
+int device_delete_stopped(struct device *device, struct why *why);
+
 static inline void device_set_name(struct device *device)
 {
 	snprintf(device->name, sizeof(device->name), "/dev/ublkb%d", device->info.dev_id);

@@ -93,6 +93,16 @@ static int ask(struct device *device, struct ublksrv_ctrl_dev_info *info, struct
 	return err;
 }
 
+int device_delete_stopped(struct device *device, struct why *why)
+{
+	struct ublksrv_ctrl_dev_info info;
+	int err = ask(device, &info, why);
+
+	if (!err && info.state != UBLK_S_DEV_DEAD)
+		err = why_set(why, -ENODEV, "%s: is another device by now", device->name);
+	return err ? err : ctrl_delete(&device->ctrl, info.dev_id, why);
+}
+
 /* It is none of ours any more. */
 static void part_with(struct device *device)
 {
@@ -141,7 +151,7 @@ static int delete_remains(struct device *device, struct why *why)
 	if (!err)
 		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
 	if (!err)
-		err = ctrl_delete(&device->ctrl, info.dev_id, why);
+		err = device_delete_stopped(device, why);
 	return err == -ETIME || err == -ENODEV ? 0 : err;
 }
 
@@ -390,13 +400,18 @@ int device_take(struct device *device, struct why *why)
 
 int device_abandon(struct device *device, struct why *why)
 {
-	int err = ctrl_stop_begin(&device->ctrl, device->info.dev_id, why);
+	struct ublksrv_ctrl_dev_info info;
+	int err = ask(device, &info, why);
 
+	if (err && err != -ENODEV)
+		return err;
+	if (!err)
+		err = ctrl_stop_begin(&device->ctrl, info.dev_id, why);
 	if (!err)
 		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
 	if (!err)
-		err = ctrl_delete(&device->ctrl, device->info.dev_id, why);
-	if (err && err != -ETIME)
+		err = device_delete_stopped(device, why);
+	if (err && err != -ETIME && err != -ENODEV)
 		return why_set(why, err, "%s: cannot be given up: %s", device->name,
 			       strerror(-err));
 	part_with(device);
