@@ -39,11 +39,14 @@ static int rebuild(struct check *check)
 {
 	struct check_result before = *check->result, *now = check->result;
 	int err = refcounts_rebuild(check);
+	uint64_t end = check->refs.end_cluster;
 
 	if (!err)
 		err = look(check);
 	if (err)
 		return err;
+	/* The old table may have lain behind all that is left. */
+	check->refs.end_cluster = max_u64(check->refs.end_cluster, end);
 	before.corruptions += before.check_errors;
 	before.corruptions -= min_u64(before.corruptions, now->corruptions);
 	now->corruptions_fixed += before.corruptions;

@@ -39,26 +39,26 @@ static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 	       (end > check->file_bytes && end - check->file_bytes >= check->g.cluster_bytes);
 }
 
-/* So that a repair does not put a table where somebody takes it for something else. */
-static void keep_away(struct check *check, uint64_t off, uint64_t len)
+/*
+ * How many of the @len bytes are counted; that some are not in the file is a finding.  Also what is
+ * missing counts: it may have been cut off, and nobody else is to get its place.
+ */
+static uint64_t counted_bytes(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 {
-	uint64_t end = off + len;
+	unsigned bits = check->g.cluster_bits;
+	uint64_t end = (file_clusters(check) << bits) +
+		       min_u64(LIMIT_CHECK_BEHIND, LIMIT_CHECK_BEHIND_CLUSTERS << bits);
+	uint64_t room = end - min_u64(end, off);
 
-	if (end >= off && (off < check->file_bytes || off - check->file_bytes < LIMIT_CHECK_HOLE))
-		check->avoid_end = max_u64(check->avoid_end, end);
-}
-
-/* How many of the @len bytes the file has, which is a finding when some are missing. */
-static uint64_t present_bytes(struct check *check, uint64_t off, uint64_t len, uint32_t times)
-{
 	if (len == 0 || !is_beyond_end(check, off, len))
 		return len;
 	found_corruption(check, times,
 			 "ERROR %#" PRIx64 " bytes at %#" PRIx64
 			 " are in use, but the file ends before them",
 			 len, off);
-	keep_away(check, off, len);
-	return check->file_bytes - min_u64(check->file_bytes, off);
+	if (len > room)
+		check->uncounted_byte = min_u64(check->uncounted_byte, max_u64(off, end));
+	return min_u64(len, room);
 }
 
 uint64_t check_memory(const struct check *check)
@@ -73,19 +73,26 @@ int count_no_memory(const struct check *check)
 		       check->file->name, check_memory(check) / MIB);
 }
 
-static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times,
-		 int (*add)(struct refs *refs, uint64_t host_cluster, uint32_t times))
+typedef int add_fn(struct refs *refs, uint64_t host_cluster, uint32_t times);
+
+static int add_clusters(struct check *check, uint64_t off, uint64_t len, uint32_t times,
+			add_fn *add)
 {
 	unsigned bits = check->g.cluster_bits;
 
-	if (times)
-		len = present_bytes(check, off, len, times);
 	if (len == 0 || times == 0)
 		return 0;
 	for (uint64_t cluster = off >> bits; cluster <= (off + len - 1) >> bits; cluster++)
 		if (add(&check->refs, cluster, times))
 			return count_no_memory(check);
 	return 0;
+}
+
+static int count(struct check *check, uint64_t off, uint64_t len, uint32_t times, add_fn *add)
+{
+	if (times)
+		len = counted_bytes(check, off, len, times);
+	return add_clusters(check, off, len, times, add);
 }
 
 int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
@@ -100,7 +107,7 @@ int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
 {
-	len = present_bytes(check, off, len, 1);
+	len = counted_bytes(check, off, len, 1);
 	return ranges_add(tables, off, len) ? count_no_memory(check) : 0;
 }
 
@@ -108,9 +115,9 @@ int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint
 static int count_stretch(void *arg, uint64_t off, uint64_t len, uint32_t times)
 {
 	struct check *check = arg;
-	int err = count(check, off, len, 1, refs_add_metadata);
+	int err = add_clusters(check, off, len, 1, refs_add_metadata);
 
-	return err ? err : count(check, off, len, times - 1, refs_add_metadata);
+	return err ? err : add_clusters(check, off, len, times - 1, refs_add_metadata);
 }
 
 int count_collected(struct check *check, const struct ranges *tables)

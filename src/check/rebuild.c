@@ -120,6 +120,42 @@ static int write_table(struct rebuild *rebuild)
 	return err ? err : access_sync(check->file, check->why);
 }
 
+/* Would new refcounts leave out something in use, for being too far behind the end of the file? */
+static bool is_exposed(const struct check *check)
+{
+	return check->exposed_byte < LIMIT_HOST_OFFSET;
+}
+
+/* Its place would be given to others, and so nobody may write before it is in the file, or given up. */
+static int mark_corrupt(struct check *check)
+{
+	struct be64 raw = be64_make(check->header.incompatible | QCOW2_CORRUPT);
+	uint64_t none = 0;
+	int err;
+
+	if (!is_exposed(check))
+		return 0;
+	err = access_write(check->file, QCOW2_AT_INCOMPATIBLE, &raw, sizeof(raw), check->why);
+	if (!err)
+		found(check, &none, 0,
+		      "Marked as corrupt: what is in use from %#" PRIx64 " on, far behind the end "
+		      "of the file, has no refcount any more",
+		      check->exposed_byte);
+	return err ? err : access_sync(check->file, check->why);
+}
+
+/* Version 2 has no such mark. */
+static int may_rebuild(const struct check *check)
+{
+	if (!is_exposed(check) || check->header.version > 2)
+		return 0;
+	return why_set(check->why, -EFBIG,
+		       "%s: the refcounts cannot be made anew while what lies at %#" PRIx64
+		       ", far behind the end of the file, is in use; make the file larger with "
+		       "truncate, or copy it with qemu-img convert",
+		       check->file->name, check->exposed_byte);
+}
+
 /* One small write inside one sector. */
 static int switch_header(const struct rebuild *rebuild)
 {
@@ -140,8 +176,10 @@ static int switch_header(const struct rebuild *rebuild)
 int refcounts_rebuild(struct check *check)
 {
 	struct rebuild rebuild = { .check = check };
-	int err = place(&rebuild);
+	int err = may_rebuild(check);
 
+	if (!err)
+		err = place(&rebuild);
 	for (uint64_t i = 0; i < rebuild.blocks && !err; i++)
 		if (rebuild.block[i])
 			err = write_block(&rebuild, i);
@@ -149,6 +187,8 @@ int refcounts_rebuild(struct check *check)
 		err = access_sync(check->file, check->why);
 	if (!err)
 		err = write_table(&rebuild);
+	if (!err)
+		err = mark_corrupt(check);
 	if (!err)
 		err = switch_header(&rebuild);
 	if (!err && check->options->finding) {

@@ -14,7 +14,7 @@ static uint64_t block_clusters(const struct check *check)
 	return UINT64_C(1) << check->g.refcount_block_bits;
 }
 
-/* Clusters that have a refcount: those of the file, and what is counted half a cluster behind. */
+/* Clusters that have a refcount: those of the file, and as far as anything is counted behind it. */
 static uint64_t counted_clusters(const struct check *check)
 {
 	return max_u64(file_clusters(check), check->refs.end_cluster);
@@ -26,7 +26,7 @@ static int check_block(struct check *check, uint64_t index)
 {
 	uint64_t entry = check->block[index], off = entry & REFCOUNT_TABLE_HOST_MASK;
 	uint64_t cluster = off >> check->g.cluster_bits;
-	bool is_outside = cluster >= counted_clusters(check);
+	bool is_outside = cluster >= file_clusters(check);
 	const char *fault = NULL;
 	int err;
 
@@ -60,9 +60,12 @@ static int check_block(struct check *check, uint64_t index)
 
 static bool table_is_alone(struct check *check, uint64_t off, uint64_t bytes)
 {
-	for (uint64_t at = 0; at < bytes; at += check->g.cluster_bytes)
-		if (refs_count(&check->refs, (off + at) >> check->g.cluster_bits) != 1)
+	for (uint64_t at = 0; at < bytes; at += check->g.cluster_bytes) {
+		uint64_t cluster = (off + at) >> check->g.cluster_bits;
+
+		if (cluster >= file_clusters(check) || refs_count(&check->refs, cluster) != 1)
 			return false;
+	}
 	return bytes != 0;
 }
 
@@ -71,8 +74,10 @@ int refcounts_read(struct check *check)
 	const struct qcow2_header *header = &check->header;
 	uint64_t bytes = (uint64_t)header->refcount_table_clusters << check->g.cluster_bits;
 	size_t present = 0;
-	int err = count_table(check, header->refcount_table.byte, bytes, 1);
+	int err;
 
+	check->exposed_byte = check->uncounted_byte;
+	err = count_table(check, header->refcount_table.byte, bytes, 1);
 	check->block = calloc(1, bytes + 8);
 	if (!check->block)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);
@@ -117,7 +122,7 @@ static void compare(struct check *check, uint64_t cluster, uint64_t stored)
 		return found(check, &check->result->leaks, 1,
 			     "Leaked cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
 			     cluster, stored, want);
-	check->zero_refcounts |= stored == 0;
+	check->zero_refcounts |= stored == 0 && cluster < file_clusters(check);
 	found_corruption(check, 1,
 			 "ERROR cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
 			 cluster, stored, want);
@@ -142,8 +147,10 @@ static int compare_block(struct check *check, uint64_t index)
 		return 0;
 	end = min_u64(end - first, block_clusters(check));
 	if (!is_aligned(off, check->g.cluster_bytes) || off > (uint64_t)INT64_MAX) {
-		found(check, &check->result->check_errors, end,
-		      "ERROR refcounts of clusters from %" PRIu64 " on cannot be read", first);
+		if (first < file_clusters(check))
+			found(check, &check->result->check_errors, end,
+			      "ERROR refcounts of clusters from %" PRIu64 " on cannot be read",
+			      first);
 		return 0;
 	}
 	err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
@@ -178,7 +185,8 @@ static void compare_without_block(struct check *check, const struct ref_page *pa
 		return;
 	for (unsigned i = 0; i < REF_PAGE_CLUSTERS; i++)
 		if (page->count[i]) {
-			check->rebuild = true;
+			check->rebuild |= first + i < file_clusters(check);
+			check->rebuild_all = true;
 			compare(check, first + i, 0);
 		}
 }

@@ -6,20 +6,17 @@
 
 int space_take(struct check *check, uint64_t clusters, uint64_t *first)
 {
-	uint64_t limit = LIMIT_HOST_OFFSET >> check->g.cluster_bits, run = 0;
+	uint64_t limit = check->uncounted_byte >> check->g.cluster_bits, run = 0;
 	uint64_t cluster = max_u64(check->first_free, 1);
-	uint64_t avoid = div_round_up(check->avoid_end, check->g.cluster_bytes);
 
-	for (; run < clusters && cluster < limit; cluster++) {
-		if (cluster >= file_clusters(check) && cluster < avoid) {
-			cluster = avoid;
-			run = 0;
-		}
+	for (; run < clusters && cluster < limit; cluster++)
 		run = refs_count(&check->refs, cluster) ? 0 : run + 1;
-	}
 	if (run < clusters)
-		return why_set(check->why, -EFBIG, "%s: no space for a table of %llu clusters",
-			       check->file->name, (unsigned long long)clusters);
+		return why_set(check->why, -EFBIG,
+			       "%s: no space for a table of %llu clusters: everything up to %#llx "
+			       "is in use; make the file larger with truncate, and repair again",
+			       check->file->name, (unsigned long long)clusters,
+			       (unsigned long long)check->uncounted_byte);
 	*first = cluster - clusters;
 	/* What is skipped for lack of neighbours may do for somebody else. */
 	if (clusters == 1)

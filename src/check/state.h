@@ -43,7 +43,8 @@ struct check {
 
 	struct refs refs;
 	uint64_t first_free; /* no host cluster before it is free; 0: not looked for yet */
-	uint64_t avoid_end; /* behind what is referred to behind the end of the file, in bytes */
+	uint64_t uncounted_byte; /* the first that is in use, and lies too far behind the end */
+	uint64_t exposed_byte; /* the same, without the refcount table */
 	struct l2_tables tables;
 	uint64_t misaligned_bytes; /* of L2 tables that are not aligned to a cluster */
 	uint64_t snapshot_table_bytes;
@@ -55,7 +56,7 @@ struct check {
 	uint64_t blocks;
 	bool zero_refcounts; /* clusters are referred to whose refcount is 0 */
 	bool rebuild; /* the refcount blocks cannot be put right one by one */
-	bool rebuild_all; /* they could, but would still lie in the wrong place */
+	bool rebuild_all; /* they could, but would still lie in the wrong place, or cover too little */
 
 	uint8_t *buffer; /* of a cluster, at least BUFFER_LEAST; for whoever is at work */
 };
@@ -76,8 +77,8 @@ void progress(const struct check *check, uint64_t reads);
 
 /*
  * The bytes from @off on are referred to @times; a range that ends a cluster or more behind the
- * end of the file is a corruption, and counts as far as the file goes.  0, or -ENOMEM with the
- * sentence.
+ * end of the file is a corruption, and counts as far as LIMIT_CHECK_BEHIND goes.  0, or -ENOMEM with
+ * the sentence.
  */
 int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times);
 
@@ -85,8 +86,8 @@ int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times);
 
 /*
- * The same for many tables, which may lie in each other: put each into @tables, as far as the file
- * goes, and count them together.
+ * The same for many tables, which may lie in each other: put each into @tables, and count them
+ * together.
  */
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len);
 int count_collected(struct check *check, const struct ranges *tables);

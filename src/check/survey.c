@@ -68,6 +68,7 @@ static int begin(struct check *check)
 	if (err)
 		return err;
 	check->g = qcow2_geometry(&check->header);
+	check->uncounted_byte = LIMIT_HOST_OFFSET;
 	check->buffer = malloc(max_u64(check->g.cluster_bytes, BUFFER_LEAST));
 	if (!check->buffer)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);

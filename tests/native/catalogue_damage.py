@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tables that make no sense: what the engine does when it meets them, and what a repair then makes.
 
-catalogue_damage.py --qio PATH --program PATH
+catalogue_damage.py --qio PATH --program PATH [--library PATH]
 
 CATALOGUE.md says which cases of QEMU's own tests these are.  The image is of the default kind:
 refcount table at 0x10000, refcount block at 0x20000, L1 at 0x30000, first L2 at 0x40000, data behind.
 """
 import os
 import struct
+import subprocess
 
 import cases
 from cases import CLUSTER, Failure
@@ -307,6 +308,105 @@ def rebuilt_no_larger(case):
         raise Failure(f"it has grown from {before} to {after} bytes")
 
 
+def refcount(case, cluster):
+    """Of 16 bits, in an image of 64k clusters."""
+    block = case.word("image", case.word("image", 48) + cluster // 32768 * 8)
+    return case.word("image", block + cluster % 32768 * 2) >> 48 if block else 0
+
+
+def repaired_in_part(case):
+    """A repair that does what can be done; what it says."""
+    result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+    if result.returncode != 2:
+        raise Failure(f"repair ended with {result.returncode}: {result.stdout}")
+    return result.stdout
+
+
+def rebuilt_cut_off(case):
+    """Refcounts made anew, in holes, are also those of what was cut off, or has gone astray behind the end:
+    nobody else gets its place."""
+    poked(case, [], ("write -q -P 1 0 512k", "discard -q 128k 192k"))
+    os.truncate(case.path("image"), 11 * CLUSTER)
+    stray = 11 + 100
+    case.poke("image", 0x40000 + 20 * 8, struct.pack(">Q", cases.COPIED | stray * CLUSTER))
+    case.poke("image", 0x10008, bytes.fromhex("0000000010000000"))
+    unopened(case, "behind the end of the file")
+    repaired_in_part(case)
+    if len(case.bytes("image")) != 11 * CLUSTER:
+        raise Failure("it has another length")
+    for cluster in (11, 12, stray):
+        if refcount(case, cluster) != 1:
+            raise Failure(f"cluster {cluster} has the refcount {refcount(case, cluster)}")
+    # Fill the hole that is left, and go on; what was cut off changes, and is given up.
+    case.serves("image", "-c", "write 8M 256k 9", "-c", "write 384k 512 7", "-c", "flush",
+                "-c", "discard 448k 64k", "-c", "discard 1280k 64k", "-c", "flush",
+                "-c", "write 16M 256k 8", "-c", "read 8M 256k 9", "-c", "read 384k 512 7",
+                "-c", "read 0 128k 1")
+    case.serves("image", "-c", "read 8M 256k 9", "-c", "read 16M 256k 8", "-c", "read 384k 512 7",
+                "-c", "read 385k 63k 0")
+    case.tool("qemu-img", "check", "-q", "image")
+
+
+def rebuilt_far_cut(case):
+    """What lies too far behind the end loses its refcount, and nobody may write any more; no new table
+    goes there.  When the file is as long as it should be, all is well again."""
+    for version in ("1.1", "0.10"):
+        poked(case, [(0x10008, "0000000010000000")], options=f"compat={version}")
+        end = len(case.bytes("image"))
+        strays = [end + (1 << 30) - CLUSTER, end + (1 << 30)]
+        for i, at in enumerate(strays):
+            case.poke("image", 0x40008 + 8 * i, struct.pack(">Q", cases.COPIED | at))
+        if version == "0.10":
+            before = case.bytes("image")
+            result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+            if result.returncode != 1 or "cannot be made anew" not in result.stdout:
+                raise Failure(f"version 2: {result.returncode}: {result.stdout}")
+            if case.bytes("image") != before:
+                raise Failure("version 2: it was written to")
+        else:
+            if "Marked as corrupt" not in repaired_in_part(case):
+                raise Failure("no word of the mark")
+            table = case.word("image", 48)
+            if {table, case.word("image", table)} & set(strays):
+                raise Failure(f"new tables at {table:#x} and {case.word('image', table):#x}")
+            if refcount(case, strays[0] // CLUSTER) != 1:
+                raise Failure("what is near has no refcount")
+            case.refuses("image", "marked corrupt")
+            case.serves("image", "--read-only", "-c", "read 0 64k 1")
+        os.truncate(case.path("image"), strays[1] + CLUSTER)
+        repaired(case, "read 0 64k 1", "read 64k 128k 0", "write 64k 128k 7")
+        if version != "0.10" and case.incompatible("image"):
+            raise Failure("it is still marked")
+
+
+def rebuilt_between_strays(case):
+    """Behind a file without holes, new tables go between what is referred to; if nothing is free as far as
+    that is counted, nothing is written."""
+    large = 2 << 20
+    for gap in (2, 1):
+        poked(case, [], ("write -q -P 1 0 2M",), "cluster_size=2M", "4G")
+        end = -(-len(case.bytes("image")) // large)
+        os.truncate(case.path("image"), end * large)
+        first = end + 100
+        strays = [end + i for i in range(520) if not first <= end + i < first + gap]
+        at, _ = case.entry("image", 1)
+        case.poke("image", at, b"".join(struct.pack(">Q", cases.COPIED | cluster * large)
+                                        for cluster in strays))
+        case.poke("image", case.word("image", 48) + 8, struct.pack(">Q", 1 << 40))
+        header = case.bytes("image")[:large]
+        if gap == 2:
+            repaired_in_part(case)
+            table = case.word("image", 48)
+            if {table, case.word("image", table)} != {first * large, (first + 1) * large}:
+                raise Failure(f"new tables at {table:#x} and {case.word('image', table):#x}")
+            continue
+        result = case.run(case.program, "check", "--repair", "all", case.path("image"))
+        if result.returncode != 1 or "no space for a table" not in result.stdout:
+            raise Failure(f"no room: {result.returncode}: {result.stdout[-500:]}")
+        if case.bytes("image")[:large] != header:
+            raise Failure("the header has changed")
+
+
 def copied_missing(case):
     """Harmless: copies where none were needed, and no table that is given up is in the way."""
     poked(case, [(0x30000, "0000000000040000"), (0x40000, "0000000000050000")])
@@ -316,10 +416,10 @@ def copied_missing(case):
     case.serves("image", "-c", "read 0 512 9", "-c", "read 512 65024 1", "-c", "read 1M 40M 7")
 
 
-def snapshot_entries(case, version, entries):
+def snapshot_entries(case, version, entries, size="64k"):
     """An image of clusters of 512 bytes whose snapshot table has these entries; its offset and length."""
     small = "cluster_size=512" + (",compat=0.10" if version == 2 else "")
-    poked(case, [], ("write -q -P 1 0 64k",), small, "1M")
+    poked(case, [], (f"write -q -P 1 0 {size}",), small, "1M")
     table = b"".join(entry.ljust(-(-len(entry) // 8) * 8, b"\0") for entry in entries)
     at = -(-len(case.bytes("image")) // 512) * 512
     case.poke("image", at, table.ljust(-(-len(table) // 512) * 512, b"\0"))
@@ -348,6 +448,32 @@ def snapshots_of_version_3(case):
     entries = [snapshot_entry(i % 9, b"x" * (1 + i % 7)) for i in range(200)]
     snapshot_entries(case, 3, entries)
     repaired(case, "read 0 64k 1")
+
+
+def snapshots_of_a_cut_file(case):
+    """A new table behind the end leaves the refcounts of what was cut off alone, at any time."""
+    if not case.library:
+        return
+    tries, killed = 0, True
+    while killed:
+        tries += 1
+        at, _ = snapshot_entries(case, 3, [snapshot_entry(0)], size="65024")
+        refcounts = case.word("image", case.word("image", 48))
+        if b"\0\0" in [case.bytes("image")[refcounts + 2 * i:][:2] for i in range(at // 512)]:
+            raise Failure("there are holes in it")
+        stray = at // 512 + 4
+        table = case.word("image", case.word("image", 40) + 8) & cases.HOST
+        case.poke("image", table + 63 * 8, struct.pack(">Q", cases.COPIED | stray * 512))
+        case.poke("image", refcounts + 2 * stray, b"\0\1")
+        result = subprocess.run([case.program, "check", "--repair", "all", case.path("image")],
+                                env={**os.environ, "LD_PRELOAD": case.library,
+                                     "CUT_WRITES": str(tries)},
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        killed = result.returncode == 99
+        if case.word("image", refcounts + 2 * stray) >> 48 != 1:
+            raise Failure(f"killed at write {tries}, the refcount of cluster {stray} is gone")
+    if tries < 4:
+        raise Failure(f"it was killed {tries - 1} times: {result.stdout}")
 
 
 def snapshots_too_many_bytes(case):
@@ -386,7 +512,9 @@ CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_t
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
-         rebuilt_around_data, rebuilt_no_larger, copied_missing, snapshots_of_version_2,
-         snapshots_of_version_3, snapshots_too_many_bytes, repair_takes_too_much]
+         rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
+         rebuilt_between_strays, copied_missing, snapshots_of_version_2,
+         snapshots_of_version_3, snapshots_of_a_cut_file, snapshots_too_many_bytes,
+         repair_takes_too_much]
 
 cases.main(__doc__.splitlines()[0], CASES)
