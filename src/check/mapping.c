@@ -106,6 +106,8 @@ static int add_l1_entries(struct check *check, uint64_t host, uint64_t bytes, ui
 
 	/* Behind the end of the file all entries are 0. */
 	bytes = min_u64(bytes, check->file_bytes - min_u64(check->file_bytes, host));
+	/* What is missing of an entry that the end cuts through is 0 as well. */
+	bytes = round_up(bytes, sizeof(struct be64));
 	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
 		size_t present;
 

@@ -407,6 +407,32 @@ def rebuilt_between_strays(case):
             raise Failure("the header has changed")
 
 
+def l1_cut_within_an_entry(case):
+    """What is missing of the last entry of an L1 table is zeros, whatever was read before."""
+    poked(case, [], ("write -q -P 1 0 512", "write -q -P 2 256M 512"), "cluster_size=512",
+          str((256 << 20) + 32768))
+    # The last entry ends with two zeros and is read behind another, which does not.
+    l1 = case.word("image", 40)
+    words = bytearray(case.bytes("image")[l1:l1 + 65544])
+    table = case.word("image", l1 + 65536) & cases.HOST
+    at = -(-len(case.bytes("image")) // CLUSTER) * CLUSTER
+    case.poke("image", at, case.bytes("image")[table:table + 512])
+    words[65536:] = struct.pack(">Q", cases.COPIED | at)
+    if not any(words[6:8]):
+        raise Failure(f"the first entry is {words[:8].hex()}")
+    case.poke("image", at + 512, bytes(words))
+    case.poke("image", 40, struct.pack(">Q", at + 512))
+    repaired(case)
+    if len(case.bytes("image")) != at + 512 + 65544:
+        raise Failure("the L1 table is not at the end")
+    os.truncate(case.path("image"), at + 512 + 65542)
+    for command in (["check"], ["check", "--repair", "leaks"], ["check", "--repair", "all"]):
+        result = case.run(case.program, *command, case.path("image"))
+        if result.returncode:
+            raise Failure(f"{command}: {result.returncode}: {result.stdout}")
+    case.serves("image", "--read-only", "-c", "read 0 512 1", "-c", "read 256M 512 2")
+
+
 def copied_missing(case):
     """Harmless: copies where none were needed, and no table that is given up is in the way."""
     poked(case, [(0x30000, "0000000000040000"), (0x40000, "0000000000050000")])
@@ -513,7 +539,7 @@ CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_t
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
          rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
-         rebuilt_between_strays, copied_missing, snapshots_of_version_2,
+         rebuilt_between_strays, l1_cut_within_an_entry, copied_missing, snapshots_of_version_2,
          snapshots_of_version_3, snapshots_of_a_cut_file, snapshots_too_many_bytes,
          repair_takes_too_much]
 
