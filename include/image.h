@@ -290,6 +290,7 @@ extern void (*image_peek_seam)(void);
 	m(DURABLE_WRITES_FORGOTTEN) /* what a durable write may be told of is not waited for */ \
 	m(OTHERS_OWE_NOTHING) /* flush: what other lanes have written is taken for durable */ \
 	m(OWED_TAKEN_LATE) /* flush: what ends while it syncs is taken for synced */ \
+	m(DSYNC_TRUSTED) /* flush, write: a durable write is taken for one where the host keeps none */ \
 	m(TABLES_NOT_DURABLE) /* flush: where nothing else is owed, nor are its tables */ \
 	m(FLUSH_JOINS_RUNNING) /* a flush is content with the run under way */ \
 	m(NEW_BLOCKS_FRESH) /* what a device has in the place of new refcount blocks is taken for zeros */ \

@@ -145,6 +145,7 @@ struct host_file {
 	bool read_only;
 	bool fixed_size; /* a block device: neither grows nor shrinks */
 	bool direct; /* transfers go past the page cache */
+	bool dsync; /* a write with IO_DSYNC is durable when it has ended */
 	uint32_t align; /* offset and length of every transfer are multiples of this: 1 or 512 */
 	uint64_t size; /* bytes, when opened */
 	/* Read up to @len bytes at @off (multiples of align); the number read, or -errno. */

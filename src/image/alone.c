@@ -2,6 +2,8 @@
 /* Will the next write be the only one before a flush?  Yes, where the last one was. */
 #include "alone.h"
 
+#include "sync.h"
+
 void alone_learn(struct image *image, uint64_t owed)
 {
 	struct alone *alone = &image->alone;
@@ -9,7 +11,7 @@ void alone_learn(struct image *image, uint64_t owed)
 	uint64_t changes = owed + taken;
 
 	/* Through the page cache a durable write costs as much as a flush. */
-	if (!image->top.data->direct)
+	if (!image->top.data->direct || !sync_by_write(image->top.data))
 		return;
 	if (changes)
 		alone->given = changes == 1;

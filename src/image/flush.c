@@ -329,7 +329,10 @@ static bool written_durably(const struct image *image)
 {
 	uint32_t all = frozen_all(&image->flush);
 
-	return image->flush.settled && (!all || (image->top.file->direct && all <= DURABLE_MOST));
+	const struct host_file *file = image->top.file;
+
+	return image->flush.settled &&
+	       (!all || (file->direct && sync_by_write(file) && all <= DURABLE_MOST));
 }
 
 static unsigned write_flags(const struct image *image)

@@ -25,6 +25,12 @@ enum sync_files {
  */
 uint64_t sync_owed(const struct image *image);
 
+/* Is a write of @file with IO_DSYNC durable when it has ended well? */
+static inline bool sync_by_write(const struct host_file *file)
+{
+	return file->dsync || mutant(DSYNC_TRUSTED);
+}
+
 /* Start a sync of @files (enum sync_files) as ios of @task, one each, from io[0].  Takes flush->lock. */
 void sync_start(struct image *image, struct task *task, struct io *io, enum sync_source source,
 		unsigned files);

@@ -74,7 +74,8 @@ static void write_in_place(struct part *part, struct span span)
 	struct image *image = part->image;
 
 	if (is_fua(part)) {
-		if (slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
+		if (sync_by_write(image->top.data) &&
+		    slice_durable(&image->top, guest_slice(&image->top.geo, part->guest)) &&
 		    !atomic_load_explicit(&image->inherited, memory_order_acquire))
 			sync_write_begin(image, &part->durable);
 		else

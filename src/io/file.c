@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -278,6 +280,19 @@ static bool direct_works(const struct file *file)
 	return probe_direct(file->fd, file->bounce);
 }
 
+/*
+ * Is RWF_DSYNC of a direct write kept?  Block devices and the file systems that are known to; FUSE, virtiofs,
+ * 9p and SMB take it and sync nothing, and nothing tells.
+ */
+static bool keeps_dsync(const struct file *file)
+{
+	struct statfs fs;
+
+	return file->host.fixed_size ||
+	       (fstatfs(file->fd, &fs) == 0 &&
+		(fs.f_type == XFS_SUPER_MAGIC || fs.f_type == EXT4_SUPER_MAGIC));
+}
+
 static int set_flags(const struct file *file, int flags)
 {
 	return fcntl(file->fd, F_SETFL, flags);
@@ -326,5 +341,6 @@ int file_measure(struct file *file, const struct file_options *options, struct w
 			return why_set(why, -errno, "%s: fstat: %m", file->host.name);
 		file->host.size = (uint64_t)st.st_size;
 	}
+	file->host.dsync = keeps_dsync(file);
 	return choose_cache(file, options->direct, why);
 }

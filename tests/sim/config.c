@@ -59,6 +59,14 @@ static bool draw_page_cache(struct rng rng)
 	return rng_one_in(&rng, 8);
 }
 
+/* The same. */
+static bool draw_no_dsync(struct rng rng)
+{
+	rng_below(&rng, 7);
+	rng_below(&rng, 11);
+	return rng_one_in(&rng, 8);
+}
+
 static void draw_host(struct config *config, struct rng *rng)
 {
 	unsigned kind = rng_below(rng, 10);
@@ -79,6 +87,7 @@ static void draw_host(struct config *config, struct rng *rng)
 	config->faults.no_punch = rng_one_in(rng, 10);
 	draw_ahead(config, *rng);
 	config->page_cache = draw_page_cache(*rng);
+	config->no_dsync = draw_no_dsync(*rng);
 	config->early_percent = rng_one_in(rng, 2) ? 0 : rng_below(rng, 100);
 	if (rng_one_in(rng, 2))
 		config->held = 1u << rng_below(rng, IO_ZEROS);
@@ -401,11 +410,11 @@ void config_print(const struct config *config)
 	shape_describe(&config->shape, text, sizeof(text));
 	fprintf(stderr, "%s\n", text);
 	fprintf(stderr,
-		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u%s\n",
+		"engine: lanes %u depth %u l2_cache %llu reserve %llu bounce %u%s align %u%s%s\n",
 		config->lanes, config->depth, (unsigned long long)config->l2_cache_bytes,
 		(unsigned long long)config->reserve_bytes, config->buffers,
 		config->by_slot ? " by_slot" : "", config->align,
-		config->page_cache ? " page_cache" : "");
+		config->page_cache ? " page_cache" : "", config->no_dsync ? " no_dsync" : "");
 	fprintf(stderr,
 		"guest: read %u write %u flush %u discard %u zeroes %u fua %u%% small %u%%%s%s\n",
 		config->op_weight[TRAFFIC_READ], config->op_weight[TRAFFIC_WRITE],

@@ -45,6 +45,7 @@ struct config {
 	uint32_t held;
 	uint32_t align;
 	bool page_cache; /* transfers go through it */
+	bool no_dsync; /* IO_DSYNC does nothing */
 
 	/* the scheduler */
 	unsigned lives;

@@ -311,8 +311,16 @@ static void check_alone(struct sim_host *host, const struct flight *flight)
 		sim_fail("the size of a data file is not to be changed");
 }
 
+/* Who needs it durable must ask for a sync instead. */
+static void check_dsync(const struct sim_host *host, const struct flight *flight)
+{
+	if (host->no_dsync && flight->io->flags & IO_DSYNC)
+		sim_fail("a durable write, where the host keeps none");
+}
+
 void flight_check(struct sim_host *host, struct flight *flight)
 {
+	check_dsync(host, flight);
 	check_alone(host, flight);
 	check_allocate(host, flight);
 	flight->guest = flight_is_guest(host, flight);

@@ -16,7 +16,7 @@
 #define BLOCK_CLUSTERS (CLUSTER / 8) /* that a refcount block counts */
 #define REFILL_CLUSTERS UINT64_C(40) /* written at once */
 
-enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, CACHED, MAKES };
+enum make { EMPTY, FULL, BACKED, PACKED, DEVICE, DATA_FILE, CACHED, FORGETFUL, MAKES };
 
 static const struct shape shapes[MAKES] = {
 	[EMPTY] = { .prefill = PREFILL_EMPTY },
@@ -28,6 +28,7 @@ static const struct shape shapes[MAKES] = {
 	[DEVICE] = { .prefill = PREFILL_EMPTY, .device = true, .slack_clusters = 500 },
 	[DATA_FILE] = { .prefill = PREFILL_EMPTY, .data_apart = true },
 	[CACHED] = { .prefill = PREFILL_ALL, .data_percent = 100 },
+	[FORGETFUL] = { .prefill = PREFILL_ALL, .data_percent = 100 },
 };
 
 /* A change, then a flush. */
@@ -54,6 +55,9 @@ static const struct cost costs[] = {
 	{ "nothing, through the page cache", CACHED, REQ_FLUSH, 0, 0, 0, 0 },
 	{ "a write in place through the page cache", CACHED, REQ_WRITE, 0, 1, 0, 1 },
 	{ "a cluster that was discarded, through the page cache", CACHED, REQ_DISCARD, 1, 1, 0, 1 },
+	{ "nothing, where durable writes are not kept", FORGETFUL, REQ_FLUSH, 0, 0, 0, 0 },
+	{ "a write in place where durable writes are not kept", FORGETFUL, REQ_WRITE, 0, 1, 0, 1 },
+	{ "a cluster that was discarded there", FORGETFUL, REQ_DISCARD, 1, 1, 0, 1 },
 	{ "nothing, and there is a data file", DATA_FILE, REQ_FLUSH, 0, 1, 1, 0 },
 	{ "a cluster in a data file", DATA_FILE, REQ_WRITE, 1, 1, 1, 1 },
 };
@@ -123,6 +127,7 @@ static void begin(void)
 		.reserve_bytes = 64 * CLUSTER,
 		.align = 1,
 		.page_cache = now->image == CACHED,
+		.no_dsync = now->image == FORGETFUL,
 		.faults.no_punch = now->image == DEVICE,
 	};
 	stage.config.shape.cluster_bits = 12;

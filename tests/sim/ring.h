@@ -102,6 +102,7 @@ struct sim_host {
 	uint32_t held; /* bits of enum io_op: these complete late, and so do timers */
 	uint32_t align;
 	bool page_cache; /* the image and its data file are not direct */
+	bool no_dsync; /* what is written there with IO_DSYNC may be lost all the same */
 	bool device; /* the file's size is fixed */
 	bool read_only;
 	uint16_t file_index;

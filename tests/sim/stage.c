@@ -95,6 +95,7 @@ void stage_make(struct stage *stage)
 	host->held = stage->config.held;
 	host->align = stage->config.align;
 	host->page_cache = stage->config.page_cache;
+	host->no_dsync = stage->config.no_dsync;
 	host->device = stage->config.shape.device;
 	host->file_index = (uint16_t)rng_below(&stage->rng, 8);
 	host->now = 0;

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # --cache none bypasses the host's page cache, writeback uses it, and where a file system knows no
-# O_DIRECT, none falls back and says so.
+# O_DIRECT, none falls back and says so. And writes that are durable by themselves are relied on only where
+# they are known to be.
 # vm: on 6.12
 
 . "$(dirname "$0")/lib.sh"
@@ -63,3 +64,31 @@ try "$work" none either
 try "$work/ramfs" none buffered
 grep -qiE 'O_DIRECT|direct|writeback|page cache' "$stderr_file" ||
 	fail "--cache none fell back without a word: $(cat "$stderr_file")"
+
+syncs()
+{
+	"$QCOW2_UBLKD" status "$device" | sed -n 's/^flushes .* \([0-9]*\) syncs of the host.s files$/\1/p'
+}
+
+# Folder, and how many writes and flushes one after the other sync at least, and at most.
+try_alone()
+{
+	local before i more
+
+	note "writes that come alone, on $(stat -f -c %T "$1")"
+	image=$1/image
+	image_create "$image" 32M
+	serve "$image"
+	dd if="$work/pattern" of="$device" bs=64k count=1 oflag=direct conv=fsync status=none
+	before=$(syncs)
+	for ((i = 0; i < 20; i++)); do
+		dd if="$work/pattern" of="$device" bs=4k count=1 oflag=direct conv=fsync status=none
+	done
+	more=$(($(syncs) - before))
+	[ "$more" -ge "$2" ] && [ "$more" -le "$3" ] || fail "$more syncs, not $2 to $3"
+	unserve
+	rm "$image"
+}
+
+try_alone "$work/xfs" 0 5
+try_alone "$work" 20 25
