@@ -2,8 +2,8 @@
 /*
  * The cache of L2 slices: which pieces of the mapping are in memory?
  *
- * Who misses a slice starts its load and parks on it; the load is a task of its own, embedded in
- * the slice, so that readers, writers and zeroers need no states for it.  Dirty, pinned and
+ * Who misses a slice starts its load and parks on it; the load is a task of its own, so that readers,
+ * writers and zeroers need no states for it.  Dirty, pinned and
  * loading slices stay; all others may be evicted at any time, because whoever changes a mapping
  * pins it first and whoever only reads it looks with slice_peek().
  *
@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #define SHARD_WAYS 8u
+#define SHARD_LOADS 8u /* at a time, at most */
 #define GROWING_SLICES 64u /* at least, of a disk that may grow */
 
 /*
@@ -43,7 +44,7 @@ static struct host slice_host(const struct node *node, uint64_t index)
 /* Pin it for each of the parts that wait for it; they are parked, so they are ours to touch. */
 static void hold_for_waiters(struct slice *slice)
 {
-	list_for_each(node, &slice->loaded.tasks) {
+	list_for_each(node, &slice->load->loaded.tasks) {
 		struct task *task = container_of(node, struct task, link);
 
 		container_of(task, struct part, task)->held = slice;
@@ -60,46 +61,60 @@ void slice_looked_locked(struct part *part)
 		slice_unpin(slice);
 }
 
+/* --- loads ------------------------------------------------------------------------------------ */
+
+static struct slice_load *load_idle(const struct shard *shard)
+{
+	for (uint32_t i = 0; i < shard->loads_most; i++)
+		if (!shard->loads[i].slice)
+			return &shard->loads[i];
+	return NULL;
+}
+
 /* What was loaded is there for all, or it is not and they hear why. */
 static void slice_loaded(struct slice *slice, int err)
 {
+	struct slice_load *load = slice->load;
 	_Atomic uintptr_t *cell = &slice->node->cache.directory[slice->index];
 
 	if (err) {
 		atomic_store_explicit(cell, 0, memory_order_release);
 		slice->state = SLICE_FREE;
 		slice->index = SLICE_NONE;
-		waitq_fail(&slice->loaded, err);
+		waitq_fail(&load->loaded, err);
 	} else {
 		slice->state = SLICE_VALID;
 		atomic_store_explicit(cell, (uintptr_t)slice, memory_order_release);
 		hold_for_waiters(slice);
 		if (!mutant(NO_SLICE_WAKE))
-			waitq_wake(&slice->loaded);
+			waitq_wake(&load->loaded);
 	}
+	slice->load = NULL;
+	load->slice = NULL;
 	shard_relieve(slice->shard);
 }
 
 static enum step load_step(struct task *t)
 {
-	struct slice *slice = container_of(t, struct slice, load);
+	struct slice_load *load = container_of(t, struct slice_load, task);
+	struct slice *slice = load->slice;
 	struct node *node = slice->node;
 	struct image *image = node->image;
 
 	switch (t->state) {
 	case L_READ: {
 		/* A table that is being replaced by an own copy must not go while it is read. */
-		slice->epoch = epoch_enter(image, &image_lane(image, t->lane)->epoch);
+		load->epoch = epoch_enter(image, &image_lane(image, t->lane)->epoch);
 		struct host host = slice_host(node, slice->index);
 		count(&image->counters.slice_loads, 1);
 		if (!host.byte)
 			return fail(t, -EIO, L_LOADED);
-		io_start(t, &slice->io, IO_READ, node->file->index, span_memory(slice->entries),
+		io_start(t, &load->io, IO_READ, node->file->index, span_memory(slice->entries),
 			 host, node->geo.slice_bytes);
 		return await_io(t, L_LOADED);
 	}
 	case L_LOADED: {
-		epoch_leave(image, &image_lane(image, t->lane)->epoch, slice->epoch);
+		epoch_leave(image, &image_lane(image, t->lane)->epoch, load->epoch);
 		CRITICAL(&slice->shard->lock);
 		slice_loaded(slice, t->err);
 		return STEP_DONE;
@@ -121,7 +136,6 @@ static void slice_init(struct node *node, struct shard *shard, struct slice *sli
 	slice->index = SLICE_NONE;
 	slice->shard = shard;
 	slice->node = node;
-	waitq_init(&slice->loaded);
 	list_init(&slice->dirty_link);
 }
 
@@ -182,7 +196,9 @@ static void slice_forget(struct slice *slice)
 static void slice_replace(struct node *node, struct slice *slice, uint64_t index, struct lane *lane)
 {
 	_Atomic uintptr_t *directory = node->cache.directory;
+	struct slice_load *load = load_idle(slice->shard);
 
+	must(load);
 	slice_forget(slice);
 	/* Before the memory changes, and after nobody can find it any more. */
 	atomic_fetch_add(&slice->generation, SLICE_GENERATION);
@@ -190,8 +206,11 @@ static void slice_replace(struct node *node, struct slice *slice, uint64_t index
 	slice->index = index;
 	slice->summed = false;
 	atomic_store(&directory[index], (uintptr_t)slice | SLICE_IS_LOADING);
-	task_init(&slice->load, lane, &load_machine, L_READ);
-	task_wake(&slice->load);
+	slice->load = load;
+	load->slice = slice;
+	waitq_init(&load->loaded);
+	task_init(&load->task, lane, &load_machine, L_READ);
+	task_wake(&load->task);
 }
 
 static struct slice *slice_find(const struct node *node, uint64_t index)
@@ -215,7 +234,7 @@ static struct slice *slice_have(struct slice *slice, struct slice *fresh, uint64
 		slice_replace(fresh->node, fresh, index, lane);
 		slice = fresh;
 	}
-	*wait = &slice->loaded;
+	*wait = &slice->load->loaded;
 	return NULL;
 }
 
@@ -229,6 +248,8 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 	*wait = &shard->starved;
 	/* There it must not be changed: who looks at it there does so soon. */
 	if (there && is_needed(slice))
+		return NULL;
+	if ((!slice || there) && !load_idle(shard))
 		return NULL;
 	if (!slice || there)
 		fresh = shard_evict(node, shard);
@@ -253,6 +274,8 @@ struct slice *slice_look(struct node *node, uint64_t index, struct lane *lane, s
 	if (mutant(READS_NEED_ROOM))
 		return slice_get(node, index, lane, wait);
 	*wait = &shard->lookers;
+	if (!slice && !load_idle(shard))
+		return NULL;
 	if (!slice)
 		fresh = shard_evict(node, shard);
 	if (!slice && !fresh) {
@@ -305,6 +328,7 @@ static void shards_init(struct node *node)
 {
 	struct cache *cache = &node->cache;
 	uint8_t *spare_memory = cache->spare_memory;
+	struct slice_load *loads = cache->loads;
 	struct slice *slices = cache->slices;
 
 	for (uint32_t i = 0; i < cache->nshards; i++) {
@@ -317,6 +341,9 @@ static void shards_init(struct node *node)
 		shard->slices = slices;
 		shard->count = cache_shard_slices(cache->nslices, cache->nshards, i);
 		slices += shard->count;
+		shard->loads = loads;
+		shard->loads_most = (uint32_t)min_u64(shard->count, SHARD_LOADS);
+		loads += SHARD_LOADS;
 		shard->spare = &cache->slices[cache->nslices + i];
 		slice_init(node, shard, shard->spare, spare_memory + i * node->geo.slice_bytes);
 	}
@@ -325,6 +352,11 @@ static void shards_init(struct node *node)
 static size_t slices_bytes(const struct cache *cache)
 {
 	return (cache->nslices + cache->nshards) * sizeof(*cache->slices);
+}
+
+static size_t loads_bytes(const struct cache *cache)
+{
+	return cache->nshards * SHARD_LOADS * sizeof(*cache->loads);
 }
 
 static size_t spare_bytes(const struct node *node)
@@ -378,9 +410,10 @@ int cache_open(struct node *node, uint32_t slices, uint32_t shards, uint64_t roo
 	cache->memory = memory;
 	cache->spare_memory = sparse_map(spare_bytes(node));
 	cache->slices = sparse_map(slices_bytes(cache));
+	cache->loads = sparse_map(loads_bytes(cache));
 	cache->shards = aligned_alloc(CACHE_LINE, cache->nshards * sizeof(*cache->shards));
 	if (!cache->directory || !cache->memory || !cache->spare_memory || !cache->slices ||
-	    !cache->shards)
+	    !cache->loads || !cache->shards)
 		return -ENOMEM;
 	memset(cache->shards, 0, cache->nshards * sizeof(*cache->shards));
 	shards_init(node);
@@ -400,6 +433,8 @@ void cache_free(struct node *node)
 		munmap(cache->spare_memory, spare_bytes(node));
 	if (cache->slices)
 		munmap(cache->slices, slices_bytes(cache));
+	if (cache->loads)
+		munmap(cache->loads, loads_bytes(cache));
 	for (uint32_t i = 0; cache->shards && i < cache->nshards; i++)
 		pthread_mutex_destroy(&cache->shards[i].lock);
 	free(cache->shards);

@@ -93,10 +93,16 @@ struct slice {
 	uint64_t index; /* which slice of the disk */
 	struct shard *shard;
 	struct node *node;
-	struct waitq loaded; /* while LOADING */
+	struct slice_load *load; /* while LOADING */
 	struct list dirty_link; /* flush->dirty, under flush->lock */
+};
+
+/* Of those there are few, so that what a load needs is no part of every slice. */
+struct slice_load {
+	struct slice *slice; /* NULL: idle; under its shard's lock */
+	struct waitq loaded;
 	uint8_t epoch; /* entered for the load */
-	struct task load;
+	struct task task;
 	struct io io;
 };
 
@@ -108,8 +114,10 @@ struct shard {
 	uint32_t made; /* of them: the rest was never used, and is zeros */
 	uint32_t hand; /* of the clock */
 	struct slice *spare; /* for who only looks, when all others are needed: never dirty */
+	struct slice_load *loads;
+	uint32_t loads_most;
 	struct list claims; /* struct claim */
-	struct waitq starved; /* wait for a slice that can be evicted */
+	struct waitq starved; /* wait for a slice that can be evicted, and for an idle load */
 	struct waitq lookers; /* the same, and the spare one will do */
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -119,6 +127,7 @@ struct cache {
 	void *memory; /* of the former */
 	size_t memory_bytes; /* 0: it belongs to the arena */
 	void *spare_memory;
+	struct slice_load *loads; /* of all shards */
 	uint32_t nshards; /* a power of two */
 	uint32_t nslices;
 	/* By slice index: NULL, or the slice; SLICE_IS_LOADING set while it is not valid. */

@@ -123,23 +123,16 @@ void image_look_at(struct image *image, const struct req *req, struct live_list 
 
 /* --- what belongs to no request ---------------------------------------------------------------------- */
 
-static void look_at_slice(const struct image *image, const struct slice *slice,
-			  const struct lane *lane, struct live_list *look)
-{
-	if (slice->state == SLICE_LOADING && slice->load.lane == lane)
-		look_at_io(image, look, &slice->io);
-}
-
-static void look_at_slices(struct image *image, struct node *node, const struct lane *lane,
-			   struct live_list *look)
+static void look_at_loads(struct image *image, struct node *node, const struct lane *lane,
+			  struct live_list *look)
 {
 	for (uint32_t i = 0; i < node->cache.nshards; i++) {
 		struct shard *shard = &node->cache.shards[i];
 
 		CRITICAL(&shard->lock);
-		for (uint32_t j = 0; j < shard->made; j++)
-			look_at_slice(image, &shard->slices[j], lane, look);
-		look_at_slice(image, shard->spare, lane, look);
+		for (uint32_t j = 0; j < shard->loads_most; j++)
+			if (shard->loads[j].slice && shard->loads[j].task.lane == lane)
+				look_at_io(image, look, &shard->loads[j].io);
 	}
 }
 
@@ -186,7 +179,7 @@ void image_look(struct image *image, struct lane *lane, struct live_list *look)
 			look_at_part(image, look, &own->parts[i]);
 	for (struct node *node = &image->top; node; node = node->below)
 		if (!node->raw)
-			look_at_slices(image, node, lane, look);
+			look_at_loads(image, node, lane, look);
 	look_at_unpack(image, own, look);
 	if (image->read_only)
 		return;

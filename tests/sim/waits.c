@@ -140,32 +140,50 @@ static bool is_needed(const struct slice *slice)
 	return slice->state == SLICE_LOADING || slice->pins || slice->dirty || slice->flushing;
 }
 
+/* Is there an idle one? */
+static bool check_loads(const struct shard *shard)
+{
+	bool idle = false;
+
+	for (uint32_t i = 0; i < shard->loads_most; i++) {
+		const struct slice_load *load = &shard->loads[i];
+		bool used = load->slice;
+
+		idle |= !used;
+		law(!used || (load->slice->state == SLICE_LOADING && load->slice->load == load),
+		    "load->slice");
+		law(used || !load->loaded.name || waitq_empty(&load->loaded), "load->loaded");
+		if (used)
+			law_outside(&load->loaded, "load->loaded");
+	}
+	return idle;
+}
+
 static void check_shard(const struct image *image, const struct shard *shard, bool top)
 {
 	bool starved = !waitq_empty(&shard->starved);
 	bool needed = shard->made == shard->count, dirty = false;
 	const struct slice *spare = shard->spare;
 	bool spare_needed = is_needed(spare);
+	bool idle = check_loads(shard);
 
 	for (uint32_t i = 0; i < shard->made; i++) {
 		const struct slice *slice = &shard->slices[i];
 
-		law(waitq_empty(&slice->loaded) || slice->state == SLICE_LOADING, "slice->loaded");
-		law_outside(&slice->loaded, "slice->loaded");
+		law((slice->state == SLICE_LOADING) == (slice->load != NULL), "slice->load");
 		needed &= is_needed(slice);
 		dirty |= slice->dirty && !slice->pins && !slice->flushing;
 	}
-	law(waitq_empty(&spare->loaded) || spare->state == SLICE_LOADING, "spare->loaded");
-	law_outside(&spare->loaded, "spare->loaded");
-	law(!starved || needed || spare_needed, "shard->starved");
-	law(waitq_empty(&shard->lookers) || (needed && spare_needed), "shard->lookers");
+	law((spare->state == SLICE_LOADING) == (spare->load != NULL), "spare->load");
+	law(!starved || needed || spare_needed || !idle, "shard->starved");
+	law(waitq_empty(&shard->lookers) || (needed && spare_needed) || !idle, "shard->lookers");
 	law_outside(&shard->starved, "shard->starved");
 	law_outside(&shard->lookers, "shard->lookers");
 	if (spare->dirty || spare->flushing)
 		sim_fail("the spare slice of a shard is changed");
 	law(!starved || !dirty || !top || image->flush.running || image->flush.l1_moving ||
 		    image_broken(image) || image->writeback.ended || flush_comes(image) ||
-		    spare_needed,
+		    spare_needed || !idle,
 	    "shard->starved, and no flush comes");
 }
 
