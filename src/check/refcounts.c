@@ -153,6 +153,9 @@ static int compare_block(struct check *check, uint64_t index)
 			      first);
 		return 0;
 	}
+	/* One that many entries name is of no use, and takes no longer than one. */
+	if (!refs_first_compared(&check->refs, off >> check->g.cluster_bits))
+		return 0;
 	err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
 			  check->why);
 	for (uint64_t i = 0; !err && i < end; i++) {

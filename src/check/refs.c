@@ -158,6 +158,16 @@ bool refs_stored_one(struct refs *refs, uint64_t host_cluster)
 	return page && (page->stored_one & ref_bit(host_cluster));
 }
 
+bool refs_first_compared(struct refs *refs, uint64_t host_cluster)
+{
+	struct ref_page *page = refs_find(refs, host_cluster);
+	bool first = !page || !(page->compared & ref_bit(host_cluster));
+
+	if (page)
+		page->compared |= ref_bit(host_cluster);
+	return first;
+}
+
 bool refs_is_own(struct refs *refs, uint64_t host_cluster)
 {
 	const struct ref_page *page = refs_find(refs, host_cluster);

@@ -21,6 +21,7 @@ struct ref_page {
 	uint32_t stored_one; /* bit per cluster: the image's refcount is exactly 1 */
 	uint32_t metadata; /* is part of a table */
 	uint32_t clash; /* of more than one */
+	uint32_t compared; /* is a refcount block that was read */
 	uint32_t count[REF_PAGE_CLUSTERS];
 };
 
@@ -60,6 +61,9 @@ static inline uint32_t ref_bit(uint64_t host_cluster)
 
 /* True if the image's refcount of it is 1, as refcounts_compare() has found. */
 bool refs_stored_one(struct refs *refs, uint64_t host_cluster);
+
+/* True the first time, and always for what is not counted: the refcount block there is to be compared. */
+bool refs_first_compared(struct refs *refs, uint64_t host_cluster);
 
 /* True if no other table than one lies there, so that it can be written. */
 bool refs_is_own(struct refs *refs, uint64_t host_cluster);

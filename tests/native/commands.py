@@ -129,6 +129,18 @@ def shared_tables(case):
             raise Failure(f"{key}: {results[0].get(key)}, and to QEMU {results[1].get(key)}")
     with_snapshots(case, "many", [(0, 1 << 19)] * 65535)
     ends(case, 2, "check", case.path("many"))
+    # A refcount block that each entry of the refcount table names.
+    entries, at = 1 << 17, 1 << 20
+    case.create("block", size="1M", options="cluster_size=512,refcount_bits=1")
+    block = case.word("block", case.word("block", 48))
+    case.poke("block", block, b"\xff" * 512)
+    case.poke("block", at, struct.pack(">Q", block) * entries)
+    case.poke("block", 48, struct.pack(">QI", at, entries * 8 // 512))
+    os.truncate(case.path("block"), entries * 4096 * 512)
+    done = subprocess.run([case.program, "check", case.path("block")], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False, timeout=60)
+    if done.returncode != 2:
+        raise Failure(f"a block with many names: status {done.returncode}")
     # An L2 table in each sector of a file.
     case.create("sectors", size="8P", options="cluster_size=2M")
     l1, at = case.word("sectors", 40), 64 << 20
