@@ -4,6 +4,7 @@
  * read, and paths to each L2 table counted; then every L2 table counts for all of its paths.
  */
 #include "mapping.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,8 +23,8 @@ void mapping_free(struct l2_tables *tables)
 
 static uint32_t *find_slot(const struct l2_tables *tables, struct host host)
 {
-	uint64_t hash = (host.byte >> SECTOR_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
-	uint32_t slot = (uint32_t)hash & tables->index_mask;
+	uint32_t slot =
+		hash_slot(tables->multiplier, host.byte >> SECTOR_SHIFT, tables->index_mask);
 
 	while (tables->index[slot] && tables->table[tables->index[slot] - 1].host.byte != host.byte)
 		slot = (slot + 1) & tables->index_mask;
@@ -54,6 +55,8 @@ static int grow(struct l2_tables *tables, uint64_t most_bytes)
 		free(index);
 		return -ENOMEM;
 	}
+	if (!tables->index)
+		tables->multiplier = hash_multiplier();
 	free(tables->index);
 	tables->table = table;
 	tables->room = room;

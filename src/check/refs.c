@@ -2,6 +2,7 @@
 /* Sparse counters: pages found by an open hash table of their indices. */
 #include "refs.h"
 #include "format.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,15 +24,10 @@ struct ref_page *refs_page(const struct refs *refs, uint32_t index)
 	return &refs->chunk[index / CHUNK_PAGES][index % CHUNK_PAGES];
 }
 
-static uint32_t first_slot(const struct refs *refs, uint64_t number)
-{
-	return (uint32_t)(number * UINT64_C(0x9e3779b97f4a7c15) >> 32) & refs->index_mask;
-}
-
 /* The slot of page @number, or the free one where it belongs. */
 static uint32_t *find_slot(const struct refs *refs, uint64_t number)
 {
-	uint32_t slot = first_slot(refs, number);
+	uint32_t slot = hash_slot(refs->multiplier, number, refs->index_mask);
 
 	while (refs->index[slot] && refs_page(refs, refs->index[slot] - 1)->number != number)
 		slot = (slot + 1) & refs->index_mask;
@@ -64,6 +60,8 @@ static int grow_index(struct refs *refs)
 
 	if (!index)
 		return -ENOMEM;
+	if (!refs->index)
+		refs->multiplier = hash_multiplier();
 	free(refs->index);
 	refs->index = index;
 	refs->index_mask = slots - 1;

@@ -31,6 +31,7 @@ struct refs {
 	uint32_t pages;
 	uint32_t *index; /* hash table of page indices + 1 */
 	uint32_t index_mask;
+	uint64_t multiplier; /* of the hash */
 	struct ref_page *last; /* found */
 	uint64_t missing; /* number of a page that is not there, plus 1; 0: none */
 	uint64_t end_cluster; /* behind the highest cluster that has been counted */

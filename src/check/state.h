@@ -27,6 +27,7 @@ struct l2_tables {
 	uint32_t room;
 	uint32_t *index; /* hash table of indices + 1 */
 	uint32_t index_mask;
+	uint64_t multiplier; /* of the hash */
 };
 
 struct check {

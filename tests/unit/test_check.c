@@ -124,6 +124,33 @@ static void test_refs(void)
 	refs_free(&refs);
 }
 
+/* Numbers that the usual multiplier of hash tables puts into one slot of 2^23. */
+static void test_collisions(void)
+{
+	const uint64_t usual = UINT64_C(0x9e3779b97f4a7c15);
+	struct refs refs = { .most_bytes = LIMIT_CHECK_BYTES };
+	uint64_t inverse = usual, product = 0;
+	unsigned probes = 0;
+
+	check_case("numbers that were chosen to collide");
+	for (int i = 0; i < 6; i++)
+		inverse *= 2 - usual * inverse;
+	CHECK_EQ(usual * inverse, 1);
+	while (refs.pages < 1 << 17) {
+		uint64_t number = ++product * inverse;
+
+		if (number >> (64 - REF_PAGE_BITS) == 0)
+			CHECK_EQ(refs_add(&refs, number << REF_PAGE_BITS, 1), 0);
+	}
+	for (uint32_t slot = 1, run = 0; slot <= refs.index_mask; slot++) {
+		run = refs.index[slot] ? run + 1 : 0;
+		probes = run > probes ? run : probes;
+	}
+	/* By lot, a run of half full slots is some hundreds long at most. */
+	CHECK(probes < 1 << 14);
+	refs_free(&refs);
+}
+
 static void escape(const char *text, size_t len, const char *json, const char *plain_text)
 {
 	void (*const print[])(FILE * out, const void *bytes, size_t size) = { json_string,
@@ -162,6 +189,7 @@ int main(void)
 	test_entries();
 	test_mend();
 	test_refs();
+	test_collisions();
 	test_text();
 	return check_end();
 }
