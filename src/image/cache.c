@@ -249,8 +249,11 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 	/* There it must not be changed: who looks at it there does so soon. */
 	if (there && is_needed(slice))
 		return NULL;
-	if ((!slice || there) && !load_idle(shard))
+	if ((!slice || there) && !load_idle(shard)) {
+		/* Loads end whatever becomes of a flush. */
+		*wait = &shard->lookers;
 		return NULL;
+	}
 	if (!slice || there)
 		fresh = shard_evict(node, shard);
 	/* As long as it has no other place, it stays for who only looks. */

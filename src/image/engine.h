@@ -117,8 +117,8 @@ struct shard {
 	struct slice_load *loads;
 	uint32_t loads_most;
 	struct list claims; /* struct claim */
-	struct waitq starved; /* wait for a slice that can be evicted, and for an idle load */
-	struct waitq lookers; /* the same, and the spare one will do */
+	struct waitq starved; /* wait for a slice that can be evicted */
+	struct waitq lookers; /* the same, and the spare one will do; or for an idle load */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct cache {

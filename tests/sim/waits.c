@@ -175,7 +175,7 @@ static void check_shard(const struct image *image, const struct shard *shard, bo
 		dirty |= slice->dirty && !slice->pins && !slice->flushing;
 	}
 	law((spare->state == SLICE_LOADING) == (spare->load != NULL), "spare->load");
-	law(!starved || needed || spare_needed || !idle, "shard->starved");
+	law(!starved || needed || spare_needed, "shard->starved");
 	law(waitq_empty(&shard->lookers) || (needed && spare_needed) || !idle, "shard->lookers");
 	law_outside(&shard->starved, "shard->starved");
 	law_outside(&shard->lookers, "shard->lookers");
@@ -183,7 +183,7 @@ static void check_shard(const struct image *image, const struct shard *shard, bo
 		sim_fail("the spare slice of a shard is changed");
 	law(!starved || !dirty || !top || image->flush.running || image->flush.l1_moving ||
 		    image_broken(image) || image->writeback.ended || flush_comes(image) ||
-		    spare_needed || !idle,
+		    spare_needed,
 	    "shard->starved, and no flush comes");
 }
 
