@@ -159,10 +159,12 @@ bool refs_stored_one(struct refs *refs, uint64_t host_cluster)
 bool refs_first_compared(struct refs *refs, uint64_t host_cluster)
 {
 	struct ref_page *page = refs_find(refs, host_cluster);
-	bool first = !page || !(page->compared & ref_bit(host_cluster));
+	bool first;
 
-	if (page)
-		page->compared |= ref_bit(host_cluster);
+	if (!page || !page->count[host_cluster & (REF_PAGE_CLUSTERS - 1)])
+		return true;
+	first = !(page->compared & ref_bit(host_cluster));
+	page->compared |= ref_bit(host_cluster);
 	return first;
 }
 

@@ -121,6 +121,13 @@ static void test_refs(void)
 	CHECK_EQ(refs_add_metadata(&refs, 8, 1), 0);
 	CHECK(!refs_is_own(&refs, 8));
 	CHECK_EQ(refs_count(&refs, 8), 4);
+	check_case(
+		"each refcount block is compared once; what is not counted, whenever it is named");
+	CHECK(refs_first_compared(&refs, 8));
+	CHECK(!refs_first_compared(&refs, 8));
+	CHECK_EQ(refs_count(&refs, 9), 0);
+	CHECK(refs_first_compared(&refs, 9));
+	CHECK(refs_first_compared(&refs, 9));
 	refs_free(&refs);
 }
 
