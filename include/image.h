@@ -280,6 +280,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_SLICE_FREE_WAKE) /* a slice that became clean or unpinned wakes nobody */ \
 	m(SPARE_GIVEN_UP) /* who would change a slice takes it from who looks at it, before there is room for it */ \
 	m(READS_NEED_ROOM) /* who only looks at a slice waits for a flush like who changes it */ \
+	m(LOADS_STARVE) /* who waits for an idle load hears of a flush that fails */ \
 	m(EARLY_REUSE) /* dropped clusters are free before the drop is durable */ \
 	m(NO_EPOCH) /* dropped clusters are free while requests may still use them */ \
 	m(NO_EPOCH_WAKE) /* the last request of an epoch does not tell who waits for it */ \

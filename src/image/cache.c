@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 
 #define SHARD_WAYS 8u
-#define SHARD_LOADS 8u /* at a time, at most */
 #define GROWING_SLICES 64u /* at least, of a disk that may grow */
 
 /*
@@ -65,7 +64,7 @@ void slice_looked_locked(struct part *part)
 
 static struct slice_load *load_idle(const struct shard *shard)
 {
-	for (uint32_t i = 0; i < shard->loads_most; i++)
+	for (uint32_t i = 0; i < shard_loads(shard); i++)
 		if (!shard->loads[i].slice)
 			return &shard->loads[i];
 	return NULL;
@@ -251,7 +250,8 @@ struct slice *slice_get(struct node *node, uint64_t index, struct lane *lane, st
 		return NULL;
 	if ((!slice || there) && !load_idle(shard)) {
 		/* Loads end whatever becomes of a flush. */
-		*wait = &shard->lookers;
+		if (!mutant(LOADS_STARVE))
+			*wait = &shard->lookers;
 		return NULL;
 	}
 	if (!slice || there)
@@ -345,7 +345,6 @@ static void shards_init(struct node *node)
 		shard->count = cache_shard_slices(cache->nslices, cache->nshards, i);
 		slices += shard->count;
 		shard->loads = loads;
-		shard->loads_most = (uint32_t)min_u64(shard->count, SHARD_LOADS);
 		loads += SHARD_LOADS;
 		shard->spare = &cache->slices[cache->nslices + i];
 		slice_init(node, shard, shard->spare, spare_memory + i * node->geo.slice_bytes);

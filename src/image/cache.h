@@ -22,6 +22,14 @@ static inline uint32_t cache_shard_slices(uint32_t slices, uint32_t shards, uint
 	return slices / shards + (nth < slices % shards);
 }
 
+#define SHARD_LOADS 8u
+
+/* How many loads there can be at a time. */
+static inline uint32_t shard_loads(const struct shard *shard)
+{
+	return (uint32_t)min_u64(shard->count, SHARD_LOADS);
+}
+
 /*
  * @shards: 0: see cache_shards().  @room: that many slices of the disk can be there, if it has no more
  * now.  @memory: of so many slices, which the owner gives back; NULL: the cache makes its own.  -ENOMEM.

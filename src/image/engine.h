@@ -114,8 +114,7 @@ struct shard {
 	uint32_t made; /* of them: the rest was never used, and is zeros */
 	uint32_t hand; /* of the clock */
 	struct slice *spare; /* for who only looks, when all others are needed: never dirty */
-	struct slice_load *loads;
-	uint32_t loads_most;
+	struct slice_load *loads; /* shard_loads() of them */
 	struct list claims; /* struct claim */
 	struct waitq starved; /* wait for a slice that can be evicted */
 	struct waitq lookers; /* the same, and the spare one will do; or for an idle load */

@@ -3,6 +3,7 @@
  * A look at what is under way on one lane, by its own thread between two turns: the lane's tasks
  * stand still meanwhile, and of what other lanes may change only what a lock guards is looked at.
  */
+#include "cache.h"
 #include "hit.h"
 #include "part.h"
 
@@ -130,7 +131,7 @@ static void look_at_loads(struct image *image, struct node *node, const struct l
 		struct shard *shard = &node->cache.shards[i];
 
 		CRITICAL(&shard->lock);
-		for (uint32_t j = 0; j < shard->loads_most; j++)
+		for (uint32_t j = 0; j < shard_loads(shard); j++)
 			if (shard->loads[j].slice && shard->loads[j].task.lane == lane)
 				look_at_io(image, look, &shard->loads[j].io);
 	}

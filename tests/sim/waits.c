@@ -145,7 +145,7 @@ static bool check_loads(const struct shard *shard)
 {
 	bool idle = false;
 
-	for (uint32_t i = 0; i < shard->loads_most; i++) {
+	for (uint32_t i = 0; i < shard_loads(shard); i++) {
 		const struct slice_load *load = &shard->loads[i];
 		bool used = load->slice;
 
