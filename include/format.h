@@ -34,9 +34,8 @@
 #define LIMIT_CRYPTO_BYTES (64 * MIB) /* LUKS version 1 needs less than 4 */
 #define LIMIT_LUKS_ITERATIONS (1u << 26) /* of key derivation; half a minute of hashing */
 #define LIMIT_KEY_FILE_BYTES (64 * KIB)
-#define LIMIT_CHECK_BEHIND \
-	GIB /* as far behind the end of a file, what is referred to is counted, */
-#define LIMIT_CHECK_BEHIND_CLUSTERS UINT64_C(65536) /* but no more than that */
+#define LIMIT_CHECK_BEHIND GIB /* so far behind the end of a file references count, */
+#define LIMIT_CHECK_BEHIND_CLUSTERS UINT64_C(65536) /* but no farther than that */
 #define LIMIT_CHECK_BYTES (4 * GIB) /* what a check keeps in memory */
 #define LIMIT_CHECK_MISALIGNED GIB /* of L2 tables at odd places, which can lie in each other */
 #define LIMIT_SLICE_BYTES 4096u

@@ -34,7 +34,8 @@ enum io_op {
 };
 
 enum io_flags {
-	IO_DSYNC = 1 << 0, /* a write that is durable when it completes (RWF_DSYNC) */
+	IO_DSYNC =
+		1 << 0, /* a write that is durable when it completes (RWF_DSYNC): host_file.dsync */
 	IO_IN_PLACE = 1 << 1, /* a write that most likely has its space, and waits for nothing */
 	IO_UNTIMED = 1 << 2, /* not counted in the lane's statistics */
 	IO_STEPS = 1 << 3, /* its end runs the task, with no trip through the ready list */

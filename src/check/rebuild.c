@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * New refcount blocks and a new table.  Both go where nobody refers to, and what is to be replaced
- * counts as referred to: until the header is switched, the image is what it was.  The old blocks
- * and table keep their refcounts, as leaks for the next look.
+ * counts as referred to: until the header is switched, the image is what it was.  (Not so blocks
+ * behind the end of the file, which have no refcounts to lose.)  The old blocks and table keep their
+ * refcounts, as leaks for the next look.
  */
 #include "refcounts.h"
 #include "space.h"

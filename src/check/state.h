@@ -78,8 +78,8 @@ void progress(const struct check *check, uint64_t reads);
 
 /*
  * The bytes from @off on are referred to @times; a range that ends a cluster or more behind the
- * end of the file is a corruption, and counts as far as LIMIT_CHECK_BEHIND goes.  0, or -ENOMEM with
- * the sentence.
+ * end of the file is a corruption, and counts as far as LIMIT_CHECK_BEHIND and
+ * LIMIT_CHECK_BEHIND_CLUSTERS go.  0, or -ENOMEM with the sentence.
  */
 int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times);
 

@@ -46,8 +46,8 @@ struct registration {
 
 /*
  * Make the folder if need be, and take @name for the image at the path @image, which is resolved.
- * If another daemon has it, or had it and its device waits for a successor that serves another image than @image, -EBUSY with the sentence in @why,
- * or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
+ * If another daemon has it, or had it and its device waits for a successor that serves another image
+ * than @image, -EBUSY with the sentence in @why, or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
  * name, so that nobody finds another disk by it.  -EBUSY, too, when a device waits for who serves the
  * file that @image names, on a file system that has been mounted anew since.  Who served @image by that
  * name and whose device is gone is waited for.  Places of daemons that were killed and whose device is

@@ -327,9 +327,8 @@ static uint32_t frozen_all(const struct flush *flush)
  */
 static bool written_durably(const struct image *image)
 {
-	uint32_t all = frozen_all(&image->flush);
-
 	const struct host_file *file = image->top.file;
+	uint32_t all = frozen_all(&image->flush);
 
 	return image->flush.settled &&
 	       (!all || (file->direct && sync_by_write(file) && all <= DURABLE_MOST));

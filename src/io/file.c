@@ -281,8 +281,8 @@ static bool direct_works(const struct file *file)
 }
 
 /*
- * Is RWF_DSYNC of a direct write kept?  Block devices and the file systems that are known to; FUSE, virtiofs,
- * 9p and SMB take it and sync nothing, and nothing tells.
+ * Is RWF_DSYNC of a direct write kept?  By block devices, and the file systems that are known to: FUSE,
+ * virtiofs, 9p and SMB take it, sync nothing, and do not tell.
  */
 static bool keeps_dsync(const struct file *file)
 {

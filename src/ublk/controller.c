@@ -36,7 +36,7 @@ struct controller {
 	struct slot slot[SLOTS];
 	pid_t server;
 	int32_t owned; /* device to be deleted at the end, or -1 */
-	bool asked; /* by DEL_DEV, which was not answered yet */
+	bool asked; /* by DEL_DEV, which has not succeeded yet */
 	uint64_t mark; /* the ublksrv_flags of it */
 	int32_t starter; /* who served it when it became ours: the server, the helper's child, or -1 */
 };

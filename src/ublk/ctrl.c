@@ -340,6 +340,13 @@ int ctrl_delete(struct ctrl *ctrl, int32_t id, struct why *why)
 	return ctrl_run(ctrl, &command, why);
 }
 
+void ctrl_say_undeleted(int32_t id)
+{
+	log_info("/dev/ublkb%d: still there: it is open somewhere, or another ublk device hangs; it "
+		 "goes when that has ended",
+		 id);
+}
+
 int ctrl_stop_begin(struct ctrl *ctrl, int32_t id, struct why *why)
 {
 	struct ctrl_command command = {

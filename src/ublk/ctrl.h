@@ -89,6 +89,9 @@ int ctrl_own(struct ctrl *ctrl, int32_t id, struct why *why);
  */
 int ctrl_delete(struct ctrl *ctrl, int32_t id, struct why *why);
 
+/* After -ETIME: a message that device @id is still there, and why. */
+void ctrl_say_undeleted(int32_t id);
+
 /*
  * STOP_DEV has no deadline that would be right for everybody: the kernel first writes back what
  * is dirty.  Send it, and wait in turns of @timeout_ms: 0, -errno, or -ETIME for "not yet".

@@ -392,9 +392,7 @@ int device_delete(struct device *device, struct why *why)
 	device->found = false;
 	err = device_delete_stopped(device, why);
 	if (err == -ETIME) {
-		log_info("%s: still there: it is open somewhere, or another ublk device hangs; it "
-			 "goes when that has ended",
-			 device->name);
+		ctrl_say_undeleted(device->info.dev_id);
 		return 0;
 	}
 	return err == -ENODEV ? 0 : err; /* somebody else was faster */

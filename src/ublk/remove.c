@@ -89,9 +89,7 @@ static int remove_by(struct ctrl *ctrl, int32_t id, bool force, bool (*is_ours)(
 	err = ctrl_delete(ctrl, id, why);
 	if (err != -ETIME)
 		return err;
-	log_info("/dev/ublkb%d: still there: it is open somewhere, or another ublk device hangs; it "
-		 "goes when that has ended",
-		 id);
+	ctrl_say_undeleted(id);
 	return 0;
 }
 
