@@ -406,13 +406,13 @@ static bool stage_kick(struct uring *uring)
 	return true;
 }
 
-/* The end of a hold whose scout takes longer. */
+/* The end of a hold whose scout takes longer; who comes alone needs none. */
 static bool stage_hold(struct uring *uring)
 {
 	static struct __kernel_timespec hold = { .tv_nsec = HOLD_NS };
 	struct io_uring_sqe *sqe;
 
-	if (!uring->scout || uring->hold_armed)
+	if (list_empty(&uring->held) || uring->hold_armed)
 		return true;
 	sqe = sqe_of(uring, IORING_OP_TIMEOUT, 0, USER_HOLD);
 	if (!sqe)
