@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Put the files that guest has left in WORK/kernel.* together, as JSON on standard output.
 
-usage: collect.py WORK ROUNDS RUNTIME
+usage: collect.py WORK ROUNDS RUNTIME PIN
 """
 
 import datetime
@@ -63,7 +63,7 @@ def kernel(folder):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
     work, rounds, runtime = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open('/proc/cpuinfo', encoding='utf-8') as file:
@@ -79,6 +79,7 @@ def main():
         'load_after': line(work, 'load-after'),
         'rounds': rounds,
         'runtime': runtime,
+        'pin': sys.argv[4],
         'kernels': [kernel(folder) for folder in folders],
     }, sys.stdout, indent='\t', ensure_ascii=False)
     print()

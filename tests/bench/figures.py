@@ -113,9 +113,11 @@ class Kernel:
 
     def conditions(self):
         """One sentence about where the figures come from."""
+        pin = self.run.get('pin')
+        pinned = f'fio and server pinned to processors {pin}, ' if pin else ''
         return (f'Linux {self.version}, {self.facts["cpus"]} × {self.facts["cpu"]}'
                 f' on {self.run["cpus"]} × {self.run["cpu"]}, {self.run["date"]},'
-                f' {self.rounds()}')
+                f' {pinned}{self.rounds()}')
 
     def cases(self):
         return [case for case in CASES if any(key[0] == case.name for key in self.values)]

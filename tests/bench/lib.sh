@@ -4,7 +4,8 @@
 # The disk, the contenders and the cases of the benchmark. Sourced by guest, in the VM.
 #
 # A case is a function case_NAME: it starts the contender, and puts a load on it by load(), which
-# the sourcing script defines, as well as $contender and $runtime (seconds).
+# the sourcing script defines, as well as $contender, $runtime (seconds), and $pin: the processors of
+# fio and of the server as FIO/SERVER, or nothing.
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../vm/lib.sh"
 
@@ -370,4 +371,16 @@ fio_options()
 {
 	echo --name=load --filename="$target" --ioengine=io_uring --direct=1 --norandommap \
 		--randrepeat=0 --group_reporting --runtime="$runtime"
+}
+
+# All threads that it has; those that it gets later begin where these are.
+pin_server()
+{
+	[ -z "$pin" ] || [ -z "$server" ] || taskset -a -p -c "${pin#*/}" "$server" >/dev/null
+}
+
+# What goes before a command line of fio.
+fio_pinned()
+{
+	[ -z "$pin" ] || echo taskset -c "${pin%/*}"
 }
