@@ -5,15 +5,15 @@
  */
 #include "file.h"
 
+#include "promise.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -280,19 +280,6 @@ static bool direct_works(const struct file *file)
 	return probe_direct(file->fd, file->bounce);
 }
 
-/*
- * Is RWF_DSYNC of a direct write kept?  By block devices, and the file systems that are known to: FUSE,
- * virtiofs, 9p and SMB take it, sync nothing, and do not tell.
- */
-static bool keeps_dsync(const struct file *file)
-{
-	struct statfs fs;
-
-	return file->host.fixed_size ||
-	       (fstatfs(file->fd, &fs) == 0 &&
-		(fs.f_type == XFS_SUPER_MAGIC || fs.f_type == EXT4_SUPER_MAGIC));
-}
-
 static int set_flags(const struct file *file, int flags)
 {
 	return fcntl(file->fd, F_SETFL, flags);
@@ -302,6 +289,17 @@ static int set_flags(const struct file *file, int flags)
 static void drop_cached(const struct file *file)
 {
 	posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* Past the page cache where a flush could not rely on it, whatever was asked for. */
+static bool goes_direct(const struct file *file, bool asked)
+{
+	if (asked || file->host.fixed_size || file->host.read_only || promise_errors(file->fd))
+		return asked;
+	log_warn("%s: here a flush may not hear of a write that the page cache has lost; using "
+		 "direct I/O",
+		 file->host.name);
+	return true;
 }
 
 static int choose_cache(struct file *file, bool direct, struct why *why)
@@ -341,6 +339,6 @@ int file_measure(struct file *file, const struct file_options *options, struct w
 			return why_set(why, -errno, "%s: fstat: %m", file->host.name);
 		file->host.size = (uint64_t)st.st_size;
 	}
-	file->host.dsync = keeps_dsync(file);
-	return choose_cache(file, options->direct, why);
+	file->host.dsync = file->host.fixed_size || promise_dsync(file->fd);
+	return choose_cache(file, goes_direct(file, options->direct), why);
 }

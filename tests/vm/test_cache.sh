@@ -8,6 +8,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
+requires mkfs.ext4
+
 head -c 8M /dev/urandom >"$work/pattern"
 fast_disk "$work/xfs"
 # Not tmpfs: since Linux 6.6 it takes O_DIRECT.
@@ -92,3 +94,19 @@ try_alone()
 
 try_alone "$work/xfs" 0 5
 try_alone "$work" 20 25
+
+# With options of mkfs.ext4.
+ext4_disk()
+{
+	local folder=$1
+
+	shift
+	null_disk_make 256
+	mkfs.ext4 -q "$@" "/dev/$null_disk"
+	mount_on "/dev/$null_disk" "$folder"
+}
+
+ext4_disk "$work/journal"
+try_alone "$work/journal" 0 5
+ext4_disk "$work/no-journal" -O ^has_journal
+try_alone "$work/no-journal" 20 25
