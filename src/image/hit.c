@@ -110,7 +110,8 @@ static uint32_t time_one(struct image_lane *own)
 	if (interval < TIMED_OFTEN_NS && own->hits_every < TIMED_ONE_OF)
 		own->hits_every *= 2;
 	else if (interval > TIMED_SELDOM_NS)
-		own->hits_every = (uint32_t)max_u64(own->hits_every * TIMED_OFTEN_NS / interval, 1);
+		own->hits_every =
+			(uint32_t)max_u64((uint64_t)own->hits_every * TIMED_OFTEN_NS / interval, 1);
 	own->hits_untimed = own->hits_every;
 	own->hit_timed_at = now;
 	return stands_for;

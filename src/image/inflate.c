@@ -10,9 +10,11 @@
  */
 #include "inflate.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <libdeflate.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -116,14 +118,29 @@ static bool inflate_zlib(struct inflater *inflater, const void *in, size_t in_by
 	return inflate_slowly(inflater, in, in_bytes, out, out_bytes);
 }
 
+/* libzstd may know formats of before its first release as well, whose decoders allocate. */
+static bool is_zstd_frame(const uint8_t *in, size_t in_bytes)
+{
+	uint32_t magic;
+
+	if (in_bytes < sizeof(magic))
+		return false;
+	memcpy(&magic, in, sizeof(magic));
+	magic = le32toh(magic);
+	return magic == ZSTD_MAGICNUMBER ||
+	       (magic & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
 /* Frame after frame; a frame is decompressed in one go, so there is no window to allocate. */
 static bool inflate_zstd(struct inflater *inflater, const uint8_t *in, size_t in_bytes,
 			 uint8_t *out, size_t out_bytes)
 {
 	while (out_bytes > 0) {
-		size_t frame = ZSTD_findFrameCompressedSize(in, in_bytes);
-		size_t made;
+		size_t frame, made;
 
+		if (!is_zstd_frame(in, in_bytes))
+			return false;
+		frame = ZSTD_findFrameCompressedSize(in, in_bytes);
 		if (ZSTD_isError(frame) || frame == 0)
 			return false;
 		made = ZSTD_decompressDCtx(inflater->zstd, out, out_bytes, in, frame);

@@ -14,20 +14,23 @@ uint64_t resize_most(const struct node *top, uint64_t size_most)
 	return size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
 }
 
+static uint64_t l1_bytes_wanted(const struct node *top, uint64_t size_most)
+{
+	uint64_t entries = resize_l1_entries(&top->geo, resize_most(top, size_most));
+
+	return round_up(min_u64(entries * sizeof(*top->l1), LIMIT_L1_ROOM), L1_BLOCK_BYTES);
+}
+
 uint64_t resize_l1_room(const struct node *top, uint64_t size_most)
 {
-	uint64_t wanted = resize_most(top, size_most);
-	uint64_t bytes =
-		min_u64(resize_l1_entries(&top->geo, wanted), LIMIT_L1_ROOM / sizeof(*top->l1)) *
-		sizeof(*top->l1);
-
-	return round_up(max_u64(bytes, top->l1_bytes), L1_BLOCK_BYTES);
+	return max_u64(l1_bytes_wanted(top, size_most), round_up(top->l1_bytes, L1_BLOCK_BYTES));
 }
 
 uint64_t resize_slices(const struct image *image, uint64_t size_most)
 {
 	const struct geometry *geo = &image->top.geo;
-	uint64_t entries = image->arena.l1_room / sizeof(*image->top.l1);
+	/* Not those of an L1 table that is larger than any disk that it may get. */
+	uint64_t entries = l1_bytes_wanted(&image->top, size_most) / sizeof(*image->top.l1);
 
 	return size_most ? entries << (geo->cluster_bits - geo->slice_bits) : 0;
 }

@@ -93,6 +93,27 @@ static size_t frame(size_t at, size_t from, size_t bytes, bool checksum)
 	return len;
 }
 
+/* A cluster that is not compressed, as zstd 0.7 had it. */
+static size_t frame_of_0_7(void)
+{
+	static const uint8_t head[] = { 0x27,
+					0xb5,
+					0x2f,
+					0xfd,
+					0x60,
+					0xff & (CLUSTER - 256),
+					(CLUSTER - 256) >> 8,
+					/* a block: */ 0x40 | CLUSTER >> 16,
+					0xff & CLUSTER >> 8,
+					0xff & CLUSTER };
+	static const uint8_t end[] = { 0xc0, 0, 0 };
+
+	memcpy(stream, head, sizeof(head));
+	memcpy(stream + sizeof(head), cluster, CLUSTER);
+	memcpy(stream + sizeof(head) + CLUSTER, end, sizeof(end));
+	return sizeof(head) + CLUSTER + sizeof(end);
+}
+
 static void test_zstd(void)
 {
 	static const uint8_t skippable[] = { 0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4 };
@@ -119,6 +140,8 @@ static void test_zstd(void)
 	CHECK(inflated(INFLATE_ZSTD, frame(0, 0, CLUSTER + 1, false)) == -EIO);
 	check_case("zstd: too little for a cluster");
 	CHECK(inflated(INFLATE_ZSTD, frame(0, 0, CLUSTER - 1, false)) == -EIO);
+	check_case("zstd: of before its first release");
+	CHECK(inflated(INFLATE_ZSTD, frame_of_0_7()) == -EIO);
 }
 
 int main(void)
