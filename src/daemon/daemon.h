@@ -31,6 +31,8 @@ struct daemon {
 	struct file file;
 	bool file_is_open;
 	bool remembers; /* there is a folder for what outlives the process */
+	struct why forgets; /* or why there is none */
+	struct registry_folder folder; /* from when the device is there */
 	struct identity identity; /* of the image; only if so, as what follows */
 	char view[OPTIONS_VIEW_BYTES]; /* how it is shown */
 	uint64_t below; /* sum of the files below it: see identity_add() */

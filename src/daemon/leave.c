@@ -19,20 +19,26 @@ static const char *device(const struct daemon *daemon)
 }
 
 /* Nobody could open it again, and with the last process that has it open it ends. */
-static bool is_deleted(const struct file *file)
+static bool is_deleted(int fd)
 {
 	struct stat st;
 
-	return fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
 }
 
 static bool has_deleted_file(const struct daemon *daemon)
 {
-	bool deleted = is_deleted(&daemon->file);
+	bool deleted = is_deleted(daemon->file.fd);
 
 	for (unsigned i = 0; i < daemon->backing.files; i++)
-		deleted |= is_deleted(&daemon->backing.file[i]);
+		deleted |= is_deleted(daemon->backing.file[i].fd);
 	return deleted;
+}
+
+/* Nobody could find what we leave, or trust it. */
+static bool is_forgotten(const struct daemon *daemon)
+{
+	return is_deleted(daemon->owner.fd) || !registry_folder_is_safe(&daemon->folder);
 }
 
 const char *leave_hindrance(const void *arg)
@@ -51,6 +57,10 @@ const char *leave_hindrance(const void *arg)
 		return "it is being stopped";
 	if (has_deleted_file(daemon))
 		return "a file of its image has been deleted or replaced, and would go with the process";
+	if (is_forgotten(daemon))
+		return REGISTRY_FOLDER
+			" was emptied, or others can write to it, and so nobody could go "
+			"on with its device; give it to root, with mode 0700, or stop it";
 	if (watch_hung_s(&daemon->watch))
 		return "its storage does not answer, and the process could not end; see its messages";
 	return NULL;

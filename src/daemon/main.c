@@ -89,6 +89,7 @@ int main(int argc, char **argv)
 		.admin.control.fd = -1,
 		.owner.fd = -1,
 		.resizing.fd = -1,
+		.folder.fd = -1,
 	};
 	const struct command *command;
 	struct why why;

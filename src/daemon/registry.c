@@ -213,6 +213,12 @@ static void clear_away(const struct registry_entry *entry)
 	close(fd);
 }
 
+/* Others may look into it: what lies there has a mode of its own. */
+static bool is_safe(const struct stat *st, uid_t owner)
+{
+	return S_ISDIR(st->st_mode) && st->st_uid == owner && !(st->st_mode & 022);
+}
+
 int registry_folder_make(struct why *why)
 {
 	struct stat st;
@@ -221,10 +227,26 @@ int registry_folder_make(struct why *why)
 		return why_set(why, -errno, "%s: %m", registry_folder);
 	if (lstat(registry_folder, &st))
 		return why_set(why, -errno, "%s: %m", registry_folder);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
-		return why_set(why, -EPERM, "%s: must be a folder that is ours alone (mode 0700)",
-			       registry_folder);
+	if (!is_safe(&st, geteuid()))
+		return why_set(
+			why, -EPERM,
+			"%s: others can write to it, or it is not a folder of user %u, and so "
+			"what it holds could be anybody's; give it to that user, with mode 0700",
+			registry_folder, (unsigned)geteuid());
 	return 0;
+}
+
+void registry_folder_open(struct registry_folder *folder)
+{
+	folder->owner = geteuid();
+	folder->fd = open(registry_folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+bool registry_folder_is_safe(const struct registry_folder *folder)
+{
+	struct stat st;
+
+	return fstat(folder->fd, &st) || (st.st_nlink > 0 && is_safe(&st, folder->owner));
 }
 
 /* Returns a file that is locked as long as it is open: one enters at a time. */

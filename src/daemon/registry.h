@@ -22,8 +22,22 @@ extern const char *registry_folder;
 /* Where the kernel lists devices; "/sys/class/ublk-char", but for tests. */
 extern const char *registry_devices;
 
-/* Make the folder if need be.  -errno with the sentence in @why when there can be none. */
+/*
+ * Make the folder if need be.  -errno with the sentence in @why when there can be none, or when somebody
+ * else could have put there what it holds.
+ */
 int registry_folder_make(struct why *why);
+
+/* The folder of a process that may be another user by and by, and does not see it by its path. */
+struct registry_folder {
+	int fd; /* or -1 */
+	uid_t owner;
+};
+
+void registry_folder_open(struct registry_folder *folder);
+
+/* Would registry_folder_make() be content with it now?  True also if that cannot be told. */
+bool registry_folder_is_safe(const struct registry_folder *folder);
 
 /* Which file an image is; number 0: not known. */
 struct registry_image {

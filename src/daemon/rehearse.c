@@ -6,6 +6,7 @@
 #include "rehearse.h"
 #include "handover_file.h"
 #include "key.h"
+#include "registry.h"
 #include "user.h"
 
 #include <errno.h>
@@ -147,14 +148,16 @@ int rehearse(const struct options *options, bool managed, struct why *why)
 	uint8_t *bytes = malloc(QCOW2_HEADER_READ);
 	bool needs_key = false;
 	struct user user;
-	int err = 0;
+	int err;
 
 	if (!rehearsal || !bytes) {
 		err = why_set(why, -ENOMEM, "out of memory");
 	} else {
 		rehearsal->options = options;
 		rehearsal->bytes = bytes;
-		err = open_files(rehearsal, why);
+		err = registry_folder_make(why);
+		if (!err)
+			err = open_files(rehearsal, why);
 		needs_key = rehearsal->encrypted && !managed;
 	}
 	free(bytes);

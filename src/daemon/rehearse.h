@@ -7,7 +7,8 @@
 
 /*
  * Can this program read the headers of the image and of its chain, are all files there that they
- * name, and the key and the user?  Opens for reading only, takes no lock, and closes everything.
+ * name, and the key and the user, and may it trust what the old process leaves in memory?  Opens for
+ * reading only, takes no lock, and closes everything.
  * @managed: a service manager starts it, and may have a key that we have not.  -errno with the
  * sentence in @why.
  */

@@ -28,18 +28,21 @@ _Static_assert(LIMIT_CHAIN + 1 <= URING_FILES_MAX, "a chain's files and the devi
 
 /* --- before anything is open ----------------------------------------------------------------------- */
 
-/* Without such a folder nothing can be handed over. */
-static void look_for_folder(struct daemon *daemon)
+/* Without such a folder nothing can be handed over: neither to the next process nor to this one. */
+static int look_for_folder(struct daemon *daemon, struct why *why)
 {
-	struct why why;
+	int err = registry_folder_make(&daemon->forgets);
 
-	daemon->remembers = registry_folder_make(&why) == 0;
-	if (daemon->remembers)
-		return;
+	daemon->remembers = !err;
+	if (!err)
+		return 0;
+	if (daemon->successor.fd >= 0)
+		return why_set(why, err, "%s", daemon->forgets.text);
 	daemon->options.no_recovery = true;
 	log_warn("%s; should this process be killed, its device ends, and what was not flushed is "
 		 "lost",
-		 why.text);
+		 daemon->forgets.text);
+	return 0;
 }
 
 static int prepare_user(struct daemon *daemon, struct why *why)
@@ -124,12 +127,18 @@ static int meet_unknown(const struct daemon *daemon, int32_t id, struct why *why
 {
 	const char *image = daemon->options.image;
 
-	why_set(why, -EEXIST,
-		"%s: is shown as /dev/ublkb%" PRId32
-		" already, and %s knows nothing of it: another "
-		"container's daemon serves it, or a killed one has left it; stop it there, or, if it "
-		"was killed, with qcow2-ublkd stop /dev/ublkb%" PRId32,
-		image, id, registry_folder, id);
+	if (daemon->remembers)
+		why_set(why, -EEXIST,
+			"%s: is shown as /dev/ublkb%" PRId32
+			" already, and %s knows nothing of it: another "
+			"container's daemon serves it, or a killed one has left it; stop it there, "
+			"or, if it was killed, with qcow2-ublkd stop /dev/ublkb%" PRId32,
+			image, id, registry_folder, id);
+	else
+		why_set(why, -EEXIST,
+			"%s: is shown as /dev/ublkb%" PRId32
+			" already, which cannot be taken over: %s",
+			image, id, daemon->forgets.text);
 	if (!daemon->options.read_only)
 		return -EEXIST;
 	log_warn("%s", why->text);
@@ -244,6 +253,12 @@ static int consider_writes(struct daemon *daemon, bool pending, struct why *why)
 		err = handover_file_abandon(&daemon->handover);
 		return err ? why_set(why, err, "%s: %s", daemon->handover.path, strerror(-err)) : 0;
 	}
+	if (!daemon->remembers)
+		return why_set(
+			why, -EPERM,
+			"%s: writes of a process that was killed are in memory and not in the "
+			"image yet, and cannot be had: %s, or lose them with --abandon",
+			options->image, daemon->forgets.text);
 	if (!options->read_only)
 		return 0;
 	return why_set(why, -EBUSY,
@@ -322,7 +337,7 @@ static int open_image(struct daemon *daemon, const struct key *key, struct why *
 
 	backing_init(&daemon->backing, &daemon->file, &options->allow, true,
 		     options->cache == CACHE_NONE);
-	daemon->backing.lacks_writes = daemon->remembers ? handover_file_is_pending_for : NULL;
+	daemon->backing.lacks_writes = handover_file_is_pending_for;
 	return image_open(&daemon->image, &daemon->file.host, &how, why);
 }
 
@@ -435,15 +450,18 @@ static int start_device(struct daemon *daemon, struct why *why)
 	end_first_start(daemon);
 	name_device(daemon);
 	process_leave_mounts(daemon->remembers ? registry_folder : NULL);
+	/* Not sooner: by a handle from before, all that was left could be reached. */
+	if (daemon->remembers)
+		registry_folder_open(&daemon->folder);
 	return 0;
 }
 
 int startup(struct daemon *daemon, struct why *why)
 {
-	int err;
+	int err = look_for_folder(daemon, why);
 
-	look_for_folder(daemon);
-	err = resizing_open(&daemon->resizing, why);
+	if (!err)
+		err = resizing_open(&daemon->resizing, why);
 	if (!err && daemon->options.user)
 		err = prepare_user(daemon, why);
 	if (!err)

@@ -221,11 +221,48 @@ static void test_register(void)
 	CHECK_EQ(registry_list(&entries, &count, &why), 0);
 	CHECK_EQ(count, 0);
 	free(entries);
+}
+
+static void test_folder(void)
+{
+	static const mode_t harmless[] = { 0700, 0755, 0750, 01711 }, harmful[] = { 0770, 0702 };
+	struct registry_folder watched, none = { .fd = -1 };
+	char inner[64], *whole = folder;
+	struct registration own;
+	struct why why;
+
+	registry_folder_open(&watched);
+	check_case("a folder that others can look into");
+	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
+		CHECK_EQ(chmod(folder, harmless[i]), 0);
+		CHECK_EQ(registry_folder_make(&why), 0);
+		CHECK(registry_folder_is_safe(&watched));
+	}
 
 	check_case("a folder that others can write to is none");
-	CHECK_EQ(chmod(folder, 0770), 0);
-	CHECK_EQ(registry_enter(&own, "vm", "/", false, &why), -EPERM);
+	for (size_t i = 0; i < ARRAY_SIZE(harmful); i++) {
+		CHECK_EQ(chmod(folder, harmful[i]), 0);
+		CHECK_EQ(registry_enter(&own, "vm", "/", false, &why), -EPERM);
+		CHECK_CONTAINS(why.text, "mode 0700");
+		CHECK(!registry_folder_is_safe(&watched));
+	}
 	CHECK_EQ(chmod(folder, 0700), 0);
+	CHECK(registry_folder_is_safe(&watched));
+	CHECK(registry_folder_is_safe(&none));
+	close(watched.fd);
+
+	check_case("nor is one that was removed, or what is no folder");
+	snprintf(inner, sizeof(inner), "%s/inner", folder);
+	registry_folder = inner;
+	CHECK_EQ(registry_folder_make(&why), 0);
+	registry_folder_open(&watched);
+	CHECK_EQ(rmdir(inner), 0);
+	CHECK(!registry_folder_is_safe(&watched));
+	close(watched.fd);
+	CHECK_EQ(symlink("/", inner), 0);
+	CHECK_EQ(registry_folder_make(&why), -EPERM);
+	CHECK_EQ(unlink(inner), 0);
+	registry_folder = whole;
 }
 
 static void write_file(const char *path, const char *text)
@@ -570,6 +607,7 @@ int main(void)
 	test_names();
 	test_reports();
 	test_register();
+	test_folder();
 	test_waiting();
 	test_crowd();
 	test_control();

@@ -107,7 +107,7 @@ note "what is left of daemons that were killed, and a device of somebody else's"
 cp "$QCOW2_UBLKD" "$work/another"
 mkfifo "$work/ready"
 unshare -m --propagation private sh -c "mkdir -p /run/qcow2-ublkd && \
-	mount -t tmpfs none /run/qcow2-ublkd && \
+	mount -t tmpfs -o mode=700 none /run/qcow2-ublkd && \
 	exec '$work/another' --image '$work/b/vm.qcow2' >'$work/ready'" &
 another=$!
 cleanup_add "kill -KILL $another 2>/dev/null"
@@ -153,7 +153,7 @@ disk=/dev/$null_disk
 image_create "$disk" 128M
 mknod "$work/node" b "0x$(stat -c %t "$disk")" "0x$(stat -c %T "$disk")"
 serve "$disk" --name disk
-refused unshare -m --propagation private sh -c "mount -t tmpfs none /run/qcow2-ublkd && \
+refused unshare -m --propagation private sh -c "mount -t tmpfs -o mode=700 none /run/qcow2-ublkd && \
 	exec '$QCOW2_UBLKD' --image '$work/node'"
 grep -q "is shown as $device already, and /run/qcow2-ublkd knows nothing of it" "$work/refused" ||
 	fail "$(cat "$work/refused")"

@@ -59,6 +59,42 @@ same "$work/pattern" "$work/back"
 unserve
 check_image "$image"
 
+note "a folder that others can look into, or write to"
+image_create -F qcow2 -b image "$work/disk/overlay"
+serve "$image"
+dd if="$work/pattern" of="$device" bs=1M seek=216 oflag=direct status=none
+chmod 755 /run/qcow2-ublkd
+kill_hard
+take_over "$image"
+kill_hard
+# What could be anybody's is not taken over, and nothing is served without.
+chmod 777 /run/qcow2-ublkd
+refused "$QCOW2_UBLKD" --image "$image"
+grep -q "$device already, which cannot be taken over: /run/qcow2-ublkd: .* mode 0700" "$work/refused" ||
+	fail "$(cat "$work/refused")"
+"$QCOW2_UBLKD" stop "$device"
+for options in '' --read-only; do
+	# shellcheck disable=SC2086
+	refused "$QCOW2_UBLKD" --image "$image" $options
+	grep -q 'in memory and not in the image yet, .*: /run/qcow2-ublkd: .* mode 0700' "$work/refused" ||
+		fail "$(cat "$work/refused")"
+done
+refused "$QCOW2_UBLKD" --image "$work/disk/overlay"
+grep -q 'image: writes of a process that was killed are in memory' "$work/refused" ||
+	fail "$(cat "$work/refused")"
+chmod 755 /run/qcow2-ublkd
+serve "$image"
+dd if="$device" of="$work/back" bs=1M skip=216 count=8 iflag=direct status=none
+same "$work/pattern" "$work/back"
+unserve
+chmod 777 /run/qcow2-ublkd
+serve "$image"
+grep -q '/run/qcow2-ublkd: .*; should this process be killed, its device ends' "$stderr_file" ||
+	fail "$(cat "$stderr_file")"
+unserve
+chmod 700 /run/qcow2-ublkd
+check_image "$image"
+
 note "given up deliberately"
 serve "$image"
 dd if=/dev/zero of="$device" bs=1M count=4 oflag=direct conv=fsync status=none

@@ -133,6 +133,21 @@ mv "$work/disk/folder" "$work/disk/other"
 no_upgrade vm "folder: .*; process $(server) goes on serving it"
 mv "$work/disk/other" "$work/disk/folder"
 
+note "others can look into the folder, or write to it, or it was emptied"
+chmod 755 /run/qcow2-ublkd
+upgrade vm
+chmod 775 /run/qcow2-ublkd
+no_upgrade vm 'others can write to it'
+now=$(server)
+chmod 700 /run/qcow2-ublkd
+owner=/run/qcow2-ublkd/${device#/dev/}.owner
+cp -p "$owner" "$work/owner"
+rm "$owner"
+no_upgrade vm 'was emptied'
+# For the next one: this process still has the one that was removed.
+mv "$work/owner" "$owner"
+chmod 755 /run/qcow2-ublkd
+
 note "killed, and left by a signal"
 now=$(server)
 kill -KILL "$now"
