@@ -17,7 +17,7 @@
 
 #define LOCK_ENDING ".lock"
 #define SOCKET_ENDING ".socket"
-#define RECORD_BYTES (2 * PATH_MAX)
+#define RECORD_BYTES (6 * PATH_MAX + 256) /* a byte of a path becomes six at most */
 #define ALTERNATIVES_MAX 10000u
 
 /* How long a process takes at most to end when its device is gone. */
@@ -354,6 +354,17 @@ static bool look_around(struct registration *own, const struct registry_entry *e
 	return found;
 }
 
+/* A record cannot hold what is not UTF-8: each byte of that is read back as a question mark. */
+static bool is_recorded_as(const char *path, const char *recorded)
+{
+	while (*path &&
+	       (*path == *recorded || (*recorded == '?' && (unsigned char)*path >= 0x80))) {
+		path++;
+		recorded++;
+	}
+	return *path == *recorded;
+}
+
 /*
  * Does a device wait for who serves the file at @path, and was that file system mounted anew since?  Then nobody
  * can tell that it is the same file, and what was acknowledged and is in memory would not be found.
@@ -365,7 +376,7 @@ static int check_remounted(const struct registry_entry *entries, size_t count, c
 		const struct registry_entry *left = &entries[i];
 
 		if (left->alive || !image.number || left->file.number != image.number ||
-		    left->file.device == image.device || strcmp(left->image, path) != 0 ||
+		    left->file.device == image.device || !is_recorded_as(path, left->image) ||
 		    !device_exists(left->device))
 			continue;
 		return why_set(why, -EBUSY,

@@ -280,18 +280,22 @@ static void make_file(const char *path)
 
 static void check_moved(const char *first, const char *second)
 {
-	char record[64], text[256];
+	char record[64];
 	struct registration own;
 	struct stat st;
 	struct why why;
+	FILE *out;
 
-	check_case("a device waits for a file that is on another device now");
 	stat(first, &st);
 	snprintf(record, sizeof(record), "%s/moved.lock", folder);
-	snprintf(text, sizeof(text),
-		 "pid 1\ndevice \"/dev/ublkb1\"\nimage \"%s\"\nfile.device %llu\nfile.number %llu\n",
-		 first, (unsigned long long)st.st_dev + 1, (unsigned long long)st.st_ino);
-	write_file(record, text);
+	out = fopen(record, "we");
+	CHECK(out != NULL);
+	report_number(out, "pid", 1);
+	report_text(out, "device", "/dev/ublkb1");
+	report_text(out, "image", first);
+	report_number(out, "file.device", st.st_dev + 1);
+	report_number(out, "file.number", st.st_ino);
+	fclose(out);
 	CHECK_EQ(registry_enter(&own, "other", first, true, &why), -EBUSY);
 	CHECK_CONTAINS(why.text, "/dev/ublkb1 waits");
 	CHECK_EQ(registry_enter(&own, "other", second, true, &why), 0);
@@ -303,7 +307,7 @@ static void check_moved(const char *first, const char *second)
 static void test_waiting(void)
 {
 	static char devices[] = "/tmp/test-admin.devices.XXXXXX";
-	char first[64], second[64], device[2][64], record[64];
+	char first[64], second[64], odd[64], device[2][64], record[64];
 	struct registry_entry *entries;
 	struct registration own;
 	pid_t leaver, other;
@@ -343,7 +347,12 @@ static void test_waiting(void)
 	CHECK_EQ(registry_enter(&own, "old", first, false, &why), 0);
 	registry_leave(&own);
 
+	check_case("a device waits for a file that is on another device now");
 	check_moved(first, second);
+	snprintf(odd, sizeof(odd), "%s/\xe4 \"\n\xc3\xa4", devices);
+	make_file(odd);
+	check_moved(odd, second);
+	unlink(odd);
 
 	check_case("when it is gone, its name is free");
 	unlink(device[1]);
