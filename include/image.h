@@ -288,6 +288,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_TABLE_CLAIM) /* two parts may make the same L2 table */ \
 	m(NO_ZERO_FILL) /* the rest of a recycled cluster is not zeroed */ \
 	m(SYNC_ERROR_IGNORED) /* a failed fsync does not latch */ \
+	m(SYNC_TRIED_AGAIN) /* an fsync through the page cache that was told EINTR is asked again */ \
 	m(DURABLE_WRITES_FORGOTTEN) /* what a durable write may be told of is not waited for */ \
 	m(OTHERS_OWE_NOTHING) /* flush: what other lanes have written is taken for durable */ \
 	m(OWED_TAKEN_LATE) /* flush: what ends while it syncs is taken for synced */ \

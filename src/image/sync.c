@@ -7,9 +7,13 @@
 _Static_assert(sizeof(((struct sync_wait *)0)->needed) == SYNC_SOURCES * sizeof(uint64_t),
 	       "a counter for each source");
 
+/* Through the page cache an error may be that of a write that was lost, whatever it is, and is told once. */
 static void start(struct task *task, struct io *io, const struct host_file *file)
 {
-	io_start(task, io, IO_SYNC, file->index, span_memory(NULL), (struct host){ 0 }, 0);
+	bool again = file->direct || mutant(SYNC_TRIED_AGAIN);
+
+	io_start_flags(task, io, IO_SYNC, file->index, span_memory(NULL), (struct host){ 0 }, 0,
+		       again ? 0 : IO_ONCE);
 }
 
 uint64_t sync_owed(const struct image *image)

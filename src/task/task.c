@@ -160,7 +160,8 @@ static bool is_passing(int64_t res)
  */
 static bool is_tried_again(struct io *io, int64_t res)
 {
-	return res == -ECANCELED || (is_passing(res) && io->retries++ < IO_RETRIES);
+	return res == -ECANCELED ||
+	       (is_passing(res) && !(io->flags & IO_ONCE) && io->retries++ < IO_RETRIES);
 }
 
 /* True when the io was queued once more. */

@@ -152,7 +152,9 @@ static int64_t end_sync(struct sim_host *host, struct flight *flight)
 {
 	if (!flight->synced)
 		flight_sync(host, flight);
-	return flight->sync_failed ? mishap(host, EIO) : 0;
+	if (!flight->sync_failed)
+		return 0;
+	return mishap(host, host->page_cache && rng_one_in(host->rng, 2) ? EINTR : EIO);
 }
 
 void flight_work(struct sim_host *host, struct flight *flight)
@@ -259,9 +261,10 @@ static bool can_strike(enum strike_kind kind, const struct io *io)
 		       io->op == IO_TRUNCATE || io->op == IO_ALLOCATE;
 	case STRIKE_SHORT:
 		return (io->op == IO_READ || io->op == IO_WRITE) && io_len(io) > SECTOR_SIZE;
-	case STRIKE_EIO:
 	case STRIKE_EAGAIN:
 	case STRIKE_EINTR:
+		return io->op < IO_HOST_OPS && !(io->flags & IO_ONCE);
+	case STRIKE_EIO:
 	case STRIKE_ECANCELED:
 		return io->op < IO_HOST_OPS || (io->op == IO_FETCH && kind == STRIKE_EIO);
 	}
