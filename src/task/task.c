@@ -237,6 +237,15 @@ static void io_count(const struct io *io)
 		stats_add(&host->bytes, io->len * weight);
 }
 
+/*
+ * A quota is a disk that is full, and like one it may have space again.  So is a file that is as large as it
+ * may become: there may be space within it.
+ */
+static bool is_lack_of_space(const struct io *io, int64_t res)
+{
+	return (res == -EDQUOT && io->op != IO_SYNC) || (res == -EFBIG && io->op == IO_TRUNCATE);
+}
+
 /* Kept out of io_complete(), whose registers it would need. */
 __attribute__((noinline)) static void io_complete_rest(struct io *io, int64_t res)
 {
@@ -247,8 +256,7 @@ __attribute__((noinline)) static void io_complete_rest(struct io *io, int64_t re
 		io_count(io);
 	if (is_passing(res))
 		res = -EIO;
-	/* A quota is a disk that is full, and like one it may have space again. */
-	if (res == -EDQUOT && io->op != IO_SYNC)
+	if (is_lack_of_space(io, res))
 		res = -ENOSPC;
 	io_end(io, res < 0 ? (int)res : 0);
 }

@@ -317,6 +317,8 @@ static int64_t strike(struct sim_host *host, struct flight *flight)
 		host->faults.error = 1000;
 	else if (op == IO_PUNCH)
 		res = mishap(host, ENOSPC);
+	else if (op == IO_TRUNCATE)
+		return mishap(host, EFBIG);
 	else
 		host->faults.no_space = 1000;
 	if (!res)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a lane counts as not durable: a flush that finds nothing there syncs nothing. */
+/*
+ * What a lane counts as not durable: a flush that finds nothing there syncs nothing.  And which errors of the
+ * host are a lack of space.
+ */
 #include "task.h"
 
 #include "check.h"
@@ -102,6 +105,12 @@ int main(void)
 	CHECK_EQ(counted(IO_WRITE, IO_DSYNC, 512, (int64_t)BYTES - 512), 0);
 	CHECK_EQ(counted(IO_WRITE, IO_DSYNC | IO_STEPS, 0, -EIO), 1);
 	CHECK_EQ(counted(IO_WRITE, IO_DSYNC, 512, -ENOSPC), 1);
+
+	check_case("a file that may not become so large has no space, as over a quota");
+	CHECK_EQ(counted(IO_TRUNCATE, 0, 0, -EFBIG), 1);
+	CHECK_EQ(owner.task.err, -ENOSPC);
+	CHECK_EQ(counted(IO_WRITE, 0, 0, -EFBIG), 1);
+	CHECK_EQ(owner.task.err, -EFBIG);
 
 	check_case("what changes no bytes counts nothing");
 	CHECK_EQ(counted(IO_READ, 0, 0, BYTES), 0);
