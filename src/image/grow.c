@@ -125,8 +125,9 @@ static int plan_table(struct image *image, struct grow *grow)
 	uint64_t described = max_u64(alloc->table_entries * per_block, alloc->tail);
 	uint64_t first_block = grow->tried ? grow->tried >> geo->refcount_block_bits :
 					     div_round_up(described, per_block);
-	uint64_t wanted = max_u64(max_u64(first_block, grow->block) + 1,
-				  alloc->table_entries + alloc->table_entries / 2);
+	uint64_t ample = min_u64(alloc->table_entries + alloc->table_entries / 2,
+				 LIMIT_REFCOUNT_TABLE_BYTES / sizeof(*alloc->table));
+	uint64_t wanted = max_u64(max_u64(first_block, grow->block) + 1, ample);
 
 	/* As many blocks as it takes to describe themselves and the table. */
 	for (grow->blocks = 1;; grow->blocks++) {

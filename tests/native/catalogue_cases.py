@@ -101,6 +101,34 @@ def narrow_refcounts(case):
     sound(case, "read -P 3 1k 512", "read -P 1 2k 62k", "read -P 4 64k 64k")
 
 
+def stuffed(case, table_bytes):
+    """Clusters of 512 bytes, counted in 64 bits: no place left before the end of what the table describes."""
+    cluster, per_block = 512, 64
+    table = table_bytes // cluster
+    blocks = -(-table // (per_block - 1)) + 1
+    l1 = (per_block - 1) * blocks - table - 1  # as large as it takes to fill the last block
+    header = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 9, l1 << 21, 0, l1 * cluster // 8,
+                         cluster, (1 + l1) * cluster, table, 0, 0, 0, 0, 0, 6, 104)
+    at = (1 + l1 + table) * cluster
+    with open(case.path("image"), "wb") as image:
+        image.write(header)
+        image.seek((1 + l1) * cluster)
+        image.write(b"".join(word(at + i * cluster) for i in range(blocks)))
+        image.seek(at)
+        image.write(word(1) * per_block * blocks)
+        image.truncate(table * cluster // 8 * per_block * cluster)
+
+
+def largest_table(case):
+    """A refcount table of more than two thirds of the largest still grows, up to that."""
+    largest = 8 << 20
+    stuffed(case, largest * 11 // 16)
+    case.serves("image", "-c", "write 0 512 1", "-c", "flush", "-c", "read 0 512 1")
+    if case.word("image", 52) & 0xffffffff != largest // 512:
+        raise Failure("it has grown to another size")
+    sound(case, "read -P 1 0 512")
+
+
 # --- compressed clusters --------------------------------------------------------------------------
 
 def shared_stream(case):
@@ -221,6 +249,6 @@ def vm_state(case):
 
 
 cases.main(__doc__.splitlines()[0], [
-    autoclear, unknown_incompatible, header_untouched, wide_refcounts, narrow_refcounts,
+    autoclear, unknown_incompatible, header_untouched, wide_refcounts, narrow_refcounts, largest_table,
     shared_stream, sector_counts, far_stream, zeros_set_aside, long_discard, bad_subclusters,
     bitmap_flags, vm_state])
