@@ -87,7 +87,8 @@ int reach_find(struct image *image, uint64_t size_most, struct why *why)
 	uint64_t clusters = div_round_up(file->size, geo->cluster_bytes);
 	uint64_t disk = div_round_up(geo->size_bytes, geo->cluster_bytes);
 	uint64_t most = LIMIT_HOST_OFFSET >> geo->cluster_bits;
-	uint64_t larger = resize_most(&image->top, size_most);
+	uint64_t larger = resize_slices(image, size_most)
+			  << (geo->cluster_bits + geo->slice_entries_bits);
 	uint64_t end = clusters;
 	uint8_t *bytes =
 		aligned_alloc(LIMIT_SLICE_BYTES, max_u64(geo->cluster_bytes, LIMIT_SLICE_BYTES));

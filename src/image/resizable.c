@@ -9,14 +9,10 @@ uint64_t resize_l1_entries(const struct geometry *geo, uint64_t bytes)
 	return div_round_up(bytes, UINT64_C(1) << (geo->cluster_bits + geo->l2_bits));
 }
 
-uint64_t resize_most(const struct node *top, uint64_t size_most)
-{
-	return size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
-}
-
 static uint64_t l1_bytes_wanted(const struct node *top, uint64_t size_most)
 {
-	uint64_t entries = resize_l1_entries(&top->geo, resize_most(top, size_most));
+	uint64_t most = size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
+	uint64_t entries = resize_l1_entries(&top->geo, most);
 
 	return round_up(min_u64(entries * sizeof(*top->l1), LIMIT_L1_ROOM), L1_BLOCK_BYTES);
 }

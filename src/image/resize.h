@@ -7,13 +7,13 @@
 
 void resize_open(struct image *image);
 
-/* What a disk may grow to, with @size_most as in struct image_options; 0: it may not. */
-uint64_t resize_most(const struct node *top, uint64_t size_most);
-
-/* Bytes of memory that the L1 table of a disk of @options->size_most needs; a multiple of L1_BLOCK_BYTES. */
+/*
+ * Bytes of memory for the L1 table, with @size_most as in struct image_options; a multiple of L1_BLOCK_BYTES,
+ * so that the disk may become larger than that.
+ */
 uint64_t resize_l1_room(const struct node *top, uint64_t size_most);
 
-/* Slices of the disk that there is to be room for; 0: of what it has. */
+/* Slices of the disk that there is to be room for, if it has not more already; 0: of what it has. */
 uint64_t resize_slices(const struct image *image, uint64_t size_most);
 
 /* How many L1 entries such a disk takes. */
