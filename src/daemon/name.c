@@ -24,6 +24,25 @@ bool name_valid(const char *name)
 	return true;
 }
 
+/* Where the ending -partN begins, or 0. */
+static size_t part_ending(const char *name)
+{
+	static const char part[] = "-part";
+	size_t len = strlen(name), digits = 0, ending;
+
+	while (digits < len && isdigit((unsigned char)name[len - 1 - digits]))
+		digits++;
+	ending = digits + strlen(part);
+	if (!digits || len <= ending || strncmp(name + len - ending, part, strlen(part)) != 0)
+		return 0;
+	return len - ending;
+}
+
+bool name_is_partitions(const char *name)
+{
+	return part_ending(name) > 0;
+}
+
 static size_t without_ending(const char *file)
 {
 	static const char *const endings[] = { ".qcow2", ".img" };
@@ -47,6 +66,8 @@ void name_of_image(char name[NAME_LENGTH + 1], const char *path)
 	for (size_t i = 0; i < len; i++)
 		name[i] = allowed(file[i], i == 0) ? file[i] : '_';
 	name[len] = '\0';
+	if (name_is_partitions(name))
+		name[part_ending(name)] = '_';
 	if (len == 0)
 		snprintf(name, NAME_LENGTH + 1, "disk");
 }

@@ -283,8 +283,14 @@ void registry_clear_away(void)
 static int refuse(const char *name, struct why *why)
 {
 	struct registry_entry entry;
+	int err = registry_look(name, &entry);
 
-	if (registry_look(name, &entry) || !entry.pid)
+	if (err == -ENOENT && name_is_partitions(name))
+		return why_set(why, -EBUSY,
+			       "the name %s is what a partition of another disk may be called in "
+			       "/dev/disk/by-id, so no new device gets it; choose another --name",
+			       name);
+	if (err || !entry.pid)
 		return why_set(why, -EBUSY, "the name %s is in use; choose another --name", name);
 	if (!entry.alive)
 		return why_set(why, -EBUSY,
@@ -317,15 +323,21 @@ bool registry_image_same(struct registry_image a, struct registry_image b)
 	return a.number && a.device == b.device && a.number == b.number;
 }
 
-/* Locked, it is ours, unless a device of that name waits for who serves another image. */
+/*
+ * Locked, it is ours, unless a device of that name waits for who serves another image.  A partition's name is
+ * only for a device that waits and has it.
+ */
 static int take(const struct registration *own, struct registry_image image)
 {
+	bool partitions = name_is_partitions(own->name);
 	struct registry_entry left = { 0 };
 	char path[PATH_MAX];
 	int fd;
 
 	path_of(path, own->name, LOCK_ENDING);
-	fd = lockfile_open(path, O_CREAT);
+	fd = lockfile_open(path, partitions ? 0 : O_CREAT);
+	if (fd == -ENOENT && partitions)
+		return -EAGAIN;
 	/* Earlier versions have not written down which file it is. */
 	if (fd < 0 || read_record(fd, &left) || !device_exists(left.device) || !left.file.number ||
 	    registry_image_same(left.file, image))

@@ -53,6 +53,17 @@ static void test_names(void)
 	name_alternative(name, name_for(text), 12);
 	CHECK(name_valid(name) && strcmp(name + NAME_LENGTH - 4, "x-12") == 0);
 
+	check_case("names that a partition's link may have");
+	CHECK(name_is_partitions("data-part1") && name_is_partitions("a-part1-part22"));
+	CHECK(!name_is_partitions("data-part") && !name_is_partitions("data-part1x"));
+	CHECK(!name_is_partitions("data_part1") && !name_is_partitions("-part1"));
+	CHECK(!name_is_partitions("part1") && !name_is_partitions("1") && !name_is_partitions(""));
+	CHECK(strcmp(name_for("/srv/data-part1.qcow2"), "data_part1") == 0);
+	CHECK(strcmp(name_for("a-part1-part22.img"), "a-part1_part22") == 0);
+	CHECK(strcmp(name_for("data-part1.raw"), "data-part1.raw") == 0);
+	memcpy(text + NAME_LENGTH - 6, "-part1", 6);
+	CHECK(strcmp(name_for(text) + NAME_LENGTH - 7, "x_part1") == 0);
+
 	check_case("sizes for people");
 	CHECK(strcmp(size_text(text, 0), "0 B") == 0);
 	CHECK(strcmp(size_text(text, 512), "512 B") == 0);
@@ -303,11 +314,47 @@ static void check_moved(const char *first, const char *second)
 	unlink(record);
 }
 
+static void check_moves(const char *devices, const char *first, const char *second)
+{
+	char odd[64];
+
+	check_case("a device waits for a file that is on another device now");
+	check_moved(first, second);
+	snprintf(odd, sizeof(odd), "%s/\xe4 \"\n\xc3\xa4", devices);
+	make_file(odd);
+	check_moved(odd, second);
+	unlink(odd);
+}
+
+static void check_partitions_name(const char *image)
+{
+	struct registration own;
+	struct registry_entry entry;
+	char record[64], text[256];
+	struct why why;
+
+	check_case("no new device is called as a partition's link is");
+	CHECK_EQ(registry_enter(&own, "disk-part1", image, false, &why), -EBUSY);
+	CHECK_CONTAINS(why.text, "disk-part1 is what a partition");
+	CHECK_EQ(registry_look("disk-part1", &entry), -ENOENT);
+
+	check_case("one that waits keeps such a name");
+	snprintf(record, sizeof(record), "%s/disk-part1.lock", folder);
+	snprintf(text, sizeof(text), "pid 1\ndevice \"/dev/ublkb1\"\nimage \"%s\"\n", image);
+	write_file(record, text);
+	CHECK_EQ(registry_enter(&own, "disk-part1", image, false, &why), 0);
+	CHECK_EQ(registry_record(&own, "/dev/ublkb1", image), 0);
+	close(own.fd);
+	CHECK_EQ(registry_enter(&own, "disk", image, true, &why), 0);
+	CHECK(strcmp(own.name, "disk-part1") == 0);
+	registry_leave(&own);
+}
+
 /* What waits for a new process is found by its old name, and by nobody else's image. */
 static void test_waiting(void)
 {
 	static char devices[] = "/tmp/test-admin.devices.XXXXXX";
-	char first[64], second[64], odd[64], device[2][64], record[64];
+	char first[64], second[64], device[2][64], record[64];
 	struct registry_entry *entries;
 	struct registration own;
 	pid_t leaver, other;
@@ -347,12 +394,8 @@ static void test_waiting(void)
 	CHECK_EQ(registry_enter(&own, "old", first, false, &why), 0);
 	registry_leave(&own);
 
-	check_case("a device waits for a file that is on another device now");
-	check_moved(first, second);
-	snprintf(odd, sizeof(odd), "%s/\xe4 \"\n\xc3\xa4", devices);
-	make_file(odd);
-	check_moved(odd, second);
-	unlink(odd);
+	check_moves(devices, first, second);
+	check_partitions_name(second);
 
 	check_case("when it is gone, its name is free");
 	unlink(device[1]);

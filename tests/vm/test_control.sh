@@ -33,6 +33,8 @@ second=$device second_pid=$daemon_pid
 grep -q 'the name vm is taken; this is vm-2' "$stderr_file" || fail "no word of the name"
 refused "$QCOW2_UBLKD" --image "$work/b/vm.qcow2" --read-only --name vm
 grep -q 'the name vm is in use by process' "$work/refused" || fail "$(cat "$work/refused")"
+refused "$QCOW2_UBLKD" --image "$work/b/vm.qcow2" --read-only --name vm-part1
+grep -q 'vm-part1 is what a partition of another disk may be called' "$work/refused" || fail "$(cat "$work/refused")"
 [ "$(stat -c %a /run/qcow2-ublkd /run/qcow2-ublkd/vm.socket | tr '\n' ' ')" = '700 600 ' ] ||
 	fail "modes: $(ls -la /run/qcow2-ublkd)"
 
