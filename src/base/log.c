@@ -135,5 +135,6 @@ int why_set(struct why *why, int err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(why->text, sizeof(why->text), fmt, args);
 	va_end(args);
+	make_one_line(why->text);
 	return err;
 }

@@ -150,6 +150,20 @@ int client_receive(int fd, struct report *report, struct why *why)
 	return report_parse(report, text);
 }
 
+/* It has no socket. */
+static void tell_who_is_gone(const char *name, int err, struct why *why)
+{
+	struct registry_entry entry;
+
+	if (registry_look(name, &entry) || !entry.alive)
+		why_set(why, err, "%s: its daemon is gone; see qcow2-ublkd list", name);
+	else
+		why_set(why, err,
+			"%s: its daemon, process %d, is starting, or just ending, and cannot be "
+			"asked; ask again later, or send it SIGTERM if it is not to start",
+			name, (int)entry.pid);
+}
+
 int client_ask(const char *name, const char *request, unsigned seconds, struct report *report,
 	       struct why *why)
 {
@@ -161,7 +175,7 @@ int client_ask(const char *name, const char *request, unsigned seconds, struct r
 	if (fd >= 0)
 		close(fd);
 	if (err == -ECONNREFUSED || err == -ENOENT)
-		why_set(why, err, "%s: its daemon is gone; see qcow2-ublkd list", name);
+		tell_who_is_gone(name, err, why);
 	else if (err == -ETIME)
 		why_set(why, err, "%s: its daemon does not answer within %u s", name, seconds);
 	else if (err == -EPIPE || err == -ECONNRESET)

@@ -17,7 +17,7 @@ int client_find(const char *which, struct registry_entry *entry, struct why *why
 /*
  * Ask the daemon @name for @request.  0 with its answer in @report, to be freed by
  * report_free(); -ETIME when it does not answer within @seconds (0: wait for ever); -ECONNREFUSED,
- * -ENOENT when it is gone; -EREMOTEIO with its own sentence in @why; -errno.
+ * -ENOENT when it is gone, or does not listen yet; -EREMOTEIO with its own sentence in @why; -errno.
  */
 int client_ask(const char *name, const char *request, unsigned seconds, struct report *report,
 	       struct why *why);

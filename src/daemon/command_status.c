@@ -159,20 +159,6 @@ static void tell_of(struct reports *reports, const struct registry_entry *entry)
 	reports->count++;
 }
 
-static int ask_named(struct reports *reports, const char *which, struct why *why)
-{
-	struct registry_entry entry;
-	int err = client_find(which, &entry, why);
-
-	if (err)
-		return err;
-	reports->report = calloc(1, sizeof(*reports->report));
-	if (!reports->report)
-		return why_set(why, -ENOMEM, "out of memory");
-	ask(reports, entry.name);
-	return 0;
-}
-
 struct everybody {
 	struct registry_entry *entry;
 	size_t entries;
@@ -186,6 +172,27 @@ static bool waits(const struct everybody *all, const struct registry_entry *entr
 	const struct ublk_device *device = devices_named(all->device, all->devices, entry->device);
 
 	return !entry->alive && device && device->state == UBLK_WAITING;
+}
+
+static int ask_named(struct reports *reports, const char *which, struct why *why)
+{
+	struct everybody all = { 0 };
+	struct registry_entry entry;
+	int err = client_find(which, &entry, why);
+
+	if (!err && !entry.alive)
+		err = devices_list(&all.device, &all.devices, why);
+	if (err)
+		return err;
+	reports->report = calloc(1, sizeof(*reports->report));
+	if (!reports->report)
+		err = why_set(why, -ENOMEM, "out of memory");
+	else if (waits(&all, &entry))
+		tell_of(reports, &entry);
+	else
+		ask(reports, entry.name);
+	free(all.device);
+	return err;
 }
 
 static int find_all(struct everybody *all, struct why *why)

@@ -218,12 +218,12 @@ void options_view(const struct options *options, char view[static OPTIONS_VIEW_B
 
 void options_help(void)
 {
-	printf("Usage: qcow2-ublkd --image PATH|--config FILE [OPTION...]\n"
+	printf("Usage: qcow2-ublkd --image PATH|--config FILE|--instance NAME [OPTION...]\n"
 	       "       qcow2-ublkd COMMAND [OPTION...] [IMAGE|NAME|DEVICE]\n"
 	       "Serve a qcow2 image as the block device /dev/ublkbN until SIGTERM or SIGINT.\n\n");
 	rows_help(&table);
 	commands_help();
 	printf("\nSizes are in bytes, or with a suffix k, M or G.\n"
-	       "Exit status: 0 stopped in order; 1 failed; 2 wrong command line; with --run, the\n"
-	       "command's own.\n");
+	       "Exit status: 0 stopped in order; 1 failed; 2 wrong command line; 75 left to the\n"
+	       "next process; with --run, the command's own.\n");
 }

@@ -197,6 +197,16 @@ static void set_oom_score(const struct restart *restart)
 		close(fd);
 }
 
+/* To the command, in one line, as why_set() makes it. */
+_Noreturn static void end_without(int fd, const char *what)
+{
+	struct why why;
+
+	why_set(&why, -errno, "%s: %m", what);
+	dprintf(fd, "error %s\n", why.text);
+	_exit(EXEC_STATUS);
+}
+
 _Noreturn static void exec_program(const struct restart *restart, int program, const char *path,
 				   int fd, const char *variable, const char *value)
 {
@@ -208,10 +218,8 @@ _Noreturn static void exec_program(const struct restart *restart, int program, c
 		log_warn("cannot join the control group of the old process: %m");
 	set_oom_score(restart);
 	snprintf(text, sizeof(text), "%d %s", fd, value);
-	if (restart->directory[0] && chdir(restart->directory)) {
-		dprintf(fd, "error %s: %s\n", restart->directory, strerror(errno));
-		_exit(EXEC_STATUS);
-	}
+	if (restart->directory[0] && chdir(restart->directory))
+		end_without(fd, restart->directory);
 	set_streams(restart);
 	/* What our caller has open is none of its business. */
 	close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
@@ -222,8 +230,7 @@ _Noreturn static void exec_program(const struct restart *restart, int program, c
 		else
 			fexecve(program, restart->argv, environ);
 	}
-	dprintf(fd, "error %s: %s\n", path[0] ? path : "the program", strerror(errno));
-	_exit(EXEC_STATUS);
+	end_without(fd, path[0] ? path : "the program");
 }
 
 /* By its path, so that the process is called as the program is; "" where that is another by now. */

@@ -191,6 +191,7 @@ static void test_register(void)
 {
 	struct registration own, second;
 	struct registry_entry entry, *entries;
+	struct report report;
 	struct why why;
 	size_t count;
 	pid_t pid;
@@ -222,7 +223,11 @@ static void test_register(void)
 	free(entries);
 
 	check_case("who was killed is seen, and makes room");
+	CHECK_EQ(client_ask("vm", "stop", 5, &report, &why), -ENOENT);
+	CHECK_CONTAINS(why.text, "is starting");
 	end_daemon(pid);
+	CHECK_EQ(client_ask("vm", "stop", 5, &report, &why), -ENOENT);
+	CHECK_CONTAINS(why.text, "is gone");
 	CHECK_EQ(registry_look("vm", &entry), 0);
 	CHECK(!entry.alive && strcmp(entry.image, "/srv/image") == 0);
 	CHECK_EQ(registry_enter(&second, "other", "/", false, &why), 0);

@@ -125,6 +125,10 @@ within 20 is_waiting || fail "$("$QCOW2_UBLKD" list)"
 	grep -qF "qcow2_ublkd_state{name=\"vm\",device=\"$first\",state=\"waiting\"} 1" || fail "no metric of it"
 expect_json "[e['name'] for e in d if e['state'] == 'waiting'] == ['vm']" "$QCOW2_UBLKD" status --json
 "$QCOW2_UBLKD" status | grep -q '^state  *waiting$' || fail "no word of it"
+for which in vm "$first"; do
+	expect_json "d['state'] == 'waiting' and d['name'] == 'vm' and d['device'] == '$first'" \
+		"$QCOW2_UBLKD" status --json "$which"
+done
 expect_json "{e['state']: (e.get('name'), e['device'], e.get('program')) for e in d} ==
 	{'waiting': ('vm', '$first', None), 'foreign': (None, '$foreign', 'another')}" \
 	"$QCOW2_UBLKD" list --json
