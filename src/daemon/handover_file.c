@@ -2,6 +2,7 @@
 /* struct handover on files: one that was inherited, and one that takes its place. */
 #include "handover_file.h"
 #include "janitor.h"
+#include "ownership.h"
 #include "registry.h"
 
 #include <errno.h>
@@ -9,15 +10,63 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define ENDING ".writes"
 #define FRESH_ENDING ".writes.new"
 
+/* --- whose it is ------------------------------------------------------------------------------------- */
+
+/* The struct identity, where the file system lets us write that beside the file. */
+#define WHOSE "user.qcow2-ublkd.image"
+
+/*
+ * Is it what a process has left for a file that is gone?  Nobody can want that, unless its device is
+ * still there.  What is not signed, as by an earlier version, may be ours.
+ */
+static bool is_of_who_is_gone(const struct handover_file *file, int fd)
+{
+	struct identity left;
+
+	return fgetxattr(fd, WHOSE, &left, sizeof(left)) == sizeof(left) &&
+	       identity_has_replaced(&file->identity, &left) && !ownership_is_left(&left);
+}
+
+static int open_left(const struct handover_file *file)
+{
+	return open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+bool handover_file_is_pending(const struct handover_file *file)
+{
+	int fd = open_left(file);
+	bool gone;
+
+	if (fd < 0)
+		return errno != ENOENT && errno != ENOTDIR;
+	gone = is_of_who_is_gone(file, fd);
+	close(fd);
+	return !gone;
+}
+
+bool handover_file_is_pending_for(int fd, const char *name)
+{
+	struct handover_file file;
+	struct identity identity;
+
+	if (identity_of(&identity, fd))
+		return true;
+	handover_file_init(&file, &identity, name);
+	return handover_file_is_pending(&file);
+}
+
+/* --- struct handover --------------------------------------------------------------------------------- */
+
 static int inherit(void *arg, void **memory, uint64_t *bytes, struct why *why)
 {
 	struct handover_file *file = arg;
-	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open_left(file);
 	struct stat st;
 	void *map;
 	int err;
@@ -32,6 +81,13 @@ static int inherit(void *arg, void **memory, uint64_t *bytes, struct why *why)
 			       "%s: is not what a killed process leaves; look at it, and use "
 			       "--abandon to serve %s without",
 			       file->path, file->image);
+	}
+	if (is_of_who_is_gone(file, fd)) {
+		close(fd);
+		log_info("%s: what a killed process has left was for a file that is gone, whose "
+			 "number this one has; it is dropped",
+			 file->image);
+		return 0;
 	}
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	err = map == MAP_FAILED ? -errno : 0;
@@ -116,6 +172,9 @@ static int make(void *arg, uint64_t bytes, void **memory, struct why *why)
 	map = err ? NULL : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		err = -errno;
+	/* Without that, whoever gets the image's number is refused, as long as this is there. */
+	if (!err && fsetxattr(fd, WHOSE, &file->identity, sizeof(file->identity), 0))
+		log_debug("%s: %m", file->fresh);
 	close(fd);
 	if (err) {
 		unlink(file->fresh);
@@ -141,11 +200,14 @@ static int keep(void *arg, struct why *why)
 	return 0;
 }
 
+/* --- the files --------------------------------------------------------------------------------------- */
+
 void handover_file_init(struct handover_file *file, const struct identity *identity,
 			const char *image)
 {
 	*file = (struct handover_file){
 		.handover = { .inherit = inherit, .make = make, .keep = keep, .arg = file },
+		.identity = *identity,
 		.image = image,
 		.spare = -1,
 	};
@@ -170,22 +232,6 @@ int handover_file_prepare(struct handover_file *file, struct why *why)
 		return 0;
 	drop_spare(file);
 	return no_space(file, file->spare_bytes, err, why);
-}
-
-bool handover_file_is_pending(const struct handover_file *file)
-{
-	return access(file->path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
-
-bool handover_file_is_pending_for(int fd, const char *name)
-{
-	struct handover_file file;
-	struct identity identity;
-
-	if (identity_of(&identity, fd))
-		return true;
-	handover_file_init(&file, &identity, name);
-	return handover_file_is_pending(&file);
 }
 
 int handover_file_abandon(const struct handover_file *file)

@@ -12,6 +12,7 @@
 
 struct handover_file {
 	struct handover handover; /* for image_options */
+	struct identity identity;
 	const char *image; /* its path, for messages */
 	char path[PATH_MAX]; /* what a process that is killed leaves */
 	char fresh[PATH_MAX]; /* what is not kept yet */
@@ -37,7 +38,7 @@ int handover_file_prepare(struct handover_file *file, struct why *why);
 
 /*
  * Has a process that was killed left writes that may not be in the image?  True also if that cannot be
- * told.
+ * told; false if they were for a file that is gone, whose number the image has.
  */
 bool handover_file_is_pending(const struct handover_file *file);
 

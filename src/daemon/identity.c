@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -16,6 +18,14 @@
 #ifndef BLKGETDISKSEQ
 #define BLKGETDISKSEQ _IOR(0x12, 128, __u64) /* Linux 5.15 */
 #endif
+
+struct uuid_of_file_system {
+	uint8_t len;
+	uint8_t uuid[16];
+};
+
+/* FS_IOC_GETFSUUID of Linux 6.9 */
+#define GET_FILE_SYSTEM_UUID _IOR(0x15, 0, struct uuid_of_file_system)
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define BOOT_BYTES 16
@@ -128,6 +138,59 @@ static int find_facts(struct facts *facts, int fd, struct stat *st)
 	return 0;
 }
 
+/* A partition has its disk's.  0: not known. */
+static uint64_t disk_sequence(dev_t device)
+{
+	static const char *const where[] = { "", "/.." };
+	uint64_t number = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(where) && !number; i++) {
+		char path[128];
+		FILE *in;
+
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u%s/diskseq", major(device),
+			 minor(device), where[i]);
+		in = fopen(path, "re");
+		if (in && fscanf(in, "%" SCNu64, &number) != 1)
+			number = 0;
+		if (in)
+			fclose(in);
+	}
+	return number;
+}
+
+static void find_place(struct identity_place *place, int fd, const struct stat *st)
+{
+	struct uuid_of_file_system found = { 0 };
+	struct statfs fs;
+
+	memset(place, 0, sizeof(*place));
+	if (!S_ISREG(st->st_mode) || fstatfs(fd, &fs) ||
+	    (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC) ||
+	    ioctl(fd, GET_FILE_SYSTEM_UUID, &found) || found.len != sizeof(place->file_system))
+		return;
+	place->disk = disk_sequence(st->st_dev);
+	if (place->disk)
+		memcpy(place->file_system, found.uuid, sizeof(place->file_system));
+}
+
+/*
+ * A number is used again when the file that had it is gone.  Then both the generation and the time are others;
+ * if only one of them is, it is the file system that has told something else.
+ */
+bool identity_has_replaced(const struct identity *now, const struct identity *left)
+{
+	struct facts ours, theirs;
+
+	memcpy(&ours, now->bytes, sizeof(ours));
+	memcpy(&theirs, left->bytes, sizeof(theirs));
+	return now->place.disk && memcmp(&now->place, &left->place, sizeof(now->place)) == 0 &&
+	       memcmp(ours.boot, theirs.boot, sizeof(ours.boot)) == 0 &&
+	       ours.device == theirs.device && ours.number == theirs.number &&
+	       ours.file_system == theirs.file_system && ours.handle && theirs.handle &&
+	       ours.handle != theirs.handle && theirs.made_ns && ours.made_ns > theirs.made_ns;
+}
+
 int identity_of(struct identity *identity, int fd)
 {
 	struct facts facts;
@@ -136,6 +199,8 @@ int identity_of(struct identity *identity, int fd)
 
 	if (err)
 		return err;
+	memset(identity, 0, sizeof(*identity));
+	find_place(&identity->place, fd, &st);
 	if (S_ISBLK(st.st_mode))
 		snprintf(identity->name, sizeof(identity->name), "%u:%u", major(st.st_rdev),
 			 minor(st.st_rdev));

@@ -11,8 +11,15 @@
 
 #include <limits.h>
 
+/* Where a file lies: all of it 0 if that is not known, or if it is a block device. */
+struct identity_place {
+	uint8_t file_system[16]; /* its UUID */
+	uint64_t disk; /* the sequence number of the disk below, which none after it has */
+};
+
 struct identity {
 	uint8_t bytes[HANDOVER_IDENTITY];
+	struct identity_place place;
 	char name[64]; /* of files about it: the device and number of the file, or of the device */
 };
 
@@ -22,6 +29,12 @@ struct identity {
  * the calls that tell.
  */
 int identity_of(struct identity *identity, int fd);
+
+/*
+ * Has the file @now got the number of @left, which therefore is no more?  False also where that cannot be
+ * proved: only ext4 and XFS, on the disk on which @left was, tell enough.
+ */
+bool identity_has_replaced(const struct identity *now, const struct identity *left);
 
 /*
  * What our devices bear as ublksrv_flags: 16 bits that say that they are ours, and 48 of a hash of

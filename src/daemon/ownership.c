@@ -321,6 +321,31 @@ void ownership_clear_away(void)
 		closedir(folder);
 }
 
+static bool is_left(int32_t id, const char *digits)
+{
+	struct content content;
+	char path[PATH_MAX];
+
+	registry_device_file(path, id, DEVICE_OWNER);
+	return registry_device_exists(id) &&
+	       (!look(path, &content) || strcmp(content.identity, digits) == 0);
+}
+
+bool ownership_is_left(const struct identity *identity)
+{
+	DIR *folder = registry_sees_devices() ? opendir(registry_folder) : NULL;
+	char digits[IDENTITY_TEXT];
+	bool left = !folder;
+	int32_t id;
+
+	identity_text(identity, digits);
+	while (!left && (id = next_id(folder)) >= 0)
+		left = is_left(id, digits);
+	if (folder)
+		closedir(folder);
+	return left;
+}
+
 bool ownership_is_shown(const struct identity *identity, const char *view)
 {
 	DIR *folder = opendir(registry_folder);

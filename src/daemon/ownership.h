@@ -55,6 +55,12 @@ void ownership_clear_away(void);
 /* Has a process device @id?  Its number, 0 for none, -1 for one that is not known. */
 pid_t ownership_holder(int32_t id);
 
+/*
+ * Is there a device, whoever serves it or nobody, that shows @identity in any way?  True also if that cannot
+ * be told.
+ */
+bool ownership_is_left(const struct identity *identity);
+
 /* Does a process that is not just ending show @identity as @view? */
 bool ownership_is_shown(const struct identity *identity, const char *view);
 

@@ -60,6 +60,64 @@ static void test_identity(void)
 	close(fd);
 }
 
+/* The facts in an identity that change when a number is used again. */
+enum { MADE = 40, HANDLE = 48 };
+
+static uint64_t fact(const struct identity *identity, unsigned at)
+{
+	uint64_t value;
+
+	memcpy(&value, identity->bytes + at, sizeof(value));
+	return value;
+}
+
+static void set_fact(struct identity *identity, unsigned at, uint64_t value)
+{
+	memcpy(identity->bytes + at, &value, sizeof(value));
+}
+
+static void test_replaced(void)
+{
+	struct identity left, now;
+	int fd = make_image("image");
+
+	check_case("a file has replaced another one if that is proved, and not otherwise");
+	CHECK_EQ(identity_of(&left, fd), 0);
+	close(fd);
+	set_fact(&left, MADE, 1000);
+	set_fact(&left, HANDLE, 7);
+	left.place = (struct identity_place){ .file_system = "UUID", .disk = 5 };
+	now = left;
+	CHECK(!identity_has_replaced(&now, &left));
+	set_fact(&now, MADE, fact(&left, MADE) + 1);
+	CHECK(!identity_has_replaced(&now, &left));
+	set_fact(&now, HANDLE, 8);
+	CHECK(identity_has_replaced(&now, &left));
+	CHECK(!identity_has_replaced(&left, &now));
+	set_fact(&now, MADE, fact(&left, MADE));
+	CHECK(!identity_has_replaced(&now, &left));
+	set_fact(&now, MADE, 1001);
+	set_fact(&now, HANDLE, 0);
+	CHECK(!identity_has_replaced(&now, &left));
+	set_fact(&now, HANDLE, 8);
+
+	check_case("in the same place, which is known");
+	for (unsigned at = 0; at < MADE; at += sizeof(uint64_t)) {
+		set_fact(&now, at, fact(&left, at) + 1);
+		CHECK(!identity_has_replaced(&now, &left));
+		set_fact(&now, at, fact(&left, at));
+	}
+	now.place.disk = 6;
+	CHECK(!identity_has_replaced(&now, &left));
+	now.place.disk = 5;
+	now.place.file_system[0] = 'u';
+	CHECK(!identity_has_replaced(&now, &left));
+	now.place = left.place;
+	CHECK(identity_has_replaced(&now, &left));
+	now.place.disk = left.place.disk = 0;
+	CHECK(!identity_has_replaced(&now, &left));
+}
+
 /* --- the memory ---------------------------------------------------------------------------------- */
 
 /* A process that has memory with @byte in it, and takes over what there is, or does not come so far. */
@@ -213,7 +271,7 @@ static void wait_for_child(pid_t child)
 static void test_ownership(void)
 {
 	struct ownership mine = { .fd = -1 }, other = { .fd = -1 };
-	struct identity identity;
+	struct identity identity, other_identity;
 	int fd = make_image("image");
 	pid_t holder, child;
 
@@ -230,6 +288,25 @@ static void test_ownership(void)
 	ownership_drop(&mine);
 	CHECK_EQ(ownership_holder(7), 0);
 	CHECK_EQ(ownership_take(&other, 7, &identity, "image", &holder), -ENOENT);
+
+	check_case("a device of an image is there until the kernel has none");
+	CHECK_EQ(mkdir("devices", 0700), 0);
+	registry_devices = "devices/ublk-char";
+	CHECK(!ownership_is_left(&identity));
+	registry_devices = "nowhere/ublk-char";
+	CHECK(ownership_is_left(&identity));
+	registry_devices = "devices/ublk-char";
+	CHECK(mkdir("devices/ublk-char", 0700) == 0 &&
+	      mkdir("devices/ublk-char/ublkc9", 0700) == 0);
+	CHECK_EQ(ownership_make(&mine, 9, &identity, "any view", 1), 0);
+	CHECK(ownership_is_left(&identity));
+	other_identity = identity;
+	other_identity.bytes[0] ^= 1;
+	CHECK(!ownership_is_left(&other_identity));
+	CHECK(rmdir("devices/ublk-char/ublkc9") == 0 && !ownership_is_left(&identity));
+	ownership_drop(&mine);
+	CHECK(rmdir("devices/ublk-char") == 0 && rmdir("devices") == 0);
+	registry_devices = "/sys/class/ublk-char";
 
 	check_case("a dead owner's device can be claimed, with its image only");
 	fflush(stdout);
@@ -275,6 +352,7 @@ int main(void)
 	registry_folder = registry;
 	CHECK_EQ(registry_folder_make(&why), 0);
 	test_identity();
+	test_replaced();
 	test_memory();
 	test_prepared();
 	test_ownership();

@@ -107,6 +107,55 @@ unserve
 "$QCOW2_UBLKD" check --repair leaks "$image" >/dev/null
 check_image "$image"
 
+note "nor do they hinder a new image that gets the number of one that was removed"
+# $1 is made anew until it has number $2, as what was removed goes in its own time.
+gets_number()
+{
+	image_create "$1" 64M
+	[ "$(stat -c %i "$1")" -ne "$2" ] || return 0
+	rm "$1"
+	sync -f "$(dirname "$1")"
+	return 1
+}
+# On the file system at $1.
+image_is_replaced()
+{
+	local number second=$1/second writes
+
+	image_create "$second" 64M
+	number=$(stat -c %i "$second")
+	serve "$second"
+	dd if="$work/pattern" of="$device" bs=1M oflag=direct status=none
+	kill_hard
+	rm "$second"
+	within 60 gets_number "$second" "$number" || fail "no file gets number $number again"
+	writes=$(echo /run/qcow2-ublkd/*":$number.writes")
+	# Its device waits: that is no end.
+	refused "$QCOW2_UBLKD" --image "$second"
+	grep -q "is another image's" "$work/refused" || fail "$(cat "$work/refused")"
+	"$QCOW2_UBLKD" stop "$device"
+	[ -e "$writes" ] || fail "no $writes"
+	"$QCOW2_UBLKD" check --repair all "$second" >/dev/null || fail "check: $?"
+	serve "$second" --read-only
+	unserve
+	serve "$second"
+	grep -q 'was for a file that is gone' "$stderr_file" || fail "$(cat "$stderr_file")"
+	cmp -n $((8 << 20)) "$device" /dev/zero || fail "it has another image's bytes"
+	dd if="$work/pattern" of="$device" bs=1M oflag=direct status=none
+	kill_hard
+	take_over "$second"
+	same "$work/pattern" "$device" $((8 << 20))
+	unserve
+	[ ! -e "$writes" ] || fail "$writes is left"
+	check_image "$second"
+	rm "$second"
+}
+image_is_replaced "$work/disk"
+null_disk_make 256
+mkfs.ext4 -q "/dev/$null_disk"
+mount_on "/dev/$null_disk" "$work/ext4"
+image_is_replaced "$work/ext4"
+
 note "what fails after a take-over leaves the device to the next one"
 serve "$image"
 mkfs.ext4 -q "$device"
