@@ -15,6 +15,7 @@
 #define LIMIT_CLUSTER_BITS_MIN 9u
 #define LIMIT_CLUSTER_BITS_MAX 21u
 #define LIMIT_L1_BYTES (32 * MIB)
+#define LIMIT_SLICES_ROOM (1u << 26) /* the most that a disk has of up to 64 KiB clusters */
 #define LIMIT_L1_ROOM MIB /* into which the L1 table of a disk that is served may grow */
 #define LIMIT_REFCOUNT_TABLE_BYTES (8 * MIB)
 #define LIMIT_SNAPSHOTS 65536u

@@ -39,7 +39,7 @@ enum io_flags {
 	IO_IN_PLACE = 1 << 1, /* a write that most likely has its space, and waits for nothing */
 	IO_UNTIMED = 1 << 2, /* not counted in the lane's statistics */
 	IO_STEPS = 1 << 3, /* its end runs the task, with no trip through the ready list */
-	IO_ONCE = 1 << 4, /* -EAGAIN and -EINTR have failed, and it is not tried again */
+	IO_ONCE = 1 << 4, /* -EAGAIN and -EINTR have failed: they are not tried again */
 };
 
 /* Between io_start() and completion. */

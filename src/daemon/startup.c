@@ -139,7 +139,8 @@ static int meet_unknown(const struct daemon *daemon, int32_t id, struct why *why
 			"%s: is shown as /dev/ublkb%" PRId32
 			" already, which cannot be taken over: %s",
 			image, id, daemon->forgets.text);
-	if (!daemon->options.read_only)
+	/* Who remembers nothing cannot tell whether it is ours, and has users who wait. */
+	if (!daemon->options.read_only || !daemon->remembers)
 		return -EEXIST;
 	log_warn("%s", why->text);
 	return 0;

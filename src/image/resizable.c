@@ -9,26 +9,23 @@ uint64_t resize_l1_entries(const struct geometry *geo, uint64_t bytes)
 	return div_round_up(bytes, UINT64_C(1) << (geo->cluster_bits + geo->l2_bits));
 }
 
-static uint64_t l1_bytes_wanted(const struct node *top, uint64_t size_most)
+uint64_t resize_l1_room(const struct node *top, uint64_t size_most)
 {
 	uint64_t most = size_most ? max_u64(size_most, 2 * top->geo.size_bytes) : 0;
 	uint64_t entries = resize_l1_entries(&top->geo, most);
+	uint64_t bytes = min_u64(entries * sizeof(*top->l1), LIMIT_L1_ROOM);
 
-	return round_up(min_u64(entries * sizeof(*top->l1), LIMIT_L1_ROOM), L1_BLOCK_BYTES);
-}
-
-uint64_t resize_l1_room(const struct node *top, uint64_t size_most)
-{
-	return max_u64(l1_bytes_wanted(top, size_most), round_up(top->l1_bytes, L1_BLOCK_BYTES));
+	return round_up(max_u64(bytes, top->l1_bytes), L1_BLOCK_BYTES);
 }
 
 uint64_t resize_slices(const struct image *image, uint64_t size_most)
 {
 	const struct geometry *geo = &image->top.geo;
-	/* Not those of an L1 table that is larger than any disk that it may get. */
-	uint64_t entries = l1_bytes_wanted(&image->top, size_most) / sizeof(*image->top.l1);
+	uint64_t entries = image->arena.l1_room / sizeof(*image->top.l1);
+	uint64_t slices = entries << (geo->cluster_bits - geo->slice_bits);
 
-	return size_most ? entries << (geo->cluster_bits - geo->slice_bits) : 0;
+	/* As much as the disk may have had before it became smaller, when its server was killed. */
+	return size_most ? min_u64(slices, LIMIT_SLICES_ROOM) : 0;
 }
 
 bool resize_has_room(const struct image *image, uint64_t bytes)

@@ -127,9 +127,10 @@ static int file_sync(struct host_file *host)
 {
 	int err;
 
+	/* Through the page cache that may be the error of a write that was lost, which is told once. */
 	do
 		err = fdatasync(file_of(host)->fd);
-	while (err && errno == EINTR);
+	while (err && errno == EINTR && host->direct);
 	return err ? -errno : 0;
 }
 

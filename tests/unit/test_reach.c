@@ -62,6 +62,19 @@ static void test_limit(unsigned cluster_bits, uint64_t size_bytes)
 	CHECK(image->alloc.limit << cluster_bits <= LIMIT_HOST_OFFSET);
 }
 
+/* An L1 table may be that of a disk that was larger, and of nothing. */
+static void test_slices(void)
+{
+	check_case("an L1 table as large as can be");
+	set(LIMIT_CLUSTER_BITS_MAX, GIB);
+	image->arena.l1_room = 32 * MIB;
+	CHECK_EQ(resize_slices(image, SIZE_MOST), LIMIT_SLICES_ROOM);
+	check_case("that of a disk that was larger");
+	set(16, UINT64_C(1) << 50);
+	image->top.geo.size_bytes = GIB;
+	CHECK(resize_slices(image, SIZE_MOST) >= image->top.cache.directory_entries);
+}
+
 int main(void)
 {
 	static struct host_file file = { .name = "image", .size = MIB };
@@ -74,6 +87,7 @@ int main(void)
 		test_limit(bits, MIB);
 		test_limit(bits, 10 * GIB);
 	}
+	test_slices();
 	free(image);
 	return check_end();
 }
