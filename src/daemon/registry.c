@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -302,6 +304,16 @@ static int refuse(const char *name, struct why *why)
 		       (int)entry.pid, entry.image[0] ? ", which serves " : "", entry.image);
 }
 
+/* A file of theirs has the number that was free when it was looked up, or what a server makes of that. */
+static bool is_unsteady(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 &&
+	       (fs.f_type == MSDOS_SUPER_MAGIC || fs.f_type == EXFAT_SUPER_MAGIC ||
+		fs.f_type == FUSE_SUPER_MAGIC);
+}
+
 /*
  * Asked for before the folder is locked, and written down: the storage of another daemon's image may
  * not answer.
@@ -315,7 +327,11 @@ struct registry_image registry_image_at(const char *path)
 	/* Containers have nodes of their own. */
 	if (S_ISBLK(st.st_mode))
 		return (struct registry_image){ .device = st.st_rdev, .number = UINT64_MAX };
-	return (struct registry_image){ .device = st.st_dev, .number = st.st_ino };
+	return (struct registry_image){
+		.device = st.st_dev,
+		.number = st.st_ino,
+		.unsteady = is_unsteady(path),
+	};
 }
 
 bool registry_image_same(struct registry_image a, struct registry_image b)
@@ -377,20 +393,36 @@ static bool is_recorded_as(const char *path, const char *recorded)
 	return *path == *recorded;
 }
 
+/* Can it be the same, although its numbers say something else? */
+static bool is_doubtful(struct registry_image left, struct registry_image image)
+{
+	if (!left.number || !image.number || registry_image_same(left, image))
+		return false;
+	return image.unsteady || left.number == image.number;
+}
+
 /*
- * Does a device wait for who serves the file at @path, and was that file system mounted anew since?  Then nobody
- * can tell that it is the same file, and what was acknowledged and is in memory would not be found.
+ * Does a device wait for who serves the file at @path, and was that file system mounted anew since, or has it
+ * looked the file up anew?  Then nobody can tell that it is the same file, and what was acknowledged and is in
+ * memory would not be found.
  */
-static int check_remounted(const struct registry_entry *entries, size_t count, const char *path,
-			   struct registry_image image, struct why *why)
+static int check_doubtful(const struct registry_entry *entries, size_t count, const char *path,
+			  struct registry_image image, struct why *why)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct registry_entry *left = &entries[i];
 
-		if (left->alive || !image.number || left->file.number != image.number ||
-		    left->file.device == image.device || !is_recorded_as(path, left->image) ||
-		    !device_exists(left->device))
+		if (left->alive || !is_doubtful(left->file, image) ||
+		    !is_recorded_as(path, left->image) || !device_exists(left->device))
 			continue;
+		if (left->file.number != image.number)
+			return why_set(
+				why, -EBUSY,
+				"%s: %s waits for a process that serves it, but its file system has "
+				"given it another number since, so that nobody can tell that it is "
+				"the same file; give up the device, and what is not in the image, "
+				"with qcow2-ublkd stop %s",
+				path, left->device, left->device);
 		return why_set(why, -EBUSY,
 			       "%s: %s waits for a process that serves it, but its file system has "
 			       "been mounted anew since, under another device number; mount it as "
@@ -468,7 +500,7 @@ int registry_enter(struct registration *own, const char *name, const char *image
 	/* Who cannot look must not go on without a name. */
 	err = registry_list(&entries, &count, why) ? -EBUSY : 0;
 	if (!err)
-		err = check_remounted(entries, count, image, file, why);
+		err = check_doubtful(entries, count, image, file, why);
 	waits = !err && look_around(own, entries, count, file);
 	free(entries);
 	if (err) {

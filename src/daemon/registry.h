@@ -43,6 +43,7 @@ bool registry_folder_is_safe(const struct registry_folder *folder);
 struct registry_image {
 	uint64_t device;
 	uint64_t number;
+	bool unsteady; /* looked up anew, it may have another number; not written down */
 };
 
 /* Which file @path leads to. */
@@ -63,7 +64,7 @@ struct registration {
  * If another daemon has it, or had it and its device waits for a successor that serves another image
  * than @image, -EBUSY with the sentence in @why, or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
  * name, so that nobody finds another disk by it.  -EBUSY, too, when a device waits for who serves the
- * file that @image names, on a file system that has been mounted anew since.  Who served @image by that
+ * file that @image names, on a file system that has been mounted anew since, or has given it another number.  Who served @image by that
  * name and whose device is gone is waited for.  Places of daemons that were killed and whose device is
  * gone are cleared away.
  * -errno with the sentence in @why.  After the last fork: the lock belongs to everybody who has the file.

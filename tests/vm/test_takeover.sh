@@ -156,6 +156,31 @@ mkfs.ext4 -q "/dev/$null_disk"
 mount_on "/dev/$null_disk" "$work/ext4"
 image_is_replaced "$work/ext4"
 
+note "nor is a second device made of a file that has another number when it is looked up anew"
+null_disk_make 64
+busybox mkdosfs "/dev/$null_disk"
+mount_on "/dev/$null_disk" "$work/fat"
+image_create "$work/fat/image" 16M
+serve "$work/fat/image"
+dd if="$work/pattern" of="$device" bs=1M oflag=direct status=none
+number=$(stat -c %i "$work/fat/image")
+kill_hard
+take_over "$work/fat/image"
+kill_hard
+has_another_number()
+{
+	sync -f "$work/fat"
+	echo 2 >/proc/sys/vm/drop_caches
+	[ "$(stat -c %i "$work/fat/image")" -ne "$number" ]
+}
+within 30 has_another_number || fail "its number is always $number"
+refused timeout 60 "$QCOW2_UBLKD" --image "$work/fat/image"
+grep -q "$device waits .*another number" "$work/refused" || fail "$(cat "$work/refused")"
+"$QCOW2_UBLKD" stop "$device"
+rm /run/qcow2-ublkd/*":$number.writes"
+serve "$work/fat/image"
+unserve
+
 note "what fails after a take-over leaves the device to the next one"
 serve "$image"
 mkfs.ext4 -q "$device"
