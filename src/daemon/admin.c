@@ -190,7 +190,7 @@ const char *admin_name(const struct admin *admin)
 	return admin->registration.name;
 }
 
-static void record(const struct admin *admin, const char *device)
+static void record(struct admin *admin, const char *device)
 {
 	int err = registry_record(&admin->registration, device, admin->image_path);
 
@@ -198,7 +198,7 @@ static void record(const struct admin *admin, const char *device)
 		log_warn("%s: cannot be registered: %s", device, strerror(-err));
 }
 
-void admin_added(const struct admin *admin, int32_t id)
+void admin_added(struct admin *admin, int32_t id)
 {
 	char device[32];
 

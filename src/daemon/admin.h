@@ -55,7 +55,7 @@ void admin_origin(struct admin *admin, char *const *argv);
 int admin_begin(struct admin *admin, const char *name, const char *image, struct why *why);
 
 /* Device @id is ours, and will have that name, whoever serves it. */
-void admin_added(const struct admin *admin, int32_t id);
+void admin_added(struct admin *admin, int32_t id);
 
 /* From here on there is something to ask for. */
 void admin_serve(struct admin *admin, struct device *device, struct image *image);

@@ -309,9 +309,18 @@ static bool is_unsteady(const char *path)
 {
 	struct statfs fs;
 
-	return statfs(path, &fs) == 0 &&
-	       (fs.f_type == MSDOS_SUPER_MAGIC || fs.f_type == EXFAT_SUPER_MAGIC ||
-		fs.f_type == FUSE_SUPER_MAGIC);
+	if (statfs(path, &fs))
+		return true;
+	switch ((uint32_t)fs.f_type) {
+	case MSDOS_SUPER_MAGIC:
+	case EXFAT_SUPER_MAGIC:
+	case FUSE_SUPER_MAGIC:
+	case CIFS_SUPER_MAGIC:
+	case SMB2_SUPER_MAGIC:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /*
@@ -522,12 +531,13 @@ int registry_enter(struct registration *own, const char *name, const char *image
 				why_set(why, err, "%s: %s", registry_folder, strerror(-err));
 }
 
-int registry_record(const struct registration *own, const char *device, const char *image)
+int registry_record(struct registration *own, const char *device, const char *image)
 {
 	struct registry_entry entry = { .file = own->file };
 
 	snprintf(entry.device, sizeof(entry.device), "%s", device);
 	snprintf(entry.image, sizeof(entry.image), "%s", image);
+	own->recorded = true;
 	return write_record(own->fd, &entry);
 }
 
@@ -544,11 +554,20 @@ int registry_entrust(const struct registration *own)
 	return err ? err : janitor_entrust(path);
 }
 
+/* Who fails before it has taken a device over leaves it to the next one, and by its name to its users. */
+static bool is_still_anothers(const struct registration *own)
+{
+	struct registry_entry left = { 0 };
+
+	return !own->recorded && read_record(own->fd, &left) == 0 && device_exists(left.device);
+}
+
 void registry_leave(struct registration *own)
 {
 	if (!own->name[0])
 		return;
-	remove_files(own->name);
+	if (!is_still_anothers(own))
+		remove_files(own->name);
 	close(own->fd);
 	own->name[0] = '\0';
 }

@@ -57,6 +57,7 @@ struct registration {
 	char name[NAME_LENGTH + 1]; /* "": not registered */
 	int fd; /* of NAME.lock */
 	struct registry_image file; /* as who serves cannot see it by its path any more */
+	bool recorded; /* what is written down is ours, not a killed process's */
 };
 
 /*
@@ -73,7 +74,7 @@ int registry_enter(struct registration *own, const char *name, const char *image
 		   struct why *why);
 
 /* Write down what is served: @device (/dev/ublkbN) and the image's path. */
-int registry_record(const struct registration *own, const char *device, const char *image);
+int registry_record(struct registration *own, const char *device, const char *image);
 
 /* Clear away the places of daemons that were killed and whose device is gone. */
 void registry_clear_away(void);
@@ -81,7 +82,10 @@ void registry_clear_away(void);
 /* Tell the janitor, if there is one, of the files that are removed with it.  0 or -errno. */
 int registry_entrust(const struct registration *own);
 
-/* Give the name back; a no-op when not registered. */
+/*
+ * Give the name back; a no-op when not registered.  What is written down of a device that waits stays, unless we
+ * have served it.
+ */
 void registry_leave(struct registration *own);
 
 /* The path of the control socket of @name; room for PATH_MAX bytes. */

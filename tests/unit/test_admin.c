@@ -355,6 +355,22 @@ static void check_partitions_name(const char *image)
 	registry_leave(&own);
 }
 
+/* @own has taken the name of what waits for who serves @image. */
+static void check_failed_start(struct registration *own, const char *image)
+{
+	struct registry_entry entry;
+	struct why why;
+
+	check_case("who fails before he serves what waits leaves its name");
+	registry_leave(own);
+	CHECK_EQ(registry_look("disk", &entry), 0);
+	CHECK(!entry.alive && strcmp(entry.device, "/dev/ublkb0") == 0);
+	CHECK_EQ(registry_enter(own, "disk", image, false, &why), 0);
+	CHECK_EQ(registry_record(own, "/dev/ublkb0", image), 0);
+	registry_leave(own);
+	CHECK_EQ(registry_look("disk", &entry), -ENOENT);
+}
+
 /* What waits for a new process is found by its old name, and by nobody else's image. */
 static void test_waiting(void)
 {
@@ -391,7 +407,7 @@ static void test_waiting(void)
 	CHECK_CONTAINS(why.text, "the name disk is that of /dev/ublkb0, which waits");
 	CHECK_EQ(registry_enter(&own, "disk", first, false, &why), 0);
 	CHECK(strcmp(own.name, "disk") == 0);
-	registry_leave(&own);
+	check_failed_start(&own, first);
 
 	check_case("an earlier version has not written down which file it is");
 	snprintf(record, sizeof(record), "%s/old.lock", folder);
@@ -400,6 +416,9 @@ static void test_waiting(void)
 	registry_leave(&own);
 
 	check_moves(devices, first, second);
+	unlink(device[1]);
+	registry_clear_away();
+	make_file(device[1]);
 	check_partitions_name(second);
 
 	check_case("when it is gone, its name is free");
