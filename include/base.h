@@ -297,7 +297,10 @@ struct why {
 	char text[512];
 };
 
-/* Format the sentence, in one line, and return @err (a negative errno), so that callers can `return why_set()`. */
+/*
+ * Format the sentence, in one line, and return @err (a negative errno), so that callers can
+ * `return why_set()`.
+ */
 int why_set(struct why *why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

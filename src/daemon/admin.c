@@ -172,13 +172,13 @@ int admin_begin(struct admin *admin, const char *name, const char *image, struct
 			     !name, why);
 	if (err == -EBUSY)
 		return err;
-	if (!err && name_is_partitions(admin->registration.name))
+	if (err)
+		log_warn("%s; the device has no name and no control socket", why->text);
+	else if (name_is_partitions(admin->registration.name))
 		log_warn("%s: the device keeps the name %s, which is what a partition of another disk may "
 			 "be called in /dev/disk/by-id; no new device gets it, so choose another "
 			 "--name before the next boot",
 			 image, admin->registration.name);
-	if (err)
-		log_warn("%s; the device has no name and no control socket", why->text);
 	else if (!name && strcmp(admin->registration.name, default_name) != 0)
 		log_info("%s: the name %s is taken; this is %s", image, default_name,
 			 admin->registration.name);

@@ -85,7 +85,7 @@ static int inherit(void *arg, void **memory, uint64_t *bytes, struct why *why)
 	if (is_of_who_is_gone(file, fd)) {
 		close(fd);
 		log_info("%s: what a killed process has left was for a file that is gone, whose "
-			 "number this one has; it is dropped",
+			 "number this one has; it counts no more",
 			 file->image);
 		return 0;
 	}

@@ -62,12 +62,14 @@ void name_of_image(char name[NAME_LENGTH + 1], const char *path)
 	const char *slash = strrchr(path, '/');
 	const char *file = slash ? slash + 1 : path;
 	size_t len = (size_t)min_u64(without_ending(file), NAME_LENGTH);
+	size_t ending;
 
 	for (size_t i = 0; i < len; i++)
 		name[i] = allowed(file[i], i == 0) ? file[i] : '_';
 	name[len] = '\0';
-	if (name_is_partitions(name))
-		name[part_ending(name)] = '_';
+	ending = part_ending(name);
+	if (ending)
+		name[ending] = '_';
 	if (len == 0)
 		snprintf(name, NAME_LENGTH + 1, "disk");
 }

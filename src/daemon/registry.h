@@ -63,11 +63,12 @@ struct registration {
 /*
  * Make the folder if need be, and take @name for the image at the path @image, which is resolved.
  * If another daemon has it, or had it and its device waits for a successor that serves another image
- * than @image, -EBUSY with the sentence in @why, or, @alternatives, take NAME-2 or the like instead; then a device of @image that waits keeps its
- * name, so that nobody finds another disk by it.  -EBUSY, too, when a device waits for who serves the
- * file that @image names, on a file system that has been mounted anew since, or has given it another number.  Who served @image by that
- * name and whose device is gone is waited for.  Places of daemons that were killed and whose device is
- * gone are cleared away.
+ * than @image, -EBUSY with the sentence in @why, or, @alternatives, take NAME-2 or the like instead;
+ * then a device of @image that waits keeps its name, so that nobody finds another disk by it.
+ * -EBUSY, too, when a device waits for who serves the file that @image names, on a file system that
+ * has been mounted anew since, or has given it another number; and for a new device of a name that
+ * is a partition's (name.h).  Who served @image by that name and whose device is gone is waited for.
+ * Places of daemons that were killed and whose device is gone are cleared away.
  * -errno with the sentence in @why.  After the last fork: the lock belongs to everybody who has the file.
  */
 int registry_enter(struct registration *own, const char *name, const char *image, bool alternatives,
