@@ -268,6 +268,12 @@ static struct io_uring_sqe *sqe_of(struct uring *uring, uint8_t op, unsigned fil
 	return sqe;
 }
 
+/* Its buffer has been given back, whether it is under way or its turn has not come. */
+static bool has_lost_buffer(const struct uring *uring, const struct io *io)
+{
+	return uring->bufferless && !span_is_memory(io_span(io));
+}
+
 /* The number of the kept page that has all of it, or -1. */
 static int kept_page(const struct uring *uring, uintptr_t at, uint64_t len)
 {
@@ -289,7 +295,7 @@ static void fill_transfer(struct io_uring_sqe *sqe, const struct uring *uring, c
 	sqe->len = (uint32_t)min_u64(io_len(io), TRANSFER_MAX);
 	if (span_is_memory(span)) {
 		span.slot = kept_page(uring, span.at, sqe->len);
-	} else if (uring->bufferless) {
+	} else if (has_lost_buffer(uring, io)) {
 		sqe->user_data = USER_NOBODY; /* the ring refuses it, or it does nothing */
 		return;
 	}
@@ -447,6 +453,9 @@ static bool submit(struct uring *uring, bool wait)
 static void complete_io(struct uring *uring, struct io *io, int32_t res)
 {
 	if (nowait_refused(uring, io, res))
+		return;
+	/* A thread of the kernel looks for the buffer when it gets to it: it has not begun. */
+	if (res == -EFAULT && has_lost_buffer(uring, io))
 		return;
 	if (res == -ECANCELED && !uring->threadless) {
 		uring->threadless = true;

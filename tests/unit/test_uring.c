@@ -213,10 +213,58 @@ static void exceed_quota(void)
 	uring.ring.queue = queue_really;
 }
 
+/* --- a buffer is given back ---------------------------------------------------------------------------- */
+
+static bool is_told(const struct io *io)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(&uring.raw, head, cqe)
+	{
+		if (cqe->user_data == (uintptr_t)io)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A thread of the kernel finds the buffer gone when the write's turn comes: that is no failure of the
+ * image.  Before Linux 6.15 it is looked for, and held, when the write is submitted: nothing to see there.
+ */
+static void lose_buffer(void)
+{
+	struct io_uring_cqe *cqe;
+
+	running = 1;
+	queue_really = uring.ring.queue;
+	uring.ring.queue = queue_for_us;
+	task_init(&writer[0].task, &lane, &caller_machine, V_WRITE);
+	task_wake(&writer[0].task);
+	lane_run(&lane, 1);
+	uring.ring.queue = queue_really;
+	kept->span = (struct span){ .slot = 0 };
+	uring.scout = kept;
+	queue_really(&uring.ring, kept);
+	uring_flush(&uring);
+	lane_run(&lane, 1);
+	if (!running)
+		return;
+	uring_forget_buffers(&uring);
+	while (!is_told(kept))
+		CHECK_EQ(io_uring_wait_cqe_nr(&uring.raw, &cqe, io_uring_cq_ready(&uring.raw) + 1),
+			 0);
+	uring_flush(&uring);
+	lane_run(&lane, 1);
+	CHECK_EQ(running, 1);
+}
+
 int main(void)
 {
 	static const unsigned writers[] = { 1, 2, 3, TASKS };
-	static const struct uring_sizes sizes = { .sq_entries = 128, .cq_entries = 512 };
+	static const struct uring_sizes sizes = { .sq_entries = 128,
+						  .cq_entries = 512,
+						  .buffers = 1 };
 	int file[] = { open_file(O_DIRECT), open("/dev/null", O_WRONLY | O_CLOEXEC) };
 
 	if (file[0] < 0)
@@ -245,6 +293,8 @@ int main(void)
 	cancel_often();
 	check_case("over quota");
 	exceed_quota();
+	check_case("without its buffer");
+	lose_buffer();
 
 	uring_stop(&uring);
 	uring_release(&uring);
