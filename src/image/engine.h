@@ -3,18 +3,17 @@
  * The engine's shared state: struct image and what it is made of.
  *
  * Lock order, outermost first; a step takes one of the first three and, under it, at most the
- * leaf locks:
+ * leaf locks, or alloc->lock under a shard's:
  *
- *	image->tables.lock	which L2 tables are being made, L1 changes
+ *	image->tables.lock	which L2 tables are being made
  *	shard->lock		slices, claims and pins of one shard of the L2 cache
  *	alloc->lock		what lanes and the allocator hand each other
- *	flush->lock (leaf)	dirty lists, releases, who flushes
+ *	flush->lock (leaf)	dirty lists, releases, who flushes, L1 changes
  *	copies->lock (leaf)	the pool of copy buffers
- *	bounce->lock (leaf)	a lane's buffers for encrypted bytes
  *	lane->post_lock (leaf)	inboxes
  *
- * Nodes below the top have shards too, whose locks rank as the top's.  unpack->lock is one lane's
- * own and ranks as a shard's.
+ * Nodes below the top have shards too, whose locks rank as the top's.  unpack->lock and bounce->lock
+ * (buffers for encrypted bytes) are one lane's own and rank as a shard's.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -154,8 +153,7 @@ struct node {
 	struct qcow2_header header;
 	uint8_t *header_sector; /* the first sector of the file as it is on disk */
 
-	struct be64_atomic
-		*l1; /* as on disk; the top's is changed under tables.lock and flush.lock */
+	struct be64_atomic *l1; /* as on disk; the top's is changed under flush.lock */
 	uint32_t l1_entries;
 	size_t l1_bytes; /* whole sectors */
 	bool l1_lent; /* it belongs to the arena */

@@ -25,7 +25,7 @@ void flush_changing(struct image *image, struct slice *slice, struct references 
 
 /*
  * The same for an entry of L1, which is stored here: false when there is no room now.  Under
- * tables.lock; takes flush->lock.
+ * flush->lock.
  */
 bool flush_changed_l1(struct image *image, uint64_t l1_index, uint64_t entry, uint64_t old_cluster,
 		      bool data_first);
