@@ -60,6 +60,7 @@ struct daemon {
 	bool helper_lost; /* nobody can find that out any more */
 	bool leaving; /* the device is left as soon as the image is flushed */
 	bool leaving_by_signal; /* ... and if it cannot be, it is stopped */
+	bool leaving_waits; /* ... when the storage answers */
 	bool failed; /* it could not be served after all */
 	bool lost_data; /* something dirty could not be written back before the stop */
 };
@@ -115,8 +116,8 @@ void stop_turn(struct daemon *daemon);
 const char *leave_hindrance(const void *arg);
 
 /*
- * Begin to leave: flush, while the device is served.  @by_signal: nobody waits for an answer.  False
- * when it cannot be left, which a message says.
+ * Begin to leave: flush, while the device is served.  @by_signal: nobody waits for an answer.  A message
+ * says when it cannot be left; false when it is to be stopped instead.
  */
 bool leave_begin(struct daemon *daemon, bool by_signal);
 

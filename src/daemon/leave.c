@@ -18,6 +18,10 @@ static const char *device(const struct daemon *daemon)
 	return device_name(daemon->device);
 }
 
+/* No reason for who is told by a signal: stopped instead, the device would fail its users. */
+static const char hangs[] =
+	"its storage does not answer, and the process could not end; see its messages";
+
 /* Nobody could open it again, and with the last process that has it open it ends. */
 static bool is_deleted(int fd)
 {
@@ -55,14 +59,15 @@ const char *leave_hindrance(const void *arg)
 		return "started again with --abandon, its writes would be given up";
 	if (daemon->admin.stopping || device_hold_fd(daemon->device) >= 0)
 		return "it is being stopped";
+	/* Before what would wait for the file's server. */
+	if (watch_hung_s(&daemon->watch))
+		return hangs;
 	if (has_deleted_file(daemon))
 		return "a file of its image has been deleted or replaced, and would go with the process";
 	if (is_forgotten(daemon))
 		return REGISTRY_FOLDER
 			" was emptied, or others can write to it, and so nobody could go "
 			"on with its device; give it to root, with mode 0700, or stop it";
-	if (watch_hung_s(&daemon->watch))
-		return "its storage does not answer, and the process could not end; see its messages";
 	return NULL;
 }
 
@@ -74,19 +79,37 @@ static void cancel(struct daemon *daemon, const char *reason)
 	daemon->leaving = false;
 }
 
+/* True when it is to be left later: nobody would serve it while a process that cannot end yet ends. */
+static bool is_to_wait(struct daemon *daemon, const char *hindrance)
+{
+	bool waits = hindrance == hangs && daemon->leaving_by_signal;
+
+	if (waits && !daemon->leaving_waits)
+		log_warn("%s: its storage does not answer; it is left to the next process when "
+			 "that answers, and served until then",
+			 device(daemon));
+	daemon->leaving_waits = waits;
+	return waits;
+}
+
+/* One that was given up may still be under way, and will do. */
+static void flush(struct daemon *daemon)
+{
+	if (service_flush_fd(&daemon->service) < 0)
+		service_flush_begin(&daemon->service, daemon->image);
+}
+
 bool leave_begin(struct daemon *daemon, bool by_signal)
 {
 	const char *hindrance = leave_hindrance(daemon);
 
-	if (hindrance) {
-		cancel(daemon, hindrance);
-		return false;
-	}
 	daemon->leaving_by_signal = by_signal || (daemon->leaving && daemon->leaving_by_signal);
+	if (hindrance && !is_to_wait(daemon, hindrance)) {
+		cancel(daemon, hindrance);
+		return !daemon->leaving_by_signal;
+	}
 	daemon->leaving = true;
-	/* One that was given up may still be under way, and will do. */
-	if (service_flush_fd(&daemon->service) < 0)
-		service_flush_begin(&daemon->service, daemon->image);
+	flush(daemon);
 	return true;
 }
 
@@ -108,12 +131,17 @@ bool leave_turn(struct daemon *daemon, bool flushed)
 
 	if (!daemon->leaving)
 		return true;
+	if (is_to_wait(daemon, hindrance))
+		return true;
 	if (!hindrance && !daemon->leaving_by_signal && !admin_is_awaited(&daemon->admin))
 		hindrance = "who asked for it has gone";
 	if (!hindrance && flushed)
 		leave(daemon, err);
-	if (!hindrance)
+	if (!hindrance) {
+		/* The last one may have ended while other requests hung. */
+		flush(daemon);
 		return true;
+	}
 	cancel(daemon, hindrance);
 	return !daemon->leaving_by_signal;
 }

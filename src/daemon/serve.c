@@ -135,8 +135,8 @@ static void obey_admin(struct daemon *daemon)
 		resizing_begin(&daemon->resizing, admin, &daemon->service);
 	if (admin->stop_asked)
 		stop_by_admin(daemon, admin->stop_force);
-	if (admin->leave_asked)
-		leave_begin(daemon, false);
+	if (admin->leave_asked && !leave_begin(daemon, false))
+		stop_by_signal(daemon, SIGTERM);
 	admin->stop_asked = admin->leave_asked = false;
 }
 

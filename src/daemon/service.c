@@ -162,7 +162,8 @@ void service_flush_begin(struct service *service, struct image *image)
 	service->image = image;
 	service->flush = (struct req){ .op = REQ_FLUSH, .done = on_flushed };
 	service->flushing = true;
-	worker_call(&service->worker, call_flush, service);
+	service->flush_call = (struct worker_call){ .run = call_flush, .arg = service };
+	worker_post(&service->worker, &service->flush_call);
 }
 
 int service_flush_fd(const struct service *service)

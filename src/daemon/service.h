@@ -22,6 +22,7 @@ struct service {
 	void *resized_arg;
 	int close_err; /* of image_close_start(), before it is announced by `closed` */
 	sem_t closed;
+	struct worker_call flush_call;
 	struct req flush;
 	int flush_fd; /* readable when it has ended */
 	bool flushing;

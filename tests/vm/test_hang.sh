@@ -57,6 +57,30 @@ wait "$writer" || fail "the write fails"
 says 'what hung has been answered'
 expect_at "$work/b" 0
 
+note "told to leave it while it hangs, or just before: it does when the storage answers, and its users meet no error"
+write_at "$work/c" 32
+for when in before after; do
+	suspend_storage
+	write_at "$work/a" 32 &
+	writer=$!
+	[ "$when" = before ] || says 'does not answer.*'
+	pid=$daemon_pid before=$device
+	kill -USR2 "$pid"
+	says 'is left to the next process when that answers'
+	# Long enough for who stops it instead.
+	sleep 3
+	"$QCOW2_UBLKD" status "$device" >/dev/null || fail "it is not served any more: $(cat "$stderr_file")"
+	resume_storage
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 75 ] || fail "status $status: $(cat "$stderr_file")"
+	forget_daemon "$pid"
+	serve "$image" --queues 2 --io-timeout 1
+	[ "$device" = "$before" ] || fail "$device instead of $before"
+	wait "$writer" || fail "the write fails"
+	expect_at "$work/a" 32
+done
+
 note "stopped by force"
 write_at "$work/a" 8
 suspend_storage
