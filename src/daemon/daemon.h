@@ -6,6 +6,7 @@
 #include "admin.h"
 #include "backing.h"
 #include "device.h"
+#include "extension.h"
 #include "file.h"
 #include "handover_file.h"
 #include "identity.h"
@@ -52,6 +53,7 @@ struct daemon {
 	struct resizing resizing;
 	struct watch watch;
 	struct watchdog watchdog;
+	struct extension extension;
 	int signal_fd;
 	int64_t forced_s; /* since when a stop by force is wanted, monotonic; 0: it is not */
 	bool stop_by_signal; /* we, or the command of --run, were told to stop: when it is free */
@@ -103,7 +105,7 @@ bool stop_is_due(struct daemon *daemon);
 /* Has the helper process ended?  Then say what to do. */
 void stop_without_helper(struct daemon *daemon);
 
-/* For poll(2): lower @timeout_ms if need be.  In each turn: ask again, if it is time. */
+/* For poll(2): lower @timeout_ms if need be.  In each turn: ask again or for more time, if it is time. */
 void stop_watch(const struct daemon *daemon, int *timeout_ms);
 void stop_turn(struct daemon *daemon);
 

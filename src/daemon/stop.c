@@ -117,6 +117,8 @@ bool stop_is_due(struct daemon *daemon)
 	case HOLD_FAILED:
 		cannot_hold(daemon, text.text);
 		return false;
+	case HOLD_WRITES:
+		return false;
 	case HOLD_BUSY:
 		tell_in_use(daemon, text.text);
 		return false;
@@ -179,10 +181,14 @@ void stop_watch(const struct daemon *daemon, int *timeout_ms)
 {
 	if (daemon->hold_again_ms)
 		timeout_lower(timeout_ms, daemon->hold_again_ms - monotonic_ms());
+	if (device_hold_writes(daemon->device))
+		extension_watch(&daemon->extension, timeout_ms);
 }
 
 void stop_turn(struct daemon *daemon)
 {
 	if (daemon->hold_again_ms && monotonic_ms() >= daemon->hold_again_ms)
 		ask_for_stop(daemon, daemon->options.force_stop);
+	if (device_hold_writes(daemon->device))
+		extension_turn(&daemon->extension, daemon->image, device_lanes(daemon->device) + 1);
 }

@@ -239,13 +239,19 @@ enum hold_answer device_hold_answer(struct device *device, struct why *text)
 {
 	struct help_answer answer;
 
-	device->hold_unheard = false;
+	device->hold_unheard = device->hold_writes = false;
 	if (recv(device->hold_fd, &answer, sizeof(answer), 0) != sizeof(answer)) {
 		why_set(text, 0, "the process that was to look has ended");
 		return HOLD_FAILED;
 	}
 	why_set(text, 0, "%s", answer.text);
+	device->hold_unheard = device->hold_writes = answer.res == HOLD_WRITES;
 	return (enum hold_answer)answer.res;
+}
+
+bool device_hold_writes(const struct device *device)
+{
+	return device->hold_writes;
 }
 
 void device_hold_end(struct device *device)
@@ -253,6 +259,7 @@ void device_hold_end(struct device *device)
 	if (device->hold_fd >= 0)
 		close(device->hold_fd);
 	device->hold_fd = -1;
+	device->hold_writes = false;
 }
 
 /* --- stop ----------------------------------------------------------------------------------------- */

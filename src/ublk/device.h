@@ -187,12 +187,13 @@ int device_drained_fd(const struct device *device);
 /*
  * Make sure that a stop loses nothing that was written to the device: see hold.h.  Begins, and
  * answers come when device_hold_fd(), which is -1 without this, is readable; the device is served
- * meanwhile.  A second call begins anew; but it waits for the same answer, if there has been none and
- * it adds no force.  -errno with the sentence in @why.
+ * meanwhile.  A second call begins anew; but it waits for the same answer, if there has been none, or it
+ * is being written back, and it adds no force.  -errno with the sentence in @why.
  */
 int device_hold(struct device *device, bool force, struct why *why);
 int device_hold_fd(const struct device *device);
 enum hold_answer device_hold_answer(struct device *device, struct why *text);
+bool device_hold_writes(const struct device *device); /* its last answer was HOLD_WRITES */
 void device_hold_end(struct device *device);
 
 /*

@@ -135,10 +135,12 @@ static bool hold_once(int fd, struct attempt *attempt)
 	}
 	/* Loop devices keep nobody from holding what they lie on, so look for them. */
 	if (dev >= 0 && disk.devices == disk.own) {
+		help_say(fd, HOLD_WRITES, "");
 		answer_synced(fd, &disk, HOLD_CLEAN, sync_disk(&disk));
 		return true;
 	}
 	if (attempt->force && !users_swap(&disk)) {
+		help_say(fd, HOLD_WRITES, "");
 		answer_synced(fd, &disk, HOLD_FORCED, force_out(&disk));
 		return true;
 	}

@@ -15,6 +15,7 @@
 
 /* Answers of the job; the text says who uses the device. */
 enum hold_answer {
+	HOLD_WRITES, /* it is being written back, and another answer follows */
 	HOLD_BUSY, /* somebody holds it; further answers follow, when that changes */
 	HOLD_CLEAN, /* nobody does, and nobody can until the job is ended; nothing is dirty */
 	HOLD_FORCED, /* somebody does, and what was dirty has been written */

@@ -219,6 +219,32 @@ within 20 eval "! kill -0 $daemon_pid 2>/dev/null" || fail "not stopped"
 expect_stopped
 kill "$other" "$silent"
 wait "$other" "$silent" || :
+
+note "who stops it by a service manager has that give more time to write back, and none to wait for users"
+python3 - "$work/manager" >"$work/told" <<-'END' &
+	import socket, sys
+	manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+	manager.bind(sys.argv[1])
+	while True:
+	    print(manager.recv(4096).decode(), flush=True)
+END
+manager=$!
+cleanup_add "kill -KILL $manager 2>/dev/null"
+within 20 test -S "$work/manager" || fail "nobody listens"
+NOTIFY_SOCKET=$work/manager serve "$image" --queues 2
+dmsetup create above --noudevsync --table "0 $(blockdev --getsz "$device") linear $device 0"
+kill -TERM "$daemon_pid"
+says 'is in use'
+dd if="$work/pattern" of="$device" bs=64k conv=notrunc status=none
+sleep 2
+grep -q READY=1 "$work/told" || fail "not even ready"
+! grep EXTEND_TIMEOUT "$work/told" || fail "it has been given more time"
+dmsetup remove above
+within 20 no_device || fail "$device is still there"
+expect_stopped
+grep -q '^EXTEND_TIMEOUT_USEC=300000000$' "$work/told" || fail "no more time: $(cat "$work/told")"
+kill -KILL "$manager"
+wait "$manager" 2>/dev/null || :
 serve "$image" --queues 2
 
 note "swap is never taken away: on the disk, in a file on it, on what is mapped from it"
