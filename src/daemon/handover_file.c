@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -109,10 +110,25 @@ static int allocate(int fd, uint64_t bytes)
 	return -err;
 }
 
+static unsigned long long free_kib(void)
+{
+	struct statvfs fs;
+
+	return statvfs(registry_folder, &fs) ? 0 : fs.f_bavail * (fs.f_frsize / 1024);
+}
+
+/* Who takes over has a cache as large as there was, whatever its options say. */
 static int no_space(const struct handover_file *file, uint64_t bytes, int err, struct why *why)
 {
-	return why_set(why, err, "%s: %llu KiB: %s; a smaller --l2-cache needs less", file->fresh,
-		       (unsigned long long)bytes / 1024, strerror(-err));
+	bool beside = access(file->path, F_OK) == 0;
+
+	return why_set(
+		why, err,
+		"%s: takes %llu KiB%s, and %llu KiB are free: %s; make room there, or enlarge "
+		"that file system, as with mount -o remount,size=%s",
+		file->fresh, (unsigned long long)bytes / 1024,
+		beside ? " beside what the process before has there" : "", free_kib(),
+		strerror(-err), beside ? "" : ", or use a smaller --l2-cache");
 }
 
 static void drop_spare(struct handover_file *file)

@@ -254,7 +254,9 @@ static void test_prepared(void)
 	little = (struct rlimit){ .rlim_cur = BYTES / 2, .rlim_max = limit.rlim_max };
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &little), 0);
 	CHECK_EQ(handover_file_prepare(&file, &why), inode ? -EFBIG : 0);
-	CHECK(file.spare < 0 && (!inode || strstr(why.text, "8 KiB: ")));
+	CHECK(file.spare < 0 &&
+	      (!inode ||
+	       strstr(why.text, "takes 8 KiB beside what the process before has there, and ")));
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	handover_file_done(&file);
 }

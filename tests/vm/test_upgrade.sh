@@ -159,6 +159,18 @@ serve "$work/disk/image" --queues 4 --name vm
 kill -USR2 "$daemon_pid"
 expect_left "$daemon_pid"
 
+note "no room for as much memory again as it has: nothing changes, and it is said how much is missing"
+serve "$work/disk/image" --queues 4 --name vm
+more='takes [1-9][0-9]* KiB beside what the process before has there, and [0-9]* KiB are free: .*; make room there'
+# What the tests need is there, too.
+fallocate -l $((($(df --output=avail /run | tail -n 1) - 192) * 1024)) "$work/fill"
+no_upgrade vm "$more"
+kill_hard
+refused "$QCOW2_UBLKD" --image "$work/disk/image" --queues 4 --name vm --l2-cache 64k
+grep -q "$more" "$work/refused" || fail "$(cat "$work/refused")"
+! grep l2-cache "$work/refused" || fail "advice that does not help"
+rm "$work/fill"
+
 note "the next is killed when the old one has left: the old program again"
 cp "$QCOW2_UBLKD" "$work/old"
 mkfifo "$work/locked"
