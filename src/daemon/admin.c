@@ -217,6 +217,7 @@ void admin_serve(struct admin *admin, struct device *device, struct image *image
 	if (!admin->registration.name[0])
 		return;
 	record(admin, device_name(device));
+	registry_forget_names(&admin->registration, device_name(device));
 	registry_socket(path, admin->registration.name);
 	if (control_open(&admin->control, path, answer, admin, &why))
 		log_warn("control socket: %s", why.text);

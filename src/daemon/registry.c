@@ -280,6 +280,44 @@ void registry_clear_away(void)
 	close(folder);
 }
 
+/* Of whom @device was; with the folder locked. */
+static void forget_name(const char *name, const char *device)
+{
+	struct registry_entry left = { 0 };
+	char path[PATH_MAX];
+	int fd;
+
+	path_of(path, name, LOCK_ENDING);
+	fd = lockfile_open(path, 0);
+	if (fd < 0)
+		return;
+	/* Somebody may have been here and been killed since. */
+	if (read_record(fd, &left) == 0 && strcmp(left.device, device) == 0)
+		remove_files(name);
+	close(fd);
+}
+
+void registry_forget_names(const struct registration *own, const char *device)
+{
+	struct registry_entry *entries = NULL;
+	char path[PATH_MAX];
+	struct why ignored;
+	size_t count;
+	int folder;
+
+	path_of(path, "", LOCK_ENDING);
+	folder = lockfile_open(path, O_CREAT);
+	if (folder < 0)
+		return;
+	if (registry_list(&entries, &count, &ignored) == 0)
+		for (size_t i = 0; i < count; i++)
+			if (!entries[i].alive && strcmp(entries[i].device, device) == 0 &&
+			    strcmp(entries[i].name, own->name) != 0)
+				forget_name(entries[i].name, device);
+	free(entries);
+	close(folder);
+}
+
 /* --- one's own place ----------------------------------------------------------------------------- */
 
 static int refuse(const char *name, struct why *why)

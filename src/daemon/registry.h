@@ -77,6 +77,12 @@ int registry_enter(struct registration *own, const char *name, const char *image
 /* Write down what is served: @device (/dev/ublkbN) and the image's path. */
 int registry_record(struct registration *own, const char *device, const char *image);
 
+/*
+ * @device is served: clear away the places of daemons that were killed and had it by another name, which no
+ * device has any more.  Waits for nobody: should somebody enter just now, they stay.
+ */
+void registry_forget_names(const struct registration *own, const char *device);
+
 /* Clear away the places of daemons that were killed and whose device is gone. */
 void registry_clear_away(void);
 

@@ -2,6 +2,7 @@
 /* Names, reports, the register and the control socket, with peers that mean no good. */
 #include "client.h"
 #include "control.h"
+#include "lockfile.h"
 #include "name.h"
 #include "registry.h"
 #include "report.h"
@@ -158,6 +159,29 @@ static pid_t other_daemon(const char *name, const char *image, const char *devic
 		close(fd[0]);
 		if (registry_enter(&own, name, image, true, &why) == 0 &&
 		    registry_record(&own, device, image) == 0)
+			c = (char)write(fd[1], "x", 1);
+		pause();
+		_exit(0);
+	}
+	close(fd[1]);
+	CHECK_EQ(read(fd[0], &c, 1), 1);
+	close(fd[0]);
+	return pid;
+}
+
+/* A process that has the file @path locked until it is killed. */
+static pid_t lock_in_child(const char *path)
+{
+	int fd[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(fd))
+		abort();
+	pid = fork();
+	if (pid == 0) {
+		close(fd[0]);
+		if (lockfile_open(path, O_CREAT) >= 0)
 			c = (char)write(fd[1], "x", 1);
 		pause();
 		_exit(0);
@@ -371,6 +395,39 @@ static void check_failed_start(struct registration *own, const char *image)
 	CHECK_EQ(registry_look("disk", &entry), -ENOENT);
 }
 
+/* Device 1 waits for who serves @second, by the name "disk-2"; nobody has the name "disk". */
+static void check_other_name(const char *first, const char *second)
+{
+	struct registry_entry entry;
+	struct registration own, after;
+	struct why why;
+	char busy[64];
+	pid_t alive;
+
+	check_case("who goes on with a device by another name leaves the old one to others");
+	end_daemon(other_daemon("disk", first, "/dev/ublkb0"));
+	alive = other_daemon("alive", "/", "/dev/ublkb0");
+	CHECK_EQ(registry_enter(&own, "other", first, false, &why), 0);
+	CHECK_EQ(registry_record(&own, "/dev/ublkb0", first), 0);
+	CHECK_EQ(registry_enter(&after, "disk", second, false, &why), -EBUSY);
+	registry_forget_names(&own, "/dev/ublkb0");
+	CHECK_EQ(registry_look("disk", &entry), -ENOENT);
+	CHECK_EQ(registry_look("other", &entry), 0);
+	CHECK_EQ(registry_look("disk-2", &entry), 0);
+	CHECK_EQ(registry_look("alive", &entry), 0);
+	end_daemon(alive);
+
+	check_case("it does not wait for who is just beginning");
+	snprintf(busy, sizeof(busy), "%s/.lock", folder);
+	alive = lock_in_child(busy);
+	registry_forget_names(&own, "/dev/ublkb0");
+	CHECK_EQ(registry_look("alive", &entry), 0);
+	end_daemon(alive);
+	registry_forget_names(&own, "/dev/ublkb0");
+	CHECK_EQ(registry_look("alive", &entry), -ENOENT);
+	registry_leave(&own);
+}
+
 /* What waits for a new process is found by its old name, and by nobody else's image. */
 static void test_waiting(void)
 {
@@ -408,6 +465,7 @@ static void test_waiting(void)
 	CHECK_EQ(registry_enter(&own, "disk", first, false, &why), 0);
 	CHECK(strcmp(own.name, "disk") == 0);
 	check_failed_start(&own, first);
+	check_other_name(first, second);
 
 	check_case("an earlier version has not written down which file it is");
 	snprintf(record, sizeof(record), "%s/old.lock", folder);
