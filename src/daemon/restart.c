@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Arguments, directory, standard streams, control group and more of one process for another. */
+/* Arguments, directory, standard streams, control group, limits and more of one process for another. */
 #include "restart.h"
 
 #include <errno.h>
@@ -131,6 +131,13 @@ static void take_hangup(struct restart *restart, pid_t pid)
 		fclose(in);
 }
 
+/* Of memory and files, say: who has started it means the one that serves. */
+static void take_limits(struct restart *restart, pid_t pid)
+{
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+		restart->limited[i] = prlimit(pid, i, NULL, &restart->limit[i]) == 0;
+}
+
 int restart_prepare(struct restart *restart, pid_t pid, const struct report *origin,
 		    struct why *why)
 {
@@ -146,6 +153,7 @@ int restart_prepare(struct restart *restart, pid_t pid, const struct report *ori
 	take_cgroup(restart, pid);
 	take_oom_score(restart, pid);
 	take_hangup(restart, pid);
+	take_limits(restart, pid);
 	return 0;
 }
 
@@ -197,6 +205,13 @@ static void set_oom_score(const struct restart *restart)
 		close(fd);
 }
 
+static void set_limits(const struct restart *restart)
+{
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+		if (restart->limited[i] && setrlimit(i, &restart->limit[i]))
+			log_warn("cannot take limit %u of the old process: %m", i);
+}
+
 /* To the command, in one line, as why_set() makes it. */
 _Noreturn static void end_without(int fd, const char *what)
 {
@@ -217,6 +232,7 @@ _Noreturn static void exec_program(const struct restart *restart, int program, c
 	if (restart->cgroup >= 0 && write(restart->cgroup, "0", 1) < 0)
 		log_warn("cannot join the control group of the old process: %m");
 	set_oom_score(restart);
+	set_limits(restart);
 	snprintf(text, sizeof(text), "%d %s", fd, value);
 	if (restart->directory[0] && chdir(restart->directory))
 		end_without(fd, restart->directory);

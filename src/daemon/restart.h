@@ -5,6 +5,7 @@
 
 #include "report.h"
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 /* What of a process is to be the same in the new one. */
@@ -15,6 +16,8 @@ struct restart {
 	int cgroup; /* its cgroup.procs, or -1 */
 	char oom_score_adj[16]; /* "": not known */
 	bool ignores_hangup; /* SIGHUP */
+	struct rlimit limit[RLIM_NLIMITS];
+	bool limited[RLIM_NLIMITS]; /* it is known */
 };
 
 /*

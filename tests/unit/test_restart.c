@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -31,6 +32,7 @@ static void say_how(int fd, char *const *argv, const char *value)
 	char path[PATH_MAX];
 	struct stat st = { 0 };
 	FILE *out = fdopen(fd, "w");
+	struct rlimit limit;
 	sigset_t blocked;
 
 	report_text(out, "directory", getcwd(path, sizeof(path)));
@@ -41,6 +43,9 @@ static void say_how(int fd, char *const *argv, const char *value)
 	fstat(STDERR_FILENO, &st);
 	report_number(out, "stderr", st.st_ino);
 	report_flag(out, "leak", fcntl(LEAK, F_GETFD) >= 0);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	report_number(out, "files-now", limit.rlim_cur);
+	report_number(out, "files-most", limit.rlim_max);
 	report_flag(out, "notify", getenv("NOTIFY_SOCKET") != NULL);
 	report_flag(out, "ignores-hangup", signal(SIGHUP, SIG_DFL) == SIG_IGN);
 	report_flag(out, "ignores-children", signal(SIGCHLD, SIG_DFL) == SIG_IGN);
@@ -67,11 +72,12 @@ static struct report origin_of(const char *argument, const char *directory)
 	return report;
 }
 
-static int start(const char *directory, struct report *answer, struct why *why)
+/* In the place of process @pid. */
+static int start_for(pid_t pid, const char *directory, struct report *answer, struct why *why)
 {
 	struct report origin = origin_of("an \"argument\"\n\xc3\xa4", directory);
 	struct restart restart;
-	int fd, err = restart_prepare(&restart, getpid(), &origin, why);
+	int fd, err = restart_prepare(&restart, pid, &origin, why);
 
 	CHECK_EQ(err, 0);
 	CHECK_EQ(restart_program(&restart, -1, VARIABLE, "vm-2", &fd, why), 0);
@@ -81,6 +87,11 @@ static int start(const char *directory, struct report *answer, struct why *why)
 	close(fd);
 	wait(NULL);
 	return err;
+}
+
+static int start(const char *directory, struct report *answer, struct why *why)
+{
+	return start_for(getpid(), directory, answer, why);
 }
 
 /* As nohup(1) does with the first, for the process that is replaced here too; others are but ours. */
@@ -103,6 +114,32 @@ static void heed_again(void)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* They are not those of who starts it. */
+static void check_limits(void)
+{
+	struct rlimit limit = { .rlim_cur = 97, .rlim_max = 98 };
+	struct report answer;
+	struct why why;
+	pid_t pid;
+	int fd[2];
+
+	check_case("limits");
+	CHECK_EQ(pipe(fd), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		_exit(read(fd[0], &limit, 1) != 0);
+	}
+	close(fd[0]);
+	CHECK_EQ(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	CHECK_EQ(start_for(pid, folder, &answer, &why), 0);
+	CHECK_EQ(report_get(&answer, "files-now"), 97);
+	CHECK_EQ(report_get(&answer, "files-most"), 98);
+	report_free(&answer);
+	close(fd[1]);
+	wait(NULL);
 }
 
 static void test_start(void)
@@ -135,6 +172,8 @@ static void test_start(void)
 	CHECK(!report_is(&answer, "blocks"));
 	report_free(&answer);
 	heed_again();
+
+	check_limits();
 
 	check_case("a directory that is gone");
 	CHECK_EQ(start("/nowhere/at/all", &answer, &why), -EREMOTEIO);
