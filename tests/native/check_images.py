@@ -34,8 +34,8 @@ class Image:
                              f"file.filename={path}"]
         return ["-f", "qcow2", path]
 
-    def copy(self, path):
-        tool("cp", "--sparse=always", self.path, path)
+    def copy(self, path, source=None):
+        tool("cp", "--sparse=always", source or self.path, path)
 
     def read(self):
         """Learn the layout, once the image is complete."""
@@ -206,13 +206,15 @@ class Damage:
         return self.has("snapshot") and (ours.returncode, qemu.returncode) == (2, 1) and (
             "L1 table is too large" in ours.stderr)
 
+    def made_longer(self, qemu):
+        """Has QEMU had a reason to let the file grow over what was in use behind its end?"""
+        # It stores the bitmaps anew, or makes room for a refcount block that lay there.
+        return bool(self.image.bitmaps) or "is outside image" in qemu.stderr
+
     def beyond_repair(self, ours):
         """Damage that QEMU's repair covers up, and ours leaves for somebody to look at."""
         # Bitmaps and snapshots that have lost their place get a new one with other content.
         if self.has("bitmap directory", "bitmap table", "snapshot"):
-            return True
-        # When it stores the bitmaps anew, the file gets longer, and what was behind its end is in it.
-        if self.image.bitmaps and "the file ends before them" in ours.stderr:
             return True
         # Data that is taken for an L2 table: QEMU zeroes its "entries", and with them the data.
         return self.has("L1", "header") and "L2 entry" in ours.stderr
@@ -375,6 +377,8 @@ CATALOGUE = [
     ("second refcount block at the end of offsets", [(0x10008, "7fffffffffff0000")]),
     ("second refcount block beyond offsets", [(0x10008, "ffffffffffff0000")]),
     ("second refcount block over data", [(0x10008, "0000000000050000")]),
+    ("L1 table behind the end, refcount table in the header", [(40, "00000000001f0000"),
+                                                               (48, "0000000000000000")]),
     ("data 32 PiB behind the end", [(0x40000, "0080000000000000")]),
     ("data at the end of offsets", [(0x40000, "80fffffffffe0000")]),
     ("COPIED missing in L1", [(0x30000, "0000000000040000")]),

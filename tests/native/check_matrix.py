@@ -146,6 +146,16 @@ def compare_damaged(judges, image, damage, folder):
     return ours.returncode
 
 
+def sound_when_longer(judges, image, path, theirs):
+    """Is what ours lacks only the hole that QEMU has put where something in use was missing?"""
+    longer = path + ".longer"
+    image.copy(longer, path)
+    os.truncate(longer, max(os.path.getsize(path), os.path.getsize(theirs)))
+    done = judges.qemu(image, longer)
+    os.unlink(longer)
+    return done.returncode == 0
+
+
 def compare_repair(judges, image, damage, path, theirs, mode):
     ours = judges.ours(path, "--repair", mode)
     qemu = judges.qemu(image, theirs, "-r", mode)
@@ -156,8 +166,9 @@ def compare_repair(judges, image, damage, path, theirs, mode):
             + qemu.stderr[-3000:] + "\nqemu on ours:\n" + again.stderr[-3000:])
     if ours.returncode == 0 and again.returncode:
         raise Failure("we call it clean, QEMU does not: " + text)
-    if theirs_again.returncode == 0 and again.returncode and (
-            not damage.beyond_repair(ours)):
+    if theirs_again.returncode == 0 and again.returncode and not (
+            damage.beyond_repair(ours)
+            or damage.made_longer(qemu) and sound_when_longer(judges, image, path, theirs)):
         raise Failure("QEMU repairs it, we do not: " + text)
     mine = judges.ours(path)
     if mine.returncode != again.returncode and not damage.excused(mine, again):
