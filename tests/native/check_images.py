@@ -85,6 +85,11 @@ class Image:
                     entry += (24 + names + 7) // 8 * 8
             at += 8 + (self.u32(at + 4) + 7) // 8 * 8
 
+    def lost_snapshots(self, path):
+        """Has somebody taken all snapshots out of this copy of the image?"""
+        with open(path, "rb") as file:
+            return self.snapshots and not any(file.read(64)[60:])
+
     def raw(self, at, length):
         return self.bytes[at:at + length].ljust(length, b"\0")
 
@@ -200,6 +205,11 @@ class Damage:
     def has(self, *kinds):
         return any(poke.startswith(kinds) for poke in self.pokes)
 
+    def points_to(self, table):
+        """Does an entry of an L1 table name this one?"""
+        return any(poke.startswith("L1") and struct.unpack(">Q", data)[0] & OFFSET == table
+                   for poke, (_, data) in zip(self.pokes, self.writes))
+
     def excused(self, ours, qemu):
         """A difference in verdict that is meant; see README.md."""
         # QEMU cannot read an L1 table beyond all offsets; we say that it is damaged.
@@ -216,6 +226,10 @@ class Damage:
         # Bitmaps and snapshots that have lost their place get a new one with other content.
         if self.has("bitmap directory", "bitmap table", "snapshot"):
             return True
+        # The active L1 table is taken for an L2 table, too: QEMU writes its flags anew, we leave both alone.
+        l1 = self.image.l1[0] // self.image.cluster * self.image.cluster
+        if self.points_to(l1) and "COPIED is set, but" in ours.stderr:
+            return True
         # Data that is taken for an L2 table: QEMU zeroes its "entries", and with them the data.
         return self.has("L1", "header") and "L2 entry" in ours.stderr
 
@@ -230,6 +244,8 @@ class Fixed(Damage):
             pokes = [(image.snapshots[0] + 36, "00000000")]
         elif pokes == "stray":
             kind, pokes = "L1", [(image.snapshot_l1[0], f"{self.like_table():016x}")]
+        elif pokes == "active":
+            kind, pokes = "L1", [(image.snapshot_l1[0], f"{image.l1[0]:016x}")]
         self.writes = [(at, bytes.fromhex(data)) for at, data in pokes]
         self.pokes = [f"{kind}: {at:#x} = {data}" for at, data in pokes]
 
@@ -400,4 +416,6 @@ CATALOGUE = [
     ("v2-64k: COPIED missing", [(0x40000, "0000000000050000")]),
     ("snapshots: entry incomplete", "incomplete"),
     ("snapshots: data in place of an L2 table", "stray"),
+    ("snapshots: the active L1 table in place of an L2 table", "active"),
+    ("bitmaps-4k: reserved bits in the L1 table of a snapshot", [(0x7000, "8000000000004020")]),
 ]
