@@ -51,7 +51,7 @@ static int rebuild(struct check *check)
 	before.corruptions -= min_u64(before.corruptions, now->corruptions);
 	now->corruptions_fixed += before.corruptions;
 	err = refcounts_fix(check, true);
-	now->leaks_fixed = before.leaks_fixed + before.leaks;
+	now->leaks_fixed = before.leaks_fixed + (check->out_of_reach ? 0 : before.leaks);
 	return err;
 }
 
@@ -118,6 +118,7 @@ static int repair(struct check *check)
 	const struct check_result *result = check->result;
 	int err = clear_unknown_autoclear(check);
 	bool is_clean = !(result->corruptions | result->leaks | result->check_errors);
+	uint64_t none = 0;
 
 	if (!err && check->options->repair == CHECK_REPAIR_ALL)
 		err = repair_all(check);
@@ -125,6 +126,9 @@ static int repair(struct check *check)
 		err = repair_leaks(check);
 	if (!err && !is_clean)
 		err = look(check);
+	if (!err && check->out_of_reach && result->leaks)
+		found(check, &none, 0,
+		      "The leaks are left as they are: a damaged snapshot or bitmap may refer to them");
 	return err ? err : clear_marks(check);
 }
 

@@ -107,6 +107,7 @@ int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
 {
+	check->out_of_reach |= len && is_beyond_end(check, off, len);
 	len = counted_bytes(check, off, len, 1);
 	return ranges_add(tables, off, len) ? count_no_memory(check) : 0;
 }

@@ -128,6 +128,20 @@ static void compare(struct check *check, uint64_t cluster, uint64_t stored)
 			 cluster, stored, want);
 }
 
+/* What only a table out of reach refers to is not given to others, as that table may be put right again. */
+static int keep_leak(struct check *check, uint64_t cluster, uint64_t stored)
+{
+	uint64_t counted;
+
+	if (!check->out_of_reach || check->options->repair == CHECK_ONLY)
+		return 0;
+	counted = refs_count(&check->refs, cluster);
+	if (stored > counted &&
+	    refs_add(&check->refs, cluster, (uint32_t)min_u64(stored - counted, REF_COUNT_MOST)))
+		return count_no_memory(check);
+	return 0;
+}
+
 /* Is nothing counted and nothing stored, from refcount @index of the block in the buffer on? */
 static bool is_quiet(struct check *check, uint64_t first, uint64_t index)
 {
@@ -166,8 +180,10 @@ static int compare_block(struct check *check, uint64_t index)
 			continue;
 		}
 		stored = refcount_get(check->buffer, check->g.refcount_order, (uint32_t)i);
-		if (stored || refs_find(&check->refs, first + i))
+		if (stored || refs_find(&check->refs, first + i)) {
 			compare(check, first + i, stored);
+			err = keep_leak(check, first + i, stored);
+		}
 	}
 	return err;
 }

@@ -49,6 +49,7 @@ struct check {
 	struct l2_tables tables;
 	uint64_t misaligned_bytes; /* of L2 tables that are not aligned to a cluster */
 	uint64_t snapshot_table_bytes;
+	bool out_of_reach; /* a table of a snapshot or bitmap, and so what only that refers to */
 	unsigned bad_snapshots; /* entries that a new table would mend */
 	uint64_t mendable; /* L2 entries that entry_mend() would change */
 	uint64_t wrong_flags; /* findings about COPIED flags */

@@ -120,6 +120,7 @@ static int count_snapshot(struct check *check, const struct snapshot *snapshot, 
 				 snapshot->faults & SNAPSHOT_L1_MISALIGNED ?
 					 "not aligned to a cluster" :
 					 "too large");
+		check->out_of_reach = true;
 		return 0;
 	}
 	return collect_table(check, l1, snapshot->l1.byte, (uint64_t)snapshot->l1_entries * 8);

@@ -502,6 +502,27 @@ def snapshots_of_a_cut_file(case):
         raise Failure(f"it was killed {tries - 1} times: {result.stdout}")
 
 
+def snapshot_out_of_reach(case):
+    """What a snapshot alone has stays its own while its L1 table cannot be read, until its entry is put
+    right again."""
+    for field, value in ((0, 0x200), (0, 1 << 40), (0, 1 << 62), (8, 1 << 63)):
+        for mode in ("leaks", "all"):
+            poked(case, [], ("write -q -P 1 0 4M",))
+            case.tool("qemu-img", "snapshot", "-c", "s", "image")
+            case.qemu_io("image", "write -q -P 2 0 1M")
+            at = case.word("image", 64) + field
+            entry = case.word("image", at)
+            case.poke("image", at, struct.pack(">Q", entry ^ value))
+            result = case.run(case.program, "check", "--repair", mode, case.path("image"))
+            if result.returncode != 2 or "leaks are left" not in result.stdout:
+                raise Failure(f"{value:#x}: {mode} ended with {result.returncode}: {result.stdout}")
+            case.serves("image", "-c", "write 0 8M 3", "-c", "flush", "-c", "discard 2M 2M")
+            case.poke("image", at, struct.pack(">Q", entry))
+            repaired(case, "read 0 2M 3")
+            case.tool("qemu-img", "snapshot", "-a", "s", "image")
+            case.serves("image", "-c", "read 0 4M 1", "-c", "read 4M 4M 0")
+
+
 def snapshots_too_many_bytes(case):
     """A table that would be longer than any that is read is not written."""
     entries = [snapshot_entry(8, b"x" * 972)] * 65535
@@ -540,7 +561,7 @@ CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_t
          no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
          rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
          rebuilt_between_strays, l1_cut_within_an_entry, copied_missing, snapshots_of_version_2,
-         snapshots_of_version_3, snapshots_of_a_cut_file, snapshots_too_many_bytes,
-         repair_takes_too_much]
+         snapshots_of_version_3, snapshots_of_a_cut_file, snapshot_out_of_reach,
+         snapshots_too_many_bytes, repair_takes_too_much]
 
 cases.main(__doc__.splitlines()[0], CASES)
