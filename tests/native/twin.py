@@ -249,7 +249,11 @@ class Twin:
         copy = f"{self.image}.{name}"
         source = self.source(self.image)
         demand(["qemu-img", "convert", *source[:-1], "-O", "raw", "-l", name, source[-1], copy])
-        demand(["qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", copy, raw])
+        # QEMU shows no more of a snapshot than today's disk has.
+        known = f"{copy}.raw"
+        shutil.copyfile(raw, known)
+        os.truncate(known, min(os.path.getsize(raw), os.path.getsize(copy)))
+        demand(["qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", copy, known])
         demand(self.engine() + ["--snapshot", name, "-c", f"compare {raw}"])
 
     def check_raw_data(self):
