@@ -221,6 +221,10 @@ class Damage:
         # It stores the bitmaps anew, or makes room for a refcount block that lay there.
         return bool(self.image.bitmaps) or "is outside image" in qemu.stderr
 
+    def ended_by_chance(self, qemu):
+        """Has QEMU given up, and then still changed refcounts, of clusters that it took for the bitmaps?"""
+        return qemu.returncode == 1 and "Lost persistent bitmaps" in qemu.stderr
+
     def beyond_repair(self, ours):
         """Damage that QEMU's repair covers up, and ours leaves for somebody to look at."""
         # Bitmaps and snapshots that have lost their place get a new one with other content.
@@ -417,5 +421,6 @@ CATALOGUE = [
     ("snapshots: entry incomplete", "incomplete"),
     ("snapshots: data in place of an L2 table", "stray"),
     ("snapshots: the active L1 table in place of an L2 table", "active"),
+    ("bitmaps: refcount of the header 0", [(0x20000, "0000")]),
     ("bitmaps-4k: reserved bits in the L1 table of a snapshot", [(0x7000, "8000000000004020")]),
 ]
