@@ -83,7 +83,10 @@ int device_find(struct device *device, uint64_t mark, bool *found, int32_t *id, 
  */
 int device_take(struct device *device, struct why *why);
 
-/* Give it up instead: its users get errors.  -errno with the sentence in @why. */
+/*
+ * Give it up instead: its users get errors.  No sooner than all I/O of the dead server has ended, and until
+ * then it is left as it was.  -errno with the sentence in @why.
+ */
 int device_abandon(struct device *device, struct why *why);
 
 /* Make a lane per queue, with ids from 0.  -errno with the sentence in @why. */

@@ -31,6 +31,7 @@
 #define UNOWNED_MS 60000
 
 #define BIND_MS 10000
+#define STOP_MS 10000
 
 /* How long the end of a dead server's device may be held by others: udev looks at it for a moment. */
 #define OPEN_MS 10000
@@ -65,6 +66,14 @@ static bool is_time_to_report(struct patience *patience)
 		return false;
 	patience->next_report_ms = waited_ms(patience) + REPORT_MS;
 	return true;
+}
+
+static void report_storage(const struct device *device, struct patience *patience)
+{
+	if (is_time_to_report(patience))
+		log_info("%s: waiting for the storage below the image to finish what the killed "
+			 "process had under way",
+			 device->name);
 }
 
 static int wait_a_little(const struct device *device, const struct patience *patience,
@@ -111,13 +120,28 @@ static void part_with(struct device *device)
 	device->name[0] = '\0';
 }
 
+/* Has somebody the other end open?  -EBUSY then; -ENODEV when there is none; 0, or an error. */
+static int look_at_other_end(const struct device *device, struct why *why)
+{
+	int fd = chardev_try(device->info.dev_id);
+
+	if (fd == -EBUSY || fd == -EINTR)
+		return -EBUSY;
+	if (fd == -ENOENT || fd == -ENXIO)
+		return -ENODEV;
+	if (fd < 0)
+		return why_set(why, fd, "%s: its other end: %s", device->name, strerror(-fd));
+	close(fd);
+	return 0;
+}
+
 /* Wait until nobody has the other end open.  -ENODEV when there is none; -errno, but not -EBUSY. */
 static int await_free(struct device *device, struct why *why)
 {
 	struct patience patience = begin_to_wait();
-	int fd, err;
+	int err;
 
-	while ((fd = chardev_try(device->info.dev_id)) == -EBUSY || fd == -EINTR) {
+	while ((err = look_at_other_end(device, why)) == -EBUSY) {
 		if (waited_ms(&patience) >= OPEN_MS)
 			return why_set(why, -ETIMEDOUT,
 				       "%s: was never started, or has been stopped, and "
@@ -127,12 +151,21 @@ static int await_free(struct device *device, struct why *why)
 		if (err)
 			return err;
 	}
-	if (fd == -ENOENT || fd == -ENXIO)
-		return -ENODEV;
-	if (fd < 0)
-		return why_set(why, fd, "%s: its other end: %s", device->name, strerror(-fd));
-	close(fd);
-	return 0;
+	return err;
+}
+
+/* STOP_DEV, which does not wait for long where nobody has the other end open. */
+static int stop(struct device *device, struct why *why)
+{
+	struct ublksrv_ctrl_dev_info info;
+	int err = ask(device, &info, why);
+
+	if (!err)
+		err = ctrl_stop_begin(&device->ctrl, info.dev_id, why);
+	if (err)
+		return err;
+	err = ctrl_stop_wait(&device->ctrl, STOP_MS);
+	return err ? why_set(why, err, "%s: STOP_DEV: %s", device->name, strerror(-err)) : 0;
 }
 
 /*
@@ -141,15 +174,10 @@ static int await_free(struct device *device, struct why *why)
  */
 static int delete_remains(struct device *device, struct why *why)
 {
-	struct ublksrv_ctrl_dev_info info;
 	int err = await_free(device, why); /* whoever was about to start it has ended */
 
 	if (!err)
-		err = ask(device, &info, why);
-	if (!err)
-		err = ctrl_stop_begin(&device->ctrl, info.dev_id, why);
-	if (!err)
-		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
+		err = stop(device, why);
 	if (!err)
 		err = device_delete_stopped(device, why);
 	return err == -ETIME || err == -ENODEV ? 0 : err;
@@ -388,32 +416,44 @@ int device_take(struct device *device, struct why *why)
 				"%s: the driver does not let go of its dead server; remove the "
 				"device with qcow2-ublkd stop %s",
 				device->name, device->name);
-		if (is_time_to_report(&patience))
-			log_info("%s: waiting for the storage below the image to finish what the "
-				 "killed process had under way",
-				 device->name);
+		report_storage(device, &patience);
 		err = wait_a_little(device, &patience, why);
 		if (err)
 			return err;
 	}
 }
 
+/* As long as a ring of the dead server has the other end, what it was given can reach the image. */
+static int await_storage(struct device *device, struct why *why)
+{
+	struct patience patience = begin_to_wait();
+	int err;
+
+	while ((err = look_at_other_end(device, why)) == -EBUSY) {
+		report_storage(device, &patience);
+		err = wait_a_little(device, &patience, why);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
 int device_abandon(struct device *device, struct why *why)
 {
-	struct ublksrv_ctrl_dev_info info;
-	int err = ask(device, &info, why);
+	int err = await_storage(device, why);
 
+	/* From here on it goes, even if we do not wait for that, or are killed. */
+	if (!err)
+		err = ctrl_own(&device->ctrl, device->info.dev_id, why);
+	if (!err)
+		err = stop(device, why);
+	if (!err) {
+		err = device_delete_stopped(device, why);
+		if (err == -ETIME)
+			err = 0;
+	}
 	if (err && err != -ENODEV)
 		return err;
-	if (!err)
-		err = ctrl_stop_begin(&device->ctrl, info.dev_id, why);
-	if (!err)
-		err = ctrl_stop_wait(&device->ctrl, BIND_MS);
-	if (!err)
-		err = device_delete_stopped(device, why);
-	if (err && err != -ETIME && err != -ENODEV)
-		return why_set(why, err, "%s: cannot be given up: %s", device->name,
-			       strerror(-err));
 	part_with(device);
 	return 0;
 }

@@ -206,15 +206,20 @@ says 'does not answer.*'
 pid=$daemon_pid before=$device
 kill -KILL "$pid"
 # It ends when the storage lets it.
-"$QCOW2_UBLKD" --image "$image" --io-timeout 1 >"$work/waiting.out" 2>"$work/waiting" &
-next=$!
-cleanup_add "kill -KILL $next 2>/dev/null && remove_device '$device'"
 waits()
 {
 	grep -q 'waiting for the' "$work/waiting"
 }
-within 20 waits || fail "the next one does not wait: $(cat "$work/waiting" "$work/waiting.out")"
-[ ! -s "$work/waiting.out" ] || fail "the next one serves before the storage is back"
+# The next one, with the options $*, is process $next, and waits.
+start_waiting()
+{
+	"$QCOW2_UBLKD" --image "$image" --io-timeout 1 "$@" >"$work/waiting.out" 2>"$work/waiting" &
+	next=$!
+	cleanup_add "kill -KILL $next 2>/dev/null && remove_device '$device'"
+	within 20 waits || fail "the next one does not wait: $(cat "$work/waiting" "$work/waiting.out")"
+	[ ! -s "$work/waiting.out" ] || fail "the next one serves before the storage is back"
+}
+start_waiting
 resume_storage
 wait "$pid" 2>/dev/null || :
 forget_daemon "$pid"
@@ -237,6 +242,33 @@ serve "$image" --read-only
 expect_at "$work/b" 0
 expect_at "$work/c" 8
 unserve
+
+note "killed while it hangs, and given up: that is waited for, too, and until then nothing is given up"
+serve "$image" --queues 2 --io-timeout 1
+suspend_storage
+write_at "$work/a" 0 2>/dev/null &
+writer=$!
+says 'does not answer.*'
+pid=$daemon_pid
+kill -KILL "$pid"
+start_waiting --abandon
+kill -TERM "$next"
+wait "$next" && fail "no error"
+grep -q 'it is left as it was' "$work/waiting" || fail "$(cat "$work/waiting")"
+start_waiting --abandon
+kill -0 "$writer" || fail "its users get errors while the dead may write"
+resume_storage
+wait "$pid" 2>/dev/null || :
+forget_daemon "$pid"
+wait "$writer" && fail "a write to a device that was given up succeeds"
+within 60 serves || fail "does not serve: $(cat "$work/waiting")"
+[ "$(ublk_devices)" -eq 1 ] || fail "there are $(ls /sys/class/ublk-char)"
+device=$(head -n 1 "$work/waiting.out")
+write_at "$work/c" 0
+expect_at "$work/c" 0
+"$QCOW2_UBLKD" stop "$device"
+wait "$next" || fail "the next one fails: $(cat "$work/waiting")"
+check_image "$image"
 
 note "a repair before the start, which reads what anybody may have written, has only what opens files"
 printf '\1' | dd of="$image" bs=1 seek=79 conv=notrunc status=none
