@@ -65,7 +65,7 @@ void run_start(struct run *run, const char *device)
 {
 	if (!run->pid)
 		return;
-	/* A process that is gone already is noticed by its SIGCHLD. */
+	/* A process that is gone already is noticed by whoever looks at our children next. */
 	if (write(run->start_fd, device, strlen(device)) < 0 && errno != EPIPE)
 		log_warn("--run: pipe: %m");
 	close(run->start_fd);

@@ -101,17 +101,21 @@ static bool announce(struct daemon *daemon)
 
 /* --- signals and questions --------------------------------------------------------------------------- */
 
+/* True when the command of --run has ended, and so it is time to stop. */
+static bool look_at_children(struct daemon *daemon)
+{
+	if (device_lost_control(daemon->device))
+		log_error("%s: the process that controls it has ended; flush before stopping",
+			  device(daemon));
+	stop_without_helper(daemon);
+	return run_ended(&daemon->run);
+}
+
 /* True when it is time to stop. */
 static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *info)
 {
-	if (info->ssi_signo == SIGCHLD) {
-		if (device_lost_control(daemon->device))
-			log_error(
-				"%s: the process that controls it has ended; flush before stopping",
-				device(daemon));
-		stop_without_helper(daemon);
-		return run_ended(&daemon->run);
-	}
+	if (info->ssi_signo == SIGCHLD)
+		return look_at_children(daemon);
 	if (info->ssi_signo == SIGUSR1) {
 		watch_show(&daemon->watch);
 		return false;
@@ -150,7 +154,8 @@ void serve(struct daemon *daemon)
 	};
 	struct signalfd_siginfo info;
 
-	if (!announce(daemon))
+	/* A start that waits takes signals, and for it that of a child is none. */
+	if (!announce(daemon) || look_at_children(daemon))
 		return;
 	for (;;) {
 		int timeout_ms = -1;

@@ -98,6 +98,37 @@ wait "$daemon" || status=$?
 [ "$status" -eq 9 ] || fail "status $status instead of the command's 9: $(cat "$work/stderr")"
 [ "$(ublk_devices)" -eq "$devices" ] || fail "a device is left"
 
+note "a command that is killed while the start waits for who serves the image already"
+serve "$image" --read-only
+reader=$daemon_pid
+"$QCOW2_UBLKD" --image "$image" --read-only --run "touch '$work/ran'" >"$work/stdout" 2>"$work/stderr" &
+daemon=$!
+cleanup_add "kill -KILL $daemon 2>/dev/null"
+# It waits for 3 seconds.  The process for the command is the first of its children, and sooner there.
+has_begun()
+{
+	local parent
+
+	for ((command = daemon + 1; command < daemon + 10; command++)); do
+		parent=
+		read -r _ _ _ parent _ <"/proc/$command/stat" || :
+		[ "$parent" != "$daemon" ] || return 0
+	done 2>/dev/null
+	return 1
+}
+within 20 has_begun || fail "it has no child: $(cat "$work/stderr")"
+kill -KILL "$command"
+ends()
+{
+	! kill -0 "$daemon" 2>/dev/null
+}
+within 20 ends || fail "it goes on without its command: $(cat "$work/stdout" "$work/stderr")"
+status=0
+wait "$daemon" || status=$?
+[ "$status" -eq 137 ] || fail "status $status instead of 128 + SIGKILL: $(cat "$work/stderr")"
+[ ! -e "$work/ran" ] || fail "the command ran"
+unserve "$reader"
+
 note "killed as the last of the mount namespace in which its device is mounted"
 for option in --verbose --no-recovery; do
 	# shellcheck disable=SC2016
