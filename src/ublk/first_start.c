@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK (16 * KIB)
@@ -19,6 +20,10 @@
 
 /* How long the kernel is kept waiting for the server, all in all. */
 #define SILENCE_MS 20000
+
+/* How long the kernel may take none of what is submitted, before the start; and how soon it is asked again. */
+#define SUBMIT_MS 5000
+#define AGAIN_MS 10
 
 /* How long the server waits for the helper. */
 #define PATIENCE_MS 60000
@@ -81,6 +86,33 @@ static int open_device(struct starter *starter)
 	return 0;
 }
 
+static void sleep_a_little(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = AGAIN_MS * 1000000 }, NULL);
+}
+
+/* True when the kernel has taken all; it may be short of memory for a while, and take some of it, or none. */
+static bool submit(struct starter *starter)
+{
+	io_uring_submit(&starter->ring);
+	return io_uring_sq_ready(&starter->ring) == 0;
+}
+
+/* What is left in the ring would be a tag that START_DEV waits for, until somebody stops the device. */
+static int submit_all(struct starter *starter)
+{
+	int64_t begin = monotonic_ms();
+
+	while (!submit(starter)) {
+		if (monotonic_ms() - begin >= SUBMIT_MS)
+			return why_set(
+				&starter->why, -EAGAIN,
+				"first start: the kernel has no memory to take FETCH commands");
+		sleep_a_little();
+	}
+	return 0;
+}
+
 static void stage(struct starter *starter, uint32_t op, unsigned queue, unsigned tag, int32_t res)
 {
 	struct chardev_command command = {
@@ -92,28 +124,38 @@ static void stage(struct starter *starter, uint32_t op, unsigned queue, unsigned
 		.sqe_addr = buffers_sqe_addr(&starter->buffers[queue], tag),
 	};
 
-	if (io_uring_sq_space_left(&starter->ring) == 0)
-		io_uring_submit(&starter->ring);
+	/* Whoever ends while START_DEV waits for it wedges the device. */
+	while (io_uring_sq_space_left(&starter->ring) == 0 && !submit(starter))
+		sleep_a_little();
 	chardev_stage(&starter->ring, starter->dev, &command);
 }
 
-/* Commands that come back at once were refused. */
 static int fetch_all(struct starter *starter)
 {
 	const struct ublksrv_ctrl_dev_info *info = starter->info;
 	int err = io_uring_queue_init(RING_ENTRIES, &starter->ring, 0);
-	struct io_uring_cqe *cqe;
 
 	if (err)
 		return why_set(&starter->why, err, "io_uring_setup: %s", strerror(-err));
-	for (unsigned queue = 0; queue < info->nr_hw_queues; queue++)
-		for (unsigned tag = 0; tag < info->queue_depth; tag++)
-			stage(starter, UBLK_U_IO_FETCH_REQ, queue, tag, 0);
-	io_uring_submit(&starter->ring);
-	if (io_uring_peek_cqe(&starter->ring, &cqe) == 0)
-		return why_set(&starter->why, cqe->res, "first start: FETCH: %s",
-			       strerror(-cqe->res));
-	return 0;
+	for (unsigned queue = 0; queue < info->nr_hw_queues; queue++) {
+		for (unsigned tag = 0; tag < info->queue_depth && !err; tag++) {
+			if (io_uring_sq_space_left(&starter->ring) == 0)
+				err = submit_all(starter);
+			if (!err)
+				stage(starter, UBLK_U_IO_FETCH_REQ, queue, tag, 0);
+		}
+	}
+	return err ? err : submit_all(starter);
+}
+
+/* Commands that come back before the start were refused, or taken back by somebody's stop. */
+static int look_at_refused(struct starter *starter)
+{
+	struct io_uring_cqe *cqe;
+
+	if (io_uring_peek_cqe(&starter->ring, &cqe))
+		return 0;
+	return why_set(&starter->why, cqe->res, "first start: FETCH: %s", strerror(-cqe->res));
 }
 
 static bool server_is_gone(const struct starter *starter)
@@ -146,6 +188,9 @@ static int send_start(struct starter *starter)
 	sqe->fd = fd;
 	sqe->cmd_op = UBLK_U_CMD_START_DEV;
 	memcpy(sqe->cmd, &payload, sizeof(payload));
+	err = look_at_refused(starter);
+	if (err)
+		return err;
 	if (server_is_gone(starter))
 		return -EPIPE;
 	err = io_uring_submit(&starter->control);
@@ -228,7 +273,7 @@ static int serve_until_started(struct starter *starter)
 	struct io_uring_cqe *cqe;
 
 	while (io_uring_peek_cqe(&starter->control, &cqe)) {
-		poll(fds, ARRAY_SIZE(fds), -1);
+		poll(fds, ARRAY_SIZE(fds), io_uring_sq_ready(&starter->ring) ? AGAIN_MS : -1);
 		while (io_uring_peek_cqe(&starter->ring, &cqe) == 0) {
 			uint64_t user_data = cqe->user_data;
 			int32_t res = cqe->res;
@@ -237,7 +282,7 @@ static int serve_until_started(struct starter *starter)
 			if (res == UBLK_IO_RES_OK)
 				serve(starter, chardev_queue(user_data), chardev_tag(user_data));
 		}
-		io_uring_submit(&starter->ring);
+		submit(starter);
 	}
 	return cqe->res < 0 ? why_set(&starter->why, cqe->res, "ublk: START_DEV of device %d: %s",
 				      starter->info->dev_id, strerror(-cqe->res)) :

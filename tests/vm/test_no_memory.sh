@@ -3,7 +3,7 @@
 #
 # Each allocation of a start fails once, in all of the daemon's processes. A start that fails ends with
 # a sentence and a status, and leaves no device, no process and no file. TEST_EVERY=N fails every Nth
-# only.
+# only. The same for the kernel, which cannot take what it is given.
 # vm: on 6.12
 # vm: timeout 600
 
@@ -11,6 +11,8 @@
 
 requires_native libno_memory.so
 library=$native
+requires_native libshort_submit.so
+short=$native
 every=${TEST_EVERY:-37}
 struck="no_memory.c: an allocation has failed"
 image=$work/image
@@ -92,4 +94,20 @@ fail_each()
 
 note "each allocation of a start fails"
 fail_each
+check_image "$image"
+
+# Who starts the device for its server reads the partition table, and must have fetched every request by then.
+note "the kernel has no memory for a while for the commands of a first start"
+export SHORT_SUBMITS=20
+LD_PRELOAD=$short serve "$image" --queues 2 --depth 8
+[ "$(grep -c "^short_submit.c" "$stderr_file")" -eq 40 ] || fail "$(sort "$stderr_file" | uniq -c)"
+dd if="$device" of=/dev/null bs=4k count=1 iflag=direct status=none || fail "$device cannot be read"
+unserve
+
+note "and for ever"
+export SHORT_SUBMITS=1000000
+LD_PRELOAD=$short refused timeout 120 "$QCOW2_UBLKD" --image "$image" --queues 2 --depth 8
+grep -v '^short_submit.c' "$work/refused" | grep -q memory || fail "$(sort "$work/refused" | uniq -c)"
+within 10 none_left || fail "processes are left: $(processes)"
+[ "$(ublk_devices)" -eq 0 ] || fail "a device is left"
 check_image "$image"
