@@ -79,9 +79,15 @@ static int check_writes(const struct check_file *file, bool repair, struct why *
 {
 	struct handover_file writes;
 	struct identity identity;
+	int err = identity_of(&identity, file->fd);
 
-	if (identity_of(&identity, file->fd))
-		return 0;
+	if (err)
+		return repair ? why_set(why, err,
+					"%s: cannot be identified: %s; nobody can tell whether "
+					"writes of a killed process wait for it, so it is not "
+					"repaired",
+					file->name, strerror(-err)) :
+				0;
 	handover_file_init(&writes, &identity, file->name);
 	if (!handover_file_is_pending(&writes))
 		return 0;

@@ -149,6 +149,28 @@ def shared_tables(case):
     ends(case, 1, "check", case.path("sectors"))
 
 
+def unknown_image(case):
+    """Who cannot tell which image it is cannot tell either whether a killed process's writes wait for it."""
+    case.create("image")
+    case.poke("image", 79, b"\1")
+    before = case.bytes("image")
+    script = 'mount --bind /dev/null /proc/sys/kernel/random/boot_id && exec "$@"'
+    unshared = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "-"]
+    if case.run(*unshared, "true").returncode:
+        print("# a file in /proc cannot be hidden here")
+        return
+    for repair in ("leaks", "all"):
+        result = case.run(*unshared, case.program, "check", "--repair", repair,
+                          case.path("image"))
+        if result.returncode != 1 or "nobody can tell" not in result.stdout:
+            raise Failure(f"status {result.returncode}: {result.stdout}")
+        if case.bytes("image") != before:
+            raise Failure("it was written to")
+    result = case.run(*unshared, case.program, "check", case.path("image"))
+    if result.returncode:
+        raise Failure(f"check: status {result.returncode}: {result.stdout}")
+
+
 def on_terminal(case, *command, fast=True):
     """What it writes to a terminal that is its standard error."""
     ours, theirs = pty.openpty()
@@ -217,4 +239,4 @@ def progress(case):
 
 
 cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory, shared_tables,
-                                     progress])
+                                     unknown_image, progress])
