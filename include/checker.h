@@ -23,7 +23,9 @@ struct check_options {
 	enum check_repair repair;
 	/* For counters, and a quarter of it for the list of L2 tables; 0: LIMIT_CHECK_BYTES. */
 	uint64_t memory_bytes;
-	void *arg; /* of both callbacks */
+	/* When something is found that no repair can put right, nothing is repaired: -EUCLEAN. */
+	bool all_or_nothing;
+	void *arg; /* of the callbacks */
 	/* A finding or a repair, one line; NULL: nobody wants to know. */
 	void (*finding)(void *arg, const char *text);
 	/*
@@ -31,12 +33,15 @@ struct check_options {
 	 * each time from 0 on.  NULL: nobody wants to know.
 	 */
 	void (*progress)(void *arg, uint64_t done, uint64_t all);
+	/* Asked again and again: true ends it with -ECANCELED.  NULL: never. */
+	bool (*cancelled)(void *arg);
 };
 
 /* What was found; after a repair what is left.  Numbers of findings, unless a unit is named. */
 struct check_result {
 	uint64_t check_errors; /* refcounts that could not be determined */
 	uint64_t corruptions;
+	uint64_t lasting; /* of these: by what is known without trying, no repair puts them right */
 	uint64_t leaks; /* clusters */
 	uint64_t corruptions_fixed;
 	uint64_t leaks_fixed;
@@ -54,8 +59,9 @@ struct check_result {
  * and limited by the options.
  *
  * 0 and the result; or -errno and a sentence when the check could not be done: -EINVAL for a
- * header or a directory that cannot be understood, -EIO, -ENOMEM, and -EUCLEAN when leaks cannot
- * be repaired without the rest.  With an error the result is partial.
+ * header or a directory that cannot be understood, -EIO, -ENOMEM, -ECANCELED, and -EUCLEAN when
+ * leaks cannot be repaired without the rest, or with all_or_nothing.  With an error the result is
+ * partial; a repair that was cancelled is one that was interrupted.
  */
 int check_image(struct check_file *file, const struct check_options *options,
 		struct check_result *result, struct why *why);

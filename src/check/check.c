@@ -7,6 +7,7 @@
 #include "survey.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 /* Look at the image as it is now.  What was fixed before stays fixed. */
 static int look(struct check *check)
@@ -113,13 +114,27 @@ static int clear_marks(struct check *check)
 	return write_features(check, QCOW2_AT_INCOMPATIBLE, check->header.incompatible & ~marks);
 }
 
+/*
+ * A damaged entry does not lead any more to what it was for, which therefore counts as leaked: as long as
+ * nobody frees that, somebody may find it.
+ */
+static int may_repair(const struct check *check)
+{
+	if (!check->options->all_or_nothing || !check->result->lasting)
+		return 0;
+	return why_set(check->why, -EUCLEAN, "%s: %" PRIu64 " errors in it cannot be repaired",
+		       check->file->name, check->result->lasting);
+}
+
 static int repair(struct check *check)
 {
 	const struct check_result *result = check->result;
-	int err = clear_unknown_autoclear(check);
 	bool is_clean = !(result->corruptions | result->leaks | result->check_errors);
 	uint64_t none = 0;
+	int err = may_repair(check);
 
+	if (!err)
+		err = clear_unknown_autoclear(check);
 	if (!err && check->options->repair == CHECK_REPAIR_ALL)
 		err = repair_all(check);
 	else if (!err)

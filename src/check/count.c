@@ -30,6 +30,15 @@ void progress(const struct check *check, uint64_t reads)
 		options->progress(options->arg, reads, 2 * (uint64_t)check->tables.tables);
 }
 
+int go_on(const struct check *check)
+{
+	const struct check_options *options = check->options;
+
+	if (!options->cancelled || !options->cancelled(options->arg))
+		return 0;
+	return why_set(check->why, -ECANCELED, "%s: the check was told to stop", check->file->name);
+}
+
 /* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
 static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 {
@@ -52,10 +61,10 @@ static uint64_t counted_bytes(struct check *check, uint64_t off, uint64_t len, u
 
 	if (len == 0 || !is_beyond_end(check, off, len))
 		return len;
-	found_corruption(check, times,
-			 "ERROR %#" PRIx64 " bytes at %#" PRIx64
-			 " are in use, but the file ends before them",
-			 len, off);
+	found_lasting(check, times,
+		      "ERROR %#" PRIx64 " bytes at %#" PRIx64
+		      " are in use, but the file ends before them",
+		      len, off);
 	if (len > room)
 		check->uncounted_byte = min_u64(check->uncounted_byte, max_u64(off, end));
 	return min_u64(len, room);
@@ -103,6 +112,15 @@ int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times)
 {
 	return count(check, off, len, times, refs_add_metadata);
+}
+
+int count_movable_table(struct check *check, uint64_t off, uint64_t len)
+{
+	uint64_t lasting = check->result->lasting;
+	int err = count_table(check, off, len, 1);
+
+	check->result->lasting = lasting;
+	return err;
 }
 
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)

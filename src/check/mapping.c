@@ -91,13 +91,13 @@ static int add_l1_entry(struct check *check, uint64_t entry, uint32_t paths, boo
 	struct host l2 = { entry & ENTRY_HOST_MASK };
 
 	if (entry & L1_RESERVED)
-		found_corruption(check, paths, "ERROR L1 entry %#" PRIx64 ": reserved bits are set",
-				 entry);
+		found_lasting(check, paths, "ERROR L1 entry %#" PRIx64 ": reserved bits are set",
+			      entry);
 	if (!is_aligned(l2.byte, check->g.cluster_bytes))
-		found_corruption(check, paths,
-				 "ERROR L1 entry %#" PRIx64 ": the L2 table is not aligned to a "
-				 "cluster",
-				 entry);
+		found_lasting(check, paths,
+			      "ERROR L1 entry %#" PRIx64 ": the L2 table is not aligned to a "
+			      "cluster",
+			      entry);
 	return add_table(check, l2, paths, active);
 }
 
@@ -114,10 +114,11 @@ static int add_l1_entries(struct check *check, uint64_t host, uint64_t bytes, ui
 	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
 		size_t present;
 
+		err = go_on(check);
 		/* The active one is small, and file systems have been wrong about fresh holes. */
 		off = active ? min_u64(off, bytes) :
 			       access_next_piece(check->file, host, off, bytes);
-		if (off == bytes)
+		if (err || off == bytes)
 			break;
 		err = access_read(check->file, host + off, check->buffer,
 				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);
@@ -160,10 +161,13 @@ int mapping_add_snapshots(struct check *check, const struct ranges *l1)
 
 int l2_view_read(struct check *check, struct l2_table *table, struct l2_view *view)
 {
-	size_t present;
-	int err = access_read(check->file, table->host.byte, check->buffer, check->g.cluster_bytes,
-			      &present, check->why);
+	size_t present = 0;
+	int err = go_on(check);
 
+	/* A table behind the end has no entries, and must not cost anything: there can be millions. */
+	if (!err && table->host.byte < check->file_bytes)
+		err = access_read(check->file, table->host.byte, check->buffer,
+				  check->g.cluster_bytes, &present, check->why);
 	if (!err && all_zero(check->buffer, present))
 		present = 0;
 	*view = (struct l2_view){
@@ -220,22 +224,35 @@ static void note_fragment(struct check_result *result, const struct entry *entry
 }
 
 /* A fault counts for each path that leads to it. */
-static void note_faults(struct check *check, const struct l2_table *table, struct l2_word word,
-			unsigned faults)
+static uint64_t fault_times(const struct l2_table *table, unsigned faults)
 {
-	uint64_t times = (uint64_t)(unsigned)__builtin_popcount(faults) * table->paths;
-
-	if (faults)
-		found_corruption(check, times,
-				 "ERROR L2 entry %#" PRIx64 " (subclusters %#" PRIx64 "): %s",
-				 word.entry, word.bitmap, entry_fault_text(faults));
-	check->mendable += entry_mend(&check->g, has_data_file(check), &word);
+	return (uint64_t)(unsigned)__builtin_popcount(faults) * table->paths;
 }
 
-/* Tables that begin in each sector of a file have far more entries than the file has bytes. */
+/* True when a repair will change the entry, and so what it refers to. */
+static bool note_faults(struct check *check, const struct l2_table *table, struct l2_word word,
+			unsigned faults)
+{
+	bool mendable;
+
+	found_corruption(check, fault_times(table, faults),
+			 "ERROR L2 entry %#" PRIx64 " (subclusters %#" PRIx64 "): %s", word.entry,
+			 word.bitmap, entry_fault_text(faults));
+	mendable = entry_mend(&check->g, has_data_file(check), &word);
+	check->mendable += mendable;
+	faults = entry_judge(&check->g, has_data_file(check), word).faults;
+	check->result->lasting += fault_times(table, faults);
+	return mendable;
+}
+
+/*
+ * Tables that begin in each sector of a file have far more entries than the file has bytes; and also in a
+ * hole each of them has to be read.
+ */
 static int note_misaligned(struct check *check, const struct l2_table *table)
 {
-	if (is_aligned(table->host.byte, check->g.cluster_bytes))
+	if (table->host.byte >= check->file_bytes ||
+	    is_aligned(table->host.byte, check->g.cluster_bytes))
 		return 0;
 	check->misaligned_bytes += check->g.cluster_bytes;
 	if (check->misaligned_bytes <= LIMIT_CHECK_MISALIGNED)
@@ -245,28 +262,38 @@ static int note_misaligned(struct check *check, const struct l2_table *table)
 		       check->file->name);
 }
 
+static int count_entry(struct check *check, const struct l2_table *table, struct l2_word word,
+		       uint64_t *next)
+{
+	struct entry entry = entry_judge(&check->g, has_data_file(check), word);
+	uint64_t lasting;
+	bool mendable = entry.faults && note_faults(check, table, word, entry.faults);
+	int err;
+
+	if (table->active && (entry.len || has_data_file(check)))
+		note_fragment(check->result, &entry, next, check->g.cluster_bytes);
+	lasting = check->result->lasting;
+	err = count_range(check, entry.host.byte, entry.len, table->paths);
+	if (mendable)
+		check->result->lasting = lasting;
+	return err;
+}
+
 static int count_l2(struct check *check, struct l2_table *table)
 {
-	struct l2_view view;
+	struct l2_view view = { 0 };
 	uint64_t next = 0, before = check->result->corruptions;
 	int err = count_table(check, table->host.byte, check->g.cluster_bytes, table->paths);
 
 	if (!err)
-		err = l2_view_read(check, table, &view);
-	if (!err && view.entries)
 		err = note_misaligned(check, table);
+	if (!err)
+		err = l2_view_read(check, table, &view);
 	for (uint32_t i = 0; !err && i < view.entries; i++) {
 		struct l2_word word = l2_view_get(check, &view, i);
-		struct entry entry;
 
-		if (!(word.entry | word.bitmap))
-			continue;
-		entry = entry_judge(&check->g, has_data_file(check), word);
-		if (entry.faults)
-			note_faults(check, table, word, entry.faults);
-		if (table->active && (entry.len || has_data_file(check)))
-			note_fragment(check->result, &entry, &next, check->g.cluster_bytes);
-		err = count_range(check, entry.host.byte, entry.len, table->paths);
+		if (word.entry | word.bitmap)
+			err = count_entry(check, table, word, &next);
 	}
 	table->damaged = check->result->corruptions != before;
 	return err;

@@ -91,7 +91,10 @@ static int write_block(struct rebuild *rebuild, uint64_t index)
 	uint64_t first = index << check->g.refcount_block_bits;
 	uint64_t end = min_u64(check->refs.end_cluster - first,
 			       UINT64_C(1) << check->g.refcount_block_bits);
+	int err = go_on(check);
 
+	if (err)
+		return err;
 	memset(check->buffer, 0, check->g.cluster_bytes);
 	for (uint64_t i = 0; i < end; i++) {
 		uint64_t count = refs_count(&check->refs, first + i);

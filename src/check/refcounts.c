@@ -77,7 +77,7 @@ int refcounts_read(struct check *check)
 	int err;
 
 	check->exposed_byte = check->uncounted_byte;
-	err = count_table(check, header->refcount_table.byte, bytes, 1);
+	err = count_movable_table(check, header->refcount_table.byte, bytes);
 	check->block = calloc(1, bytes + 8);
 	if (!check->block)
 		return why_set(check->why, -ENOMEM, "%s: out of memory", check->file->name);
@@ -170,8 +170,10 @@ static int compare_block(struct check *check, uint64_t index)
 	/* One that many entries name is of no use, and takes no longer than one. */
 	if (!refs_first_compared(&check->refs, off >> check->g.cluster_bits))
 		return 0;
-	err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
-			  check->why);
+	err = go_on(check);
+	if (!err)
+		err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
+				  check->why);
 	for (uint64_t i = 0; !err && i < end; i++) {
 		uint64_t stored;
 
@@ -233,8 +235,10 @@ static int fix_block(struct check *check, uint64_t index, bool raise)
 	if (first >= end || off == 0)
 		return 0;
 	end = min_u64(end - first, block_clusters(check));
-	err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
-			  check->why);
+	err = go_on(check);
+	if (!err)
+		err = access_read(check->file, off, check->buffer, check->g.cluster_bytes, NULL,
+				  check->why);
 	for (uint32_t i = 0; !err && i < end; i++) {
 		uint64_t stored = refcount_get(check->buffer, check->g.refcount_order, i);
 		uint64_t want = wanted(check, first + i);

@@ -72,6 +72,13 @@ void found(struct check *check, uint64_t *counter, uint64_t times, const char *f
 
 #define found_corruption(c, times, ...) found(c, &(c)->result->corruptions, times, __VA_ARGS__)
 
+/* The same for what no repair puts right. */
+#define found_lasting(c, times, ...) \
+	((c)->result->lasting += (times), found_corruption(c, times, __VA_ARGS__))
+
+/* Within whatever can take long: 0, or -ECANCELED with the sentence. */
+int go_on(const struct check *check);
+
 /* Each L2 table is read twice in a look; @reads of these are done. */
 void progress(const struct check *check, uint64_t reads);
 
@@ -79,13 +86,16 @@ void progress(const struct check *check, uint64_t reads);
 
 /*
  * The bytes from @off on are referred to @times; a range that ends a cluster or more behind the
- * end of the file is a corruption, and counts as far as LIMIT_CHECK_BEHIND and
+ * end of the file is a lasting corruption, and counts as far as LIMIT_CHECK_BEHIND and
  * LIMIT_CHECK_BEHIND_CLUSTERS go.  0, or -ENOMEM with the sentence.
  */
 int count_range(struct check *check, uint64_t off, uint64_t len, uint32_t times);
 
 /* The same for a table, which is to lie alone. */
 int count_table(struct check *check, uint64_t off, uint64_t len, uint32_t times);
+
+/* The same for one that a repair can put elsewhere: that it is behind the end does not last. */
+int count_movable_table(struct check *check, uint64_t off, uint64_t len);
 
 /*
  * The same for many tables, which may lie in each other: put each into @tables, and count them

@@ -116,10 +116,10 @@ static int count_snapshot(struct check *check, const struct snapshot *snapshot, 
 									  "too long");
 	}
 	if (snapshot->faults & (SNAPSHOT_L1_MISALIGNED | SNAPSHOT_L1_TOO_LARGE)) {
-		found_corruption(check, 1, "ERROR snapshot %u: its L1 table is %s", index,
-				 snapshot->faults & SNAPSHOT_L1_MISALIGNED ?
-					 "not aligned to a cluster" :
-					 "too large");
+		found_lasting(check, 1, "ERROR snapshot %u: its L1 table is %s", index,
+			      snapshot->faults & SNAPSHOT_L1_MISALIGNED ?
+				      "not aligned to a cluster" :
+				      "too large");
 		check->out_of_reach = true;
 		return 0;
 	}
@@ -139,8 +139,8 @@ static int count_snapshots(struct check *check)
 	if (err)
 		return err;
 	if (header->snapshots && has_data_file(check))
-		found_corruption(check, 1, "ERROR %u snapshots, but an external data file",
-				 header->snapshots);
+		found_lasting(check, 1, "ERROR %u snapshots, but an external data file",
+			      header->snapshots);
 	for (unsigned i = 0; i < header->snapshots && !err; i++) {
 		err = snapshot_reader_next(&reader, check->why);
 		if (!err)
@@ -151,7 +151,7 @@ static int count_snapshots(struct check *check)
 	if (!err)
 		err = mapping_add_snapshots(check, &l1);
 	ranges_free(&l1);
-	return err ? err : count_table(check, header->snapshot_table.byte, reader.end, 1);
+	return err ? err : count_movable_table(check, header->snapshot_table.byte, reader.end);
 }
 
 /* --- bitmaps ------------------------------------------------------------------------------------- */
@@ -176,8 +176,9 @@ static int count_bitmap_entries(void *arg, uint64_t host, uint64_t bytes, uint32
 	for (uint64_t off = 0; !err; off += ACCESS_PIECE) {
 		size_t present;
 
+		err = go_on(check);
 		off = access_next_piece(check->file, host, off, bytes);
-		if (off == bytes)
+		if (err || off == bytes)
 			break;
 		err = access_read(check->file, host + off, check->buffer,
 				  min_u64(bytes - off, ACCESS_PIECE), &present, check->why);

@@ -64,6 +64,7 @@ struct daemon {
 	bool leaving_by_signal; /* ... and if it cannot be, it is stopped */
 	bool leaving_waits; /* ... when the storage answers */
 	bool failed; /* it could not be served after all */
+	bool given_up; /* ... because a signal told us to stop during the start */
 	bool lost_data; /* something dirty could not be written back before the stop */
 };
 
@@ -78,6 +79,9 @@ bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info);
 bool signals_cancelled(void *daemon);
 
 /* The same, and it is kept for signals_next(). */
+bool signals_stop_pending(void *daemon);
+
+/* So is any other signal. */
 bool signals_pending(void *daemon);
 
 /* --- host.c: what the device wants of us --------------------------------------------------------- */

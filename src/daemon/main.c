@@ -21,6 +21,18 @@ static void show_lane(void)
 		lane_dump(this_lane);
 }
 
+/* Whoever told it to stop has what was wanted; but who waits for a device is to hear that there is none. */
+static int end_start(struct daemon *daemon, const struct why *why)
+{
+	if (daemon->given_up)
+		log_info("%s", why->text);
+	else
+		log_event(MESSAGE_FAILED, "%s", why->text);
+	successor_tell(&daemon->successor, why->text);
+	daemon->failed = true;
+	return daemon->given_up ? STATUS_OK : STATUS_FAILED;
+}
+
 static int run_daemon(struct daemon *daemon)
 {
 	struct why why;
@@ -38,10 +50,7 @@ static int run_daemon(struct daemon *daemon)
 	if (!err)
 		err = startup(daemon, &why);
 	if (err) {
-		log_event(MESSAGE_FAILED, "%s", why.text);
-		successor_tell(&daemon->successor, why.text);
-		daemon->failed = true;
-		status = STATUS_FAILED;
+		status = end_start(daemon, &why);
 	} else {
 		serve(daemon);
 		notify("STOPPING=1");

@@ -37,14 +37,19 @@ static bool is_dirty(int fd, const char *name)
 	return dirty;
 }
 
+static int refuse(uint64_t errors, const char *name, const char *what_is_done, struct why *why)
+{
+	return why_set(why, -EUCLEAN,
+		       "%s: was not closed in order, and %" PRIu64
+		       " errors in it cannot be repaired%s; see qcow2-ublkd check, or use "
+		       "--read-only",
+		       name, errors, what_is_done);
+}
+
 static int verdict(const struct check_result *result, const char *name, struct why *why)
 {
 	if (result->corruptions || result->check_errors)
-		return why_set(why, -EUCLEAN,
-			       "%s: was not closed in order, and %" PRIu64
-			       " errors in it cannot be repaired; see qcow2-ublkd check, or use "
-			       "--read-only",
-			       name, result->corruptions + result->check_errors);
+		return refuse(result->corruptions + result->check_errors, name, "", why);
 	log_event(MESSAGE_REPAIRED,
 		  "%s: was not closed in order; its refcounts are repaired (%" PRIu64
 		  " errors, %" PRIu64 " leaked clusters)",
@@ -52,9 +57,37 @@ static int verdict(const struct check_result *result, const char *name, struct w
 	return 0;
 }
 
-int repair_dirty(int fd, const char *name, struct why *why)
+static int explain(int err, const struct check_result *result, const char *name,
+		   const struct why *cause, struct why *why)
 {
-	struct check_options options = { .repair = CHECK_REPAIR_ALL, .memory_bytes = MEMORY_BYTES };
+	switch (err) {
+	case -ENOMEM:
+		return why_set(why, err,
+			       "%.300s; a start takes no more than %llu MiB for a repair: use "
+			       "qcow2-ublkd check --repair all",
+			       cause->text, (unsigned long long)(MEMORY_BYTES / MIB));
+	case -EUCLEAN:
+		return refuse(result->lasting, name, ", so nothing was", why);
+	case -ECANCELED:
+		return why_set(why, err,
+			       "%s: told to stop while it was repaired, as it was not closed in "
+			       "order; it is no worse than before, and the next start repairs it",
+			       name);
+	default:
+		*why = *cause;
+		return err;
+	}
+}
+
+int repair_dirty(int fd, const char *name, bool (*cancelled)(void *arg), void *arg, struct why *why)
+{
+	struct check_options options = {
+		.repair = CHECK_REPAIR_ALL,
+		.memory_bytes = MEMORY_BYTES,
+		.all_or_nothing = true,
+		.arg = arg,
+		.cancelled = cancelled,
+	};
 	struct check_file file = { .name = name };
 	struct check_result result;
 	struct why cause;
@@ -69,12 +102,5 @@ int repair_dirty(int fd, const char *name, struct why *why)
 			       strerror(-file.fd));
 	err = check_image(&file, &options, &result, &cause);
 	close(file.fd);
-	if (err == -ENOMEM)
-		return why_set(why, err,
-			       "%.300s; a start takes no more than %llu MiB for a repair: use "
-			       "qcow2-ublkd check --repair all",
-			       cause.text, (unsigned long long)(MEMORY_BYTES / MIB));
-	if (err)
-		*why = cause;
-	return err ? err : verdict(&result, name, why);
+	return err ? explain(err, &result, name, &cause, why) : verdict(&result, name, why);
 }

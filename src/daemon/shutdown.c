@@ -173,7 +173,11 @@ int shutdown_stop(struct daemon *daemon)
 		log_error("%s", why.text);
 	else if (!device_is_left(device))
 		ownership_drop(&daemon->owner);
-	return err ? err : deleted ? deleted : daemon->lost_data || daemon->failed ? -EIO : 0;
+	if (!err)
+		err = deleted;
+	if (!err && (daemon->lost_data || (daemon->failed && !daemon->given_up)))
+		err = -EIO;
+	return err;
 }
 
 void shutdown_release(struct daemon *daemon)

@@ -44,6 +44,16 @@ bool signals_pending(void *arg)
 	return poll(&fd, 1, 0) > 0;
 }
 
+bool signals_stop_pending(void *arg)
+{
+	sigset_t pending;
+
+	(void)arg;
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) ||
+		sigismember(&pending, SIGHUP) || sigismember(&pending, SIGUSR2));
+}
+
 bool signals_cancelled(void *arg)
 {
 	struct daemon *daemon = arg;

@@ -230,13 +230,15 @@ static int take_device(struct daemon *daemon, struct why *why)
 }
 
 /* It reads what anybody may have written. */
-static int repair_at_rest(const struct daemon *daemon, struct why *why)
+static int repair_at_rest(struct daemon *daemon, struct why *why)
 {
 	int err;
 
 	privileges_rest(true);
-	err = repair_dirty(daemon->file.fd, daemon->options.image, why);
+	err = repair_dirty(daemon->file.fd, daemon->options.image, signals_stop_pending, daemon,
+			   why);
 	privileges_rest(false);
+	daemon->given_up = err == -ECANCELED && signals_cancelled(daemon);
 	return err;
 }
 

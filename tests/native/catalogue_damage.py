@@ -260,6 +260,44 @@ def dirty_and_beyond(case):
     case.tool("qemu-img", "check", "-q", "image")
 
 
+def dirty_and_lasting(case):
+    """Marked dirty, with something that no repair can put right: a start leaves the image as it was, as what
+    the damaged entry no longer leads to may still be saved.  The command repairs what can be repaired."""
+    lines = ("write -q -P 1 0 256k",)
+    damage = {
+        "an L2 table within a cluster": (0x30000, "8000000000040200", 7),
+        "an L2 table behind the end": (0x30000, "8000800000040000", 7),
+        "data in place of an L2 table": (0x30000, "8000000000060000", 7),
+        "data within a cluster": (0x40000, "8000000000050200", None),
+        "data behind the end": (0x40000, "8000800000050000", 5),
+    }
+    for name, (at, word, freed) in damage.items():
+        poked(case, [(79, "01"), (at, word)], lines)
+        if name.startswith("data in place"):
+            case.poke("image", 0x60000, struct.pack(">Q", 0x123456789abcdef0) * 8)
+        unopened(case, "errors in it cannot be repaired")
+        repaired_in_part(case)
+        if freed and refcount(case, freed):
+            raise Failure(f"{name}: the command leaves a leak")
+    # Of a snapshot, whose clusters nobody else has.
+    poked(case, [], lines)
+    case.tool("qemu-img", "snapshot", "-c", "s", "image")
+    case.qemu_io("image", "write -q -P 2 0 256k")
+    case.poke("image", case.word("image", 64) + 6, b"\2")
+    case.poke("image", 79, b"\1")
+    unopened(case, "errors in it cannot be repaired")
+    repaired_in_part(case)
+    # What is mended, or made anew, is no reason to refuse.
+    for pokes in ([(0x40000, "8000000000050201")], [(0x40000, "8000800000050201")],
+                  [(48, "0000800000000000")], [(0x10000, "8000800000020000")],
+                  [(0x40008, "0000000000060000")]):
+        poked(case, [(79, "01"), *pokes], lines)
+        case.serves("image", "-c", "read 128k 128k 1", "-c", "write 1M 64k 9")
+        case.tool("qemu-img", "check", "-q", "image")
+        if case.incompatible("image"):
+            raise Failure(f"{pokes}: it is still marked")
+
+
 def far_blocks(case):
     """Blocks behind the end of the file, or of all offsets, which describe what is not there."""
     for word in ("0000000000100000", "00ffffff00000000"):
@@ -558,7 +596,7 @@ def repair_takes_too_much(case):
 CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_the_header,
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
-         no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, far_blocks,
+         no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, dirty_and_lasting, far_blocks,
          rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
          rebuilt_between_strays, l1_cut_within_an_entry, copied_missing, snapshots_of_version_2,
          snapshots_of_version_3, snapshots_of_a_cut_file, snapshot_out_of_reach,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands check and info: what they open, how they end, what memory they need.
+"""The commands check and info: what they open, how they end, what memory they need, and how much they read.
 
 commands.py --qio PATH --program PATH [--library PATH]
 """
@@ -149,6 +149,48 @@ def shared_tables(case):
     ends(case, 1, "check", case.path("sectors"))
 
 
+def read_by(*command):
+    """How it ends, what it says, and how many bytes it has read, from holes as well."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as process:
+        output = process.stdout.read()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with open(f"/proc/{process.pid}/io", encoding="ascii") as file:
+            count = int(re.search(r"rchar: (\d+)", file.read())[1])
+    return process.returncode, output, count
+
+
+def empty_tables(case):
+    """L2 tables at each sector of a hole are as many as those with something in them; behind the end of the
+    file they are not even looked at."""
+    entries, most = 1 << 14, 4 << 30
+    for name, first in (("hole", 64 << 20), ("behind", 1 << 40)):
+        case.create(name, size="8P", options="cluster_size=2M")
+        l1 = case.word(name, 40)
+        os.truncate(case.path(name), 128 << 20)
+        case.poke(name, l1, b"".join(struct.pack(">Q", first + 512 * i) for i in range(entries)))
+        case.poke(name, 79, b"\1")
+        before = case.bytes(name)
+        for command in ([case.program, "check", case.path(name)],
+                        [case.qio, case.path(name), "-c", "flush"]):
+            status, output, count = read_by(*command)
+            if status != (2 if name == "behind" and "check" in command else 1):
+                raise Failure(f"{name}: {command}: status {status}: {output[-1000:]}")
+            if name == "hole" and "too many L2 tables" not in output:
+                raise Failure(f"{command}: {output[-1000:]}")
+            if count > most:
+                raise Failure(f"{name}: {command} has read {count >> 20} MiB")
+        if case.bytes(name) != before:
+            raise Failure(f"{name}: it was written to")
+    # As many as there can be: this takes a quarter of an hour if each of them is made of zeros first.
+    case.create("most", size="8P", options="cluster_size=2M")
+    case.poke("most", 36, struct.pack(">IQ", 1 << 22, 64 << 20))
+    case.poke("most", 64 << 20, b"".join(struct.pack(">Q", (1 << 40) + 512 * i)
+                                         for i in range(1 << 22)))
+    subprocess.run([case.program, "check", case.path("most")], stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, check=False, timeout=60)
+
+
 def unknown_image(case):
     """Who cannot tell which image it is cannot tell either whether a killed process's writes wait for it."""
     case.create("image")
@@ -239,4 +281,4 @@ def progress(case):
 
 
 cases.main(__doc__.splitlines()[0], [only_the_image, exit_statuses, little_memory, shared_tables,
-                                     unknown_image, progress])
+                                     empty_tables, unknown_image, progress])

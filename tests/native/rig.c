@@ -23,7 +23,7 @@ static int open_file(struct rig *rig, struct why *why)
 	if (err)
 		return err;
 	if (!options.read_only)
-		err = repair_dirty(rig->file.fd, rig->options.path, why);
+		err = repair_dirty(rig->file.fd, rig->options.path, NULL, NULL, why);
 	if (!err)
 		err = file_measure(&rig->file, &options, why);
 	if (err)
