@@ -77,6 +77,16 @@ def set_size(twin, size):
     twin.backed = min(twin.backed_most, -(-size // twin.cluster) * twin.cluster)
 
 
+def adopt_tail(twin, old):
+    """QEMU may set clusters aside where its old tables were, whose bytes are then the guest's."""
+    copy = f"{twin.raw}.read"
+    demand(["qemu-img", "convert", *twin.source(twin.image)[:-1], "-O", "raw", twin.image, copy])
+    with open(copy, "rb") as found, open(twin.raw, "r+b") as raw:
+        found.seek(old)
+        raw.seek(old)
+        raw.write(found.read())
+
+
 def resize(twin):
     """What is added reads as zeros, whatever lies below or was there before."""
     lot = twin.random
@@ -86,8 +96,11 @@ def resize(twin):
     command = ["qemu-img", "resize", "-q", "-f", "qcow2", "--shrink"]
     if new > twin.size and not twin.backed_most and lot.random() < 0.5:
         command += ["--preallocation", lot.choice(["metadata", "falloc", "full"])]
+    old = twin.size
     if attempt(twin, *command, twin.image, str(new)):
         set_size(twin, new)
+        if "metadata" in command:
+            adopt_tail(twin, old)
     mend_leaks(twin)
 
 
