@@ -233,6 +233,9 @@ static inline void list_splice_tail(struct list *to, struct list *from)
  */
 void *sparse_map(size_t bytes);
 
+/* The whole of it is zeros again, and has no memory but where that is locked.  Any thread. */
+void sparse_return(void *memory, size_t bytes);
+
 /* --- secrets --------------------------------------------------------------------------------- */
 
 /*

@@ -271,6 +271,7 @@ extern void (*image_peek_seam)(void);
 	m(NO_DATA_SYNC) /* flush: no sync between data and the mappings of it */ \
 	m(NO_META_SYNC) /* flush: no sync after the mappings were written */ \
 	m(LATE_SNAPSHOT) /* flush: slices copied when written, not when frozen */ \
+	m(COPIES_GIVEN_BACK) /* flush: the memory of the copies is given back while they are written */ \
 	m(NO_RESERVE_SYNC) /* refcounts of a run are not durable when it is handed out */ \
 	m(NO_CLAIM) /* two parts may allocate for one cluster */ \
 	m(NO_SLICE_WAKE) /* a loaded slice does not wake who waits for it */ \

@@ -15,3 +15,9 @@ void *sparse_map(size_t bytes)
 	madvise(memory, bytes, MADV_NOHUGEPAGE);
 	return memory;
 }
+
+void sparse_return(void *memory, size_t bytes)
+{
+	/* Locked memory stays as it is, and says EINVAL. */
+	madvise(memory, bytes, MADV_DONTNEED);
+}

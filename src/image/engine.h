@@ -286,6 +286,8 @@ struct flush {
 	bool settled; /* nothing but these copies is owed to the disk */
 	uint8_t *bounce; /* dirty_max slices, then FLUSH_L1_BLOCKS blocks of L1 */
 	size_t bounce_bytes;
+	uint64_t bounce_used; /* the last run that copied anything, 0 once the memory was given back */
+	uint64_t bounce_seen; /* what that was when flush_rest_locked() last looked */
 	struct release *releases; /* as many as the arena has, of which were ever used: */
 	uint32_t releases_used;
 	struct io io[FLUSH_IOS];

@@ -460,6 +460,8 @@ static void finish_run(struct image *image, int err)
 
 	flush->running = false;
 	flush->finished = flush->started;
+	if (frozen_all(flush))
+		flush->bounce_used = flush->finished;
 	if (err) {
 		flush->err = err;
 		flush->data_first |= flush->frozen_data_first;
@@ -469,9 +471,6 @@ static void finish_run(struct image *image, int err)
 			flush->l1_dirty[flush->l1_frozen[i]] = 1;
 		}
 		waitq_fail(&flush->starved, err);
-		/* The timer may have fired meanwhile, and its flush have been this one. */
-		if (!list_empty(&flush->pending))
-			writeback_lazily_locked(image);
 	} else {
 		flush->succeeded = flush->finished;
 		atomic_store_explicit(&image->inherited, false, memory_order_release);
@@ -481,6 +480,9 @@ static void finish_run(struct image *image, int err)
 				      flush->l1_dirty[flush->l1_frozen[i]]);
 		starved_look(flush);
 	}
+	/* The timer may have fired meanwhile, and its flush have been this one. */
+	if (flush->bounce_used || !list_empty(&flush->pending))
+		writeback_lazily_locked(image);
 	if (!mutant(NO_FLUSH_WAKE))
 		waitq_wake(&flush->waiters);
 }
@@ -618,6 +620,22 @@ static enum step flush_step(struct task *t)
 }
 
 const struct machine flush_machine = { "flush", flush_step, flush_states };
+
+bool flush_rest_locked(struct image *image)
+{
+	struct flush *flush = &image->flush;
+
+	/* Who ends a run sees to it. */
+	if (!flush->bounce_used || (flush->running && !mutant(COPIES_GIVEN_BACK)))
+		return false;
+	if (flush->bounce_used != flush->bounce_seen) {
+		flush->bounce_seen = flush->bounce_used;
+		return true;
+	}
+	sparse_return(flush->bounce, flush->bounce_bytes);
+	flush->bounce_used = 0;
+	return false;
+}
 
 /* --- open ---------------------------------------------------------------------------------------------- */
 

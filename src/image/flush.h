@@ -36,6 +36,12 @@ bool flush_inherit_release(struct image *image, struct references dropped);
 /* How many releases a cache of so many slices needs. */
 uint32_t flush_releases(uint32_t slices);
 
+/*
+ * Give back what the copies of the last run have taken, if none has copied anything since the last
+ * call.  True: call again after a while.  Under flush->lock.
+ */
+bool flush_rest_locked(struct image *image);
+
 /* The allocator is done with a release.  Takes flush->lock. */
 void release_put(struct image *image, struct release *release);
 

@@ -19,6 +19,7 @@
 #include "part.h"
 #include "shrink.h"
 #include "sync.h"
+#include "writeback.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -197,6 +198,7 @@ static void open_gate(struct image *image)
 
 	flush->running = false;
 	flush->l1_moving = false;
+	writeback_lazily_locked(image); /* it may have fired meanwhile */
 	waitq_wake(&flush->starved);
 	waitq_wake(&flush->waiters);
 }

@@ -4,10 +4,12 @@
  *
  * Two tasks on the service lane.  The urgent one flushes because somebody waits for dirty slices
  * or releases to become free; the lazy one because discarded space is only given back after a
- * flush, and a guest that discards may not flush for long.
+ * flush, and a guest that discards may not flush for long.  When there was none for a while, it gives
+ * back the memory of the last one, too.
  */
 #include "writeback.h"
 
+#include "flush.h"
 #include "part.h"
 
 #include <stdlib.h>
@@ -115,7 +117,7 @@ static enum step lazy_step(struct task *t)
 	case Y_FIRE: {
 		CRITICAL(&image->flush.lock);
 		t->err = 0; /* a timer that failed has fired early */
-		writeback->lazy_wanted = false;
+		writeback->lazy_wanted = flush_rest_locked(image);
 		if (!list_empty(&image->flush.pending))
 			writeback_want_locked(image);
 		return go(t, Y_IDLE);

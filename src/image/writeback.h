@@ -12,7 +12,11 @@ void writeback_want(struct image *image);
 /* The same under flush->lock. */
 void writeback_want_locked(struct image *image);
 
-/* Space was dropped: flush within WRITEBACK_LAZY_NS, so that it is given back.  Under flush->lock. */
+/*
+ * Space was dropped, or memory taken for a flush: within WRITEBACK_LAZY_NS look whether to flush, so
+ * that the one is given back, and whether there was no flush for so long that the other can be.
+ * Under flush->lock.
+ */
 void writeback_lazily_locked(struct image *image);
 
 /*

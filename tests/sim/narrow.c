@@ -170,7 +170,7 @@ static void fragments(struct config *config, struct rng *rng)
 	plain(config, 4000);
 	guest(config, 0, 100, 0, 0);
 	config->lanes = 1;
-	config->depth = rng_range(rng, 1, 3);
+	config->depth = rng_range(rng, 2, 4);
 	config->reserve_bytes = 2048 * CLUSTER;
 	config->hot_percent = 0;
 	config->small_percent = 100;

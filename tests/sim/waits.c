@@ -131,6 +131,8 @@ static void check_writeback(const struct image *image)
 	    "writeback->idle, the lazy one");
 	law(list_empty(&image->flush.pending) || writeback->lazy_wanted || flush_comes(image),
 	    "releases, and no flush comes");
+	law(!image->flush.bounce_used || writeback->lazy_wanted || image->flush.running,
+	    "memory of a flush, and nobody gives it back");
 }
 
 /* --- slices and tables --------------------------------------------------------------------------- */
