@@ -233,7 +233,10 @@ static inline void list_splice_tail(struct list *to, struct list *from)
  */
 void *sparse_map(size_t bytes);
 
-/* The whole of it is zeros again, and has no memory but where that is locked.  Any thread. */
+/*
+ * Nobody needs what is in it: it has no memory any more and is zeros, unless it is locked, and stays as it
+ * is.  Any thread.
+ */
 void sparse_return(void *memory, size_t bytes);
 
 /* --- secrets --------------------------------------------------------------------------------- */

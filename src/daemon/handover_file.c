@@ -125,7 +125,7 @@ static int no_space(const struct handover_file *file, uint64_t bytes, int err, s
 	return why_set(
 		why, err,
 		"%s: takes %llu KiB%s, and %llu KiB are free: %s; make room there, or enlarge "
-		"that file system, as with mount -o remount,size=%s",
+		"that file system (mount option size)%s",
 		file->fresh, (unsigned long long)bytes / 1024,
 		beside ? " beside what the process before has there" : "", free_kib(),
 		strerror(-err), beside ? "" : ", or use a smaller --l2-cache");

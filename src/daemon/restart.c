@@ -134,8 +134,11 @@ static void take_hangup(struct restart *restart, pid_t pid)
 /* Of memory and files, say: who has started it means the one that serves. */
 static void take_limits(struct restart *restart, pid_t pid)
 {
-	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
 		restart->limited[i] = prlimit(pid, i, NULL, &restart->limit[i]) == 0;
+		if (!restart->limited[i])
+			log_warn("cannot read limit %u of the old process: %m", i);
+	}
 }
 
 int restart_prepare(struct restart *restart, pid_t pid, const struct report *origin,

@@ -189,6 +189,7 @@ void stop_turn(struct daemon *daemon)
 {
 	if (daemon->hold_again_ms && monotonic_ms() >= daemon->hold_again_ms)
 		ask_for_stop(daemon, daemon->options.force_stop);
-	if (device_hold_writes(daemon->device))
+	/* It would put off the watchdog, too. */
+	if (device_hold_writes(daemon->device) && !daemon->watchdog.still)
 		extension_turn(&daemon->extension, daemon->image, device_lanes(daemon->device) + 1);
 }
