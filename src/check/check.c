@@ -143,7 +143,7 @@ static int repair(struct check *check)
 		err = look(check);
 	if (!err && check->out_of_reach && result->leaks)
 		found(check, &none, 0,
-		      "The leaks are left as they are: a damaged snapshot or bitmap may refer to them");
+		      "The leaks are left as they are: a table that cannot be read may refer to them");
 	return err ? err : clear_marks(check);
 }
 

@@ -39,8 +39,7 @@ int go_on(const struct check *check)
 	return why_set(check->why, -ECANCELED, "%s: the check was told to stop", check->file->name);
 }
 
-/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
-static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
+bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 

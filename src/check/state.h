@@ -49,7 +49,7 @@ struct check {
 	struct l2_tables tables;
 	uint64_t misaligned_bytes; /* of L2 tables that are not aligned to a cluster */
 	uint64_t snapshot_table_bytes;
-	bool out_of_reach; /* a table of a snapshot or bitmap, and so what only that refers to */
+	bool out_of_reach; /* an L1 table or one of a bitmap, and so what only that refers to */
 	unsigned bad_snapshots; /* entries that a new table would mend */
 	uint64_t mendable; /* L2 entries that entry_mend() would change */
 	uint64_t wrong_flags; /* findings about COPIED flags */
@@ -109,6 +109,9 @@ uint64_t check_memory(const struct check *check);
 
 /* The sentence for -ENOMEM, which is returned. */
 int count_no_memory(const struct check *check);
+
+/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
+bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len);
 
 /* Can the table at @off be written: in the file, and no other table in its place? */
 bool table_is_own(struct check *check, uint64_t off, uint64_t len);

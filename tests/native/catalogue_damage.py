@@ -542,18 +542,24 @@ def snapshots_of_a_cut_file(case):
 
 def snapshot_out_of_reach(case):
     """What a snapshot alone has stays its own while its L1 table cannot be read, until its entry is put
-    right again."""
-    for field, value in ((0, 0x200), (0, 1 << 40), (0, 1 << 62), (8, 1 << 63)):
+    right again; and so does what the disk alone has, by the header."""
+    header = 40
+    for field, value in ((0, 0x200), (0, 1 << 40), (0, 1 << 62), (8, 1 << 63), (header, 1 << 40)):
         for mode in ("leaks", "all"):
             poked(case, [], ("write -q -P 1 0 4M",))
             case.tool("qemu-img", "snapshot", "-c", "s", "image")
             case.qemu_io("image", "write -q -P 2 0 1M")
-            at = case.word("image", 64) + field
+            at = field if field == header else case.word("image", 64) + field
             entry = case.word("image", at)
             case.poke("image", at, struct.pack(">Q", entry ^ value))
             result = case.run(case.program, "check", "--repair", mode, case.path("image"))
             if result.returncode != 2 or "leaks are left" not in result.stdout:
                 raise Failure(f"{value:#x}: {mode} ended with {result.returncode}: {result.stdout}")
+            if field == header:
+                case.refuses("image", "lies behind the end of the file")
+                case.poke("image", at, struct.pack(">Q", entry))
+                case.serves("image", "--read-only", "-c", "read 0 1M 2", "-c", "read 1M 3M 1")
+                case.serves("image", "-c", "write 8M 4M 4", "-c", "flush", "-c", "read 0 1M 2")
             case.serves("image", "-c", "write 0 8M 3", "-c", "flush", "-c", "discard 2M 2M")
             case.poke("image", at, struct.pack(">Q", entry))
             repaired(case, "read 0 2M 3")
