@@ -41,7 +41,7 @@ struct check_options {
 struct check_result {
 	uint64_t check_errors; /* refcounts that could not be determined */
 	uint64_t corruptions;
-	uint64_t lasting; /* of these: by what is known without trying, no repair puts them right */
+	uint64_t lasting; /* what no repair puts right, by what is known without trying */
 	uint64_t leaks; /* clusters */
 	uint64_t corruptions_fixed;
 	uint64_t leaks_fixed;

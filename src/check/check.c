@@ -118,9 +118,12 @@ static int clear_marks(struct check *check)
  * A damaged entry does not lead any more to what it was for, which therefore counts as leaked: as long as
  * nobody frees that, somebody may find it.
  */
-static int may_repair(const struct check *check)
+static int may_repair(struct check *check)
 {
-	if (!check->options->all_or_nothing || !check->result->lasting)
+	if (!check->options->all_or_nothing)
+		return 0;
+	mapping_note_lasting(check);
+	if (!check->result->lasting)
 		return 0;
 	return why_set(check->why, -EUCLEAN, "%s: %" PRIu64 " errors in it cannot be repaired",
 		       check->file->name, check->result->lasting);

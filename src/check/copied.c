@@ -13,7 +13,8 @@ struct copied_walk {
 	bool fix;
 };
 
-static bool is_single(const struct copied_walk *walk, struct host host, bool is_table)
+/* @fixed: by the refcounts as they are once they are repaired. */
+static bool is_single(const struct copied_walk *walk, struct host host, bool is_table, bool fixed)
 {
 	struct check *check = walk->check;
 	uint64_t cluster = host_cluster(&check->g, host);
@@ -21,18 +22,21 @@ static bool is_single(const struct copied_walk *walk, struct host host, bool is_
 	/* In an external data file there are no refcounts, and every cluster is single. */
 	if (!is_table && has_data_file(check))
 		return true;
-	if (walk->fix)
+	if (fixed)
 		return refs_count(&check->refs, cluster) == 1;
 	return refs_stored_one(&check->refs, cluster);
 }
 
-/* True when the word was wrong; it is right then. */
-static bool put_right(const struct copied_walk *walk, struct host host, bool is_table,
+/* True when the word was wrong; it is right then.  Unless the table is its @own, a repair leaves it wrong. */
+static bool put_right(const struct copied_walk *walk, struct host host, bool is_table, bool own,
 		      uint64_t *entry)
 {
-	bool single = is_single(walk, host, is_table);
+	bool single = is_single(walk, host, is_table, walk->fix);
+	bool copied = *entry & ENTRY_COPIED;
 
-	if (single == !!(*entry & ENTRY_COPIED))
+	if (!walk->fix && !own && is_single(walk, host, is_table, true) != copied)
+		walk->check->result->lasting++;
+	if (single == copied)
 		return false;
 	if (!walk->fix)
 		found_corruption(walk->check, 1, "ERROR entry %#" PRIx64 ": COPIED is %s", *entry,
@@ -55,6 +59,7 @@ static int walk_l2(const struct copied_walk *walk, struct l2_table *table)
 {
 	struct check *check = walk->check;
 	struct l2_view view;
+	bool own = l2_table_is_own(check, table);
 	uint64_t wrong = 0;
 	int err = l2_view_read(check, table, &view);
 
@@ -64,12 +69,12 @@ static int walk_l2(const struct copied_walk *walk, struct l2_table *table)
 
 		if (entry.kind != ENTRY_CLUSTER)
 			continue;
-		if (!put_right(walk, entry.host, false, &word.entry))
+		if (!put_right(walk, entry.host, false, own, &word.entry))
 			continue;
 		l2_view_set(check, &view, i, word);
 		wrong++;
 	}
-	if (err || !walk->fix || !wrong || !l2_table_is_own(check, table))
+	if (err || !walk->fix || !wrong || !own)
 		return err;
 	err = access_write(check->file, table->host.byte, view.bytes, check->g.cluster_bytes,
 			   check->why);
@@ -91,7 +96,7 @@ static int walk_all_l2(const struct copied_walk *walk)
 
 /* --- L1 ------------------------------------------------------------------------------------------ */
 
-static int walk_l1_part(const struct copied_walk *walk, uint64_t off, size_t len)
+static int walk_l1_part(const struct copied_walk *walk, bool own, uint64_t off, size_t len)
 {
 	struct check *check = walk->check;
 	struct be64 *word = (struct be64 *)check->buffer;
@@ -105,7 +110,7 @@ static int walk_l1_part(const struct copied_walk *walk, uint64_t off, size_t len
 		uint64_t entry = be64_get(word[i]);
 		struct host l2 = { entry & ENTRY_HOST_MASK };
 
-		if (l2.byte && put_right(walk, l2, true, &entry)) {
+		if (l2.byte && put_right(walk, l2, true, own, &entry)) {
 			word[i] = be64_make(entry);
 			wrong++;
 		}
@@ -120,12 +125,14 @@ static int walk_l1(const struct copied_walk *walk)
 {
 	const struct qcow2_header *header = &walk->check->header;
 	uint64_t bytes = (uint64_t)header->l1_entries * 8;
+	bool own = table_is_own(walk->check, header->l1.byte, bytes);
 	int err = 0;
 
-	if (walk->fix && !table_is_own(walk->check, header->l1.byte, bytes))
+	if (walk->fix && !own)
 		return 0;
 	for (uint64_t off = 0; !err && off < bytes; off += ACCESS_PIECE)
-		err = walk_l1_part(walk, header->l1.byte + off, min_u64(bytes - off, ACCESS_PIECE));
+		err = walk_l1_part(walk, own, header->l1.byte + off,
+				   min_u64(bytes - off, ACCESS_PIECE));
 	return err;
 }
 

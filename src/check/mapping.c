@@ -283,7 +283,7 @@ static int count_entry(struct check *check, const struct l2_table *table, struct
 static int count_l2(struct check *check, struct l2_table *table)
 {
 	struct l2_view view = { 0 };
-	uint64_t next = 0, before = check->result->corruptions;
+	uint64_t next = 0, before = check->result->corruptions, mendable = check->mendable;
 	int err = count_table(check, table->host.byte, check->g.cluster_bytes, table->paths);
 
 	if (!err)
@@ -297,6 +297,7 @@ static int count_l2(struct check *check, struct l2_table *table)
 			err = count_entry(check, table, word, &next);
 	}
 	table->damaged = check->result->corruptions != before;
+	table->mendable = check->mendable != mendable;
 	return err;
 }
 
@@ -313,6 +314,15 @@ int mapping_count(struct check *check)
 }
 
 /* --- mending ------------------------------------------------------------------------------------- */
+
+void mapping_note_lasting(struct check *check)
+{
+	struct l2_tables *tables = &check->tables;
+
+	for (uint32_t i = 0; check->mendable && i < tables->tables; i++)
+		if (tables->table[i].mendable && !l2_table_is_own(check, &tables->table[i]))
+			check->result->lasting++;
+}
 
 static int mend_l2(struct check *check, struct l2_table *table)
 {

@@ -39,6 +39,9 @@ int mapping_count(struct check *check);
 /* Zero the L2 entries that entry_mend() can mend, where the table can be written.  Errors as above. */
 int mapping_mend(struct check *check);
 
+/* When all is counted: tables that mapping_mend() cannot write, though there is something to mend, last. */
+void mapping_note_lasting(struct check *check);
+
 /* The table at @host among those that were collected, or NULL. */
 struct l2_table *mapping_find(struct check *check, struct host host);
 

@@ -69,6 +69,18 @@ static bool table_is_alone(struct check *check, uint64_t off, uint64_t bytes)
 	return bytes != 0;
 }
 
+/* What does not fit lasts, but for references to the table and the blocks, which can move, and come later. */
+static void note_overflows(struct check *check)
+{
+	for (uint32_t i = 0; i < check->refs.pages; i++) {
+		const struct ref_page *page = refs_page(&check->refs, i);
+
+		for (unsigned at = 0; at < REF_PAGE_CLUSTERS; at++)
+			if (page->count[at] > check->g.refcount_max)
+				check->result->lasting += page->count[at] - check->g.refcount_max;
+	}
+}
+
 int refcounts_read(struct check *check)
 {
 	const struct qcow2_header *header = &check->header;
@@ -76,6 +88,7 @@ int refcounts_read(struct check *check)
 	size_t present = 0;
 	int err;
 
+	note_overflows(check);
 	check->exposed_byte = check->uncounted_byte;
 	err = count_movable_table(check, header->refcount_table.byte, bytes);
 	check->block = calloc(1, bytes + 8);

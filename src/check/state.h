@@ -18,6 +18,7 @@ struct l2_table {
 	uint32_t paths;
 	bool active; /* one of them is of the active L1 table */
 	bool damaged; /* there are findings about its entries */
+	bool mendable; /* entry_mend() would change some of them */
 };
 
 /* The L2 tables in the order in which they were found: the active ones first, as the guest has them. */

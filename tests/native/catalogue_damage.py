@@ -287,6 +287,14 @@ def dirty_and_lasting(case):
     case.poke("image", 79, b"\1")
     unopened(case, "errors in it cannot be repaired")
     repaired_in_part(case)
+    # A cluster too often in use for its refcount; tables that lie in others, so that they are not written.
+    for options, size, pokes in (
+            ("refcount_bits=1", "64M", [(0x40008, "8000000000050000")]),
+            (None, "64M", [(0x40008, "8000000000050201"), (0x40018, "0000000000040000")]),
+            (None, "2G", [(0x30008, "8000000000030000")])):
+        poked(case, [(79, "01"), *pokes], lines, options, size)
+        unopened(case, "errors in it cannot be repaired, so nothing was")
+        repaired_in_part(case)
     # What is mended, or made anew, is no reason to refuse.
     for pokes in ([(0x40000, "8000000000050201")], [(0x40000, "8000800000050201")],
                   [(48, "0000800000000000")], [(0x10000, "8000800000020000")],
