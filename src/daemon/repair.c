@@ -57,26 +57,24 @@ static int verdict(const struct check_result *result, const char *name, struct w
 	return 0;
 }
 
-static int explain(int err, const struct check_result *result, const char *name,
+/* A file system has the same errnos for what it cannot read: only what is known here is ours to explain. */
+static int explain(int err, bool stopped, const struct check_result *result, const char *name,
 		   const struct why *cause, struct why *why)
 {
-	switch (err) {
-	case -ENOMEM:
+	if (err == -ENOMEM)
 		return why_set(why, err,
 			       "%.300s; a start takes no more than %llu MiB for a repair: use "
 			       "qcow2-ublkd check --repair all",
 			       cause->text, (unsigned long long)(MEMORY_BYTES / MIB));
-	case -EUCLEAN:
+	if (err == -EUCLEAN && result->lasting)
 		return refuse(result->lasting, name, ", so nothing was", why);
-	case -ECANCELED:
+	if (err == -ECANCELED && stopped)
 		return why_set(why, err,
 			       "%s: told to stop while it was repaired, as it was not closed in "
 			       "order; it is no worse than before, and the next start repairs it",
 			       name);
-	default:
-		*why = *cause;
-		return err;
-	}
+	*why = *cause;
+	return err;
 }
 
 int repair_dirty(int fd, const char *name, bool (*cancelled)(void *arg), void *arg, struct why *why)
@@ -91,6 +89,7 @@ int repair_dirty(int fd, const char *name, bool (*cancelled)(void *arg), void *a
 	struct check_file file = { .name = name };
 	struct check_result result;
 	struct why cause;
+	bool stopped;
 	int err;
 
 	if (!is_dirty(fd, name))
@@ -102,5 +101,7 @@ int repair_dirty(int fd, const char *name, bool (*cancelled)(void *arg), void *a
 			       strerror(-file.fd));
 	err = check_image(&file, &options, &result, &cause);
 	close(file.fd);
-	return err ? explain(err, &result, name, &cause, why) : verdict(&result, name, why);
+	stopped = cancelled && cancelled(arg);
+	return err ? explain(err, stopped, &result, name, &cause, why) :
+		     verdict(&result, name, why);
 }

@@ -7,6 +7,7 @@ catalogue_damage.py --qio PATH --program PATH [--library PATH]
 CATALOGUE.md says which cases of QEMU's own tests these are.  The image is of the default kind:
 refcount table at 0x10000, refcount block at 0x20000, L1 at 0x30000, first L2 at 0x40000, data behind.
 """
+import errno
 import os
 import struct
 import subprocess
@@ -304,6 +305,24 @@ def dirty_and_lasting(case):
         case.tool("qemu-img", "check", "-q", "image")
         if case.incompatible("image"):
             raise Failure(f"{pokes}: it is still marked")
+
+
+def dirty_and_unreadable(case):
+    """What the file system says when it cannot read is passed on, and is no verdict on the image."""
+    if not case.library:
+        return
+    for error in (errno.EUCLEAN, errno.ECANCELED, errno.EIO):
+        poked(case, [(79, "01")])
+        before = case.bytes("image")
+        result = subprocess.run([case.qio, case.path("image"), "-c", "flush"],
+                                env={**os.environ, "LD_PRELOAD": case.library,
+                                     "READ_AT": "0x40000", "READ_ERROR": str(error)},
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        words = f"read of 65536 bytes at 0x40000: {os.strerror(error)}"
+        if result.returncode != 1 or words not in result.stdout:
+            raise Failure(f"{result.returncode}, no word of '{words}': {result.stdout}")
+        if case.bytes("image") != before:
+            raise Failure("it was written to")
 
 
 def far_blocks(case):
@@ -610,8 +629,8 @@ def repair_takes_too_much(case):
 CASES = [table_in_place_of_another, data_in_place_of_a_table, data_in_place_of_the_header,
          tables_of_snapshots, misaligned, zero_flag_in_version_2, copied_and_compressed,
          reserved_bits, behind_the_end, free_metadata, refcount_too_low, no_refcount_table,
-         no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, dirty_and_lasting, far_blocks,
-         rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
+         no_refcount_block, second_block_missing, bad_refcount_block, dirty_and_beyond, dirty_and_lasting,
+         dirty_and_unreadable, far_blocks, rebuilt_around_data, rebuilt_no_larger, rebuilt_cut_off, rebuilt_far_cut,
          rebuilt_between_strays, l1_cut_within_an_entry, copied_missing, snapshots_of_version_2,
          snapshots_of_version_3, snapshots_of_a_cut_file, snapshot_out_of_reach,
          snapshots_too_many_bytes, repair_takes_too_much]
