@@ -423,19 +423,27 @@ int device_take(struct device *device, struct why *why)
 	}
 }
 
-/* As long as a ring of the dead server has the other end, what it was given can reach the image. */
+/*
+ * As long as a ring of the dead server has the other end, what it was given can reach the image.  -ENODEV
+ * when the device is gone, also if the number is a stranger's by then, who has the other end as long as he lives.
+ */
 static int await_storage(struct device *device, struct why *why)
 {
 	struct patience patience = begin_to_wait();
+	struct ublksrv_ctrl_dev_info info;
 	int err;
 
-	while ((err = look_at_other_end(device, why)) == -EBUSY) {
+	for (;;) {
+		int busy = look_at_other_end(device, why);
+
+		err = ask(device, &info, why);
+		if (err || busy != -EBUSY)
+			return err ? err : busy;
 		report_storage(device, &patience);
 		err = wait_a_little(device, &patience, why);
 		if (err)
 			return err;
 	}
-	return err;
 }
 
 int device_abandon(struct device *device, struct why *why)
@@ -455,5 +463,6 @@ int device_abandon(struct device *device, struct why *why)
 	if (err && err != -ENODEV)
 		return err;
 	part_with(device);
-	return 0;
+	/* What the controller owns may be the stranger's, and would go with us. */
+	return err ? ctrl_own(&device->ctrl, -1, why) : 0;
 }

@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-requires dmsetup mkfs.xfs prlimit setpriv
+requires dmsetup mkfs.xfs prlimit setpriv unshare
 hanging_disk "$work/disk"
 image=$work/disk/image
 image_create "$image" 128M
@@ -268,6 +268,68 @@ write_at "$work/c" 0
 expect_at "$work/c" 0
 "$QCOW2_UBLKD" stop "$device"
 wait "$next" || fail "the next one fails: $(cat "$work/waiting")"
+check_image "$image"
+
+note "... and what its number means then is a stranger's: that is not waited for, nor does it go with a start that fails"
+image_create "$work/stranger" 64M
+# What follows is done by somebody who does not know whose the devices are.
+apart=(unshare -m --propagation private sh -c
+	'mount -t tmpfs -o mode=755 none /run/qcow2-ublkd && exec "$0" "$@"')
+stands_still()
+{
+	grep -q '^State:.T' "/proc/$next/status"
+}
+has_ended()
+{
+	ended "$next"
+}
+# Nobody has the other end of the device open.
+is_free()
+{
+	(exec 3<>"/dev/ublkc${before#/dev/ublkb}") 2>/dev/null
+}
+for stranger in lives "was killed"; do
+	serve "$image" --queues 2 --io-timeout 1
+	suspend_storage
+	write_at "$work/a" 0 2>/dev/null &
+	writer=$!
+	says 'does not answer.*'
+	pid=$daemon_pid before=$device
+	kill -KILL "$pid"
+	fails=()
+	[ "$stranger" = lives ] || fails=(--key-file "$work/no-key")
+	start_waiting --abandon "${fails[@]}"
+	kill -STOP "$next"
+	within 20 stands_still || fail "$(cat "/proc/$next/status")"
+	resume_storage
+	wait "$pid" 2>/dev/null || :
+	forget_daemon "$pid"
+	"${apart[@]}" "$QCOW2_UBLKD" stop --force "$before"
+	wait "$writer" && fail "a write to a device that was stopped succeeds"
+	"${apart[@]}" "$QCOW2_UBLKD" --image "$work/stranger" --device-id "${before#/dev/ublkb}" >"$work/stranger.out" 2>&1 &
+	other=$!
+	cleanup_add "kill -KILL $other 2>/dev/null; remove_device '$before'"
+	within 20 grep -qx "$before" "$work/stranger.out" || fail "no stranger: $(cat "$work/stranger.out")"
+	if [ "$stranger" = lives ]; then
+		kill -CONT "$next"
+		within 60 serves || fail "does not serve: $(cat "$work/waiting")"
+		"$QCOW2_UBLKD" stop "$(cat "$work/waiting.out")"
+		wait "$next" || fail "the next one fails: $(cat "$work/waiting")"
+		dd if="$before" of=/dev/null bs=4k count=1 iflag=direct status=none
+		kill -TERM "$other"
+		wait "$other" || fail "the stranger fails: $(cat "$work/stranger.out")"
+	else
+		kill -KILL "$other"
+		wait "$other" 2>/dev/null || :
+		within 20 is_free || fail "somebody has the other end of $before"
+		kill -CONT "$next"
+		within 60 has_ended || fail "it goes on: $(cat "$work/waiting")"
+		wait "$next" && fail "no error"
+		grep -q 'no-key' "$work/waiting" || fail "$(cat "$work/waiting")"
+		[ -b "$before" ] || fail "the stranger's device is gone: $(cat "$work/waiting")"
+		"$QCOW2_UBLKD" stop "$before"
+	fi
+done
 check_image "$image"
 
 note "a repair before the start, which reads what anybody may have written, has only what opens files"
