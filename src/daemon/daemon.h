@@ -75,7 +75,7 @@ int signals_take(struct daemon *daemon, struct why *why);
 
 bool signals_next(const struct daemon *daemon, struct signalfd_siginfo *info);
 
-/* During the start: has a signal told us to stop? */
+/* During the start, which ends if so: has a signal told us to stop? */
 bool signals_cancelled(void *daemon);
 
 /* The same, and it is kept for signals_next(). */

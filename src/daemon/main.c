@@ -30,7 +30,8 @@ static int end_start(struct daemon *daemon, const struct why *why)
 		log_event(MESSAGE_FAILED, "%s", why->text);
 	successor_tell(&daemon->successor, why->text);
 	daemon->failed = true;
-	return daemon->given_up ? STATUS_OK : STATUS_FAILED;
+	/* A command that has not run has no status, and 0 would be taken for one. */
+	return daemon->given_up && !daemon->options.run ? STATUS_OK : STATUS_FAILED;
 }
 
 static int run_daemon(struct daemon *daemon)

@@ -62,5 +62,6 @@ bool signals_cancelled(void *arg)
 
 	while (signals_next(daemon, &info))
 		cancelled |= info.ssi_signo != SIGCHLD && info.ssi_signo != SIGUSR1;
+	daemon->given_up |= cancelled;
 	return cancelled;
 }

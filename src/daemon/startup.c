@@ -238,7 +238,8 @@ static int repair_at_rest(struct daemon *daemon, struct why *why)
 	err = repair_dirty(daemon->file.fd, daemon->options.image, signals_stop_pending, daemon,
 			   why);
 	privileges_rest(false);
-	daemon->given_up = err == -ECANCELED && signals_cancelled(daemon);
+	if (err == -ECANCELED)
+		signals_cancelled(daemon);
 	return err;
 }
 

@@ -213,12 +213,28 @@ waits()
 # The next one, with the options $*, is process $next, and waits.
 start_waiting()
 {
+	: >"$work/waiting"
 	"$QCOW2_UBLKD" --image "$image" --io-timeout 1 "$@" >"$work/waiting.out" 2>"$work/waiting" &
 	next=$!
 	cleanup_add "kill -KILL $next 2>/dev/null && remove_device '$device'"
 	within 20 waits || fail "the next one does not wait: $(cat "$work/waiting" "$work/waiting.out")"
 	[ ! -s "$work/waiting.out" ] || fail "the next one serves before the storage is back"
 }
+# Process $next is told to stop: that is no failure, and the last thing it says.
+give_up_waiting()
+{
+	kill "-$1" "$next"
+	within 20 ended "$next" || fail "it goes on waiting: $(cat "$work/waiting")"
+	status=0
+	wait "$next" || status=$?
+	[ "$status" -eq "$2" ] || fail "status $status: $(cat "$work/waiting")"
+	tail -n 1 "$work/waiting" | grep -q 'told to stop while waiting for it; it is left as it was' ||
+		fail "$(cat "$work/waiting")"
+}
+for signal in TERM INT USR2; do
+	start_waiting
+	give_up_waiting "$signal" 0
+done
 start_waiting
 resume_storage
 wait "$pid" 2>/dev/null || :
@@ -252,9 +268,10 @@ says 'does not answer.*'
 pid=$daemon_pid
 kill -KILL "$pid"
 start_waiting --abandon
-kill -TERM "$next"
-wait "$next" && fail "no error"
-grep -q 'it is left as it was' "$work/waiting" || fail "$(cat "$work/waiting")"
+give_up_waiting TERM 0
+start_waiting --abandon --run "touch '$work/ran'"
+give_up_waiting TERM 1
+[ ! -e "$work/ran" ] || fail "the command ran"
 start_waiting --abandon
 kill -0 "$writer" || fail "its users get errors while the dead may write"
 resume_storage

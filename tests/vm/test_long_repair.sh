@@ -21,8 +21,10 @@ with open(sys.argv[1], "r+b") as image:
     image.truncate(cluster * (64 + tables))
 END
 devices=$(ublk_devices)
-for signal in TERM INT USR2; do
-	"$QCOW2_UBLKD" --image "$work/long" --name long >"$work/stdout" 2>"$work/stderr" &
+# With a signal: what it ends with, and options.
+while read -r signal expected options; do
+	# shellcheck disable=SC2086
+	"$QCOW2_UBLKD" --image "$work/long" --name long $options </dev/null >"$work/stdout" 2>"$work/stderr" &
 	long=$!
 	cleanup_add "kill -KILL $long 2>/dev/null"
 	within 60 eval "[ \"\$(sed -n 's/^rchar: //p' /proc/$long/io)\" -gt 1000000000 ]" ||
@@ -33,10 +35,17 @@ for signal in TERM INT USR2; do
 	kill -0 "$long" || fail "it has ended by itself: $(cat "$work/stderr")"
 	kill "-$signal" "$long"
 	within 20 eval "! kill -0 $long 2>/dev/null" || fail "it goes on after SIG$signal"
-	wait "$long" || fail "SIG$signal: status $?: $(cat "$work/stderr")"
+	status=0
+	wait "$long" || status=$?
+	[ "$status" -eq "$expected" ] || fail "SIG$signal: status $status: $(cat "$work/stderr")"
 	[ "$(grep -c "told to stop while it was repaired" "$work/stderr")" -eq "$(wc -l <"$work/stderr")" ] ||
 		fail "$(cat "$work/stderr")"
 	[ ! -s "$work/stdout" ] || fail "it has named a device: $(cat "$work/stdout")"
 	[ "$(ublk_devices)" -eq "$devices" ] || fail "a device is left"
 	expect_unlocked "$work/long"
-done
+done <<'END'
+TERM 0
+INT 0
+USR2 0
+TERM 1 --run true
+END
