@@ -118,6 +118,13 @@ has_begun()
 }
 within 20 has_begun || fail "it has no child: $(cat "$work/stderr")"
 kill -KILL "$command"
+# Between two looks, and so it takes the signal of its child in the next one.
+waits()
+{
+	grep -q '^State:.Z' "/proc/$command/status" && grep -qx hrtimer_nanosleep "/proc/$daemon/wchan"
+} 2>/dev/null
+within 10 waits || fail "it does not wait: $(cat "/proc/$daemon/wchan" "$work/stderr")"
+[ "$(ublk_devices)" -eq $((devices + 1)) ] || fail "the wait was over before its command was killed"
 ends()
 {
 	! kill -0 "$daemon" 2>/dev/null
