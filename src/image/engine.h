@@ -331,8 +331,9 @@ struct reserve {
 	struct run *run; /* the lane's own; room for what every part may give back */
 	uint32_t runs;
 	uint32_t runs_max;
-	uint32_t *free_word; /* of the lane's in the arena, a stack */
+	uint32_t *free_word; /* of the lane's in the arena that were ever used, a stack */
 	uint32_t free_words;
+	uint32_t words_used;
 	bool asked; /* the lane's own: a refill is under way or has come */
 	/* Under alloc->lock: */
 	struct run next[RESERVE_RUNS];

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Space of the host that nobody uses yet: the more lanes, the less for each. */
 #define RESERVE_BYTES_DEFAULT (128 * MIB)
@@ -44,8 +45,10 @@ static unsigned lane_id(const struct image_lane *lane)
 
 static uint32_t word_take(struct reserve *reserve)
 {
-	must(reserve->free_words > 0);
-	return reserve->free_word[--reserve->free_words];
+	if (reserve->free_words)
+		return reserve->free_word[--reserve->free_words];
+	must(reserve->words_used < reserve->runs_max);
+	return reserve->words_used++;
 }
 
 static void set_run(struct image *image, const struct image_lane *lane, const struct run *run)
@@ -251,15 +254,23 @@ uint32_t reserve_words(unsigned reqs_per_lane)
 	return reserve_runs_max(reqs_per_lane) + RESERVE_RUNS;
 }
 
-/* The mailbox has the last words for ever. */
-static int make_words(struct reserve *reserve)
+static size_t run_bytes(const struct reserve *reserve)
 {
-	reserve->free_word = calloc(reserve->runs_max, sizeof(*reserve->free_word));
-	if (!reserve->free_word)
+	return reserve->runs_max * sizeof(*reserve->run);
+}
+
+static size_t word_bytes(const struct reserve *reserve)
+{
+	return reserve->runs_max * sizeof(*reserve->free_word);
+}
+
+/* Few are ever needed. The mailbox has the last words for ever. */
+static int make_runs(struct reserve *reserve)
+{
+	reserve->run = sparse_map(run_bytes(reserve));
+	reserve->free_word = sparse_map(word_bytes(reserve));
+	if (!reserve->run || !reserve->free_word)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < reserve->runs_max; i++)
-		reserve->free_word[i] = reserve->runs_max - 1 - i;
-	reserve->free_words = reserve->runs_max;
 	for (uint32_t i = 0; i < RESERVE_RUNS; i++)
 		reserve->next[i].word = reserve->runs_max + i;
 	return 0;
@@ -276,8 +287,7 @@ int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_b
 		struct reserve *reserve = &image->lane[i].reserve;
 
 		reserve->runs_max = reserve_runs_max(reqs_per_lane);
-		reserve->run = calloc(reserve->runs_max, sizeof(*reserve->run));
-		if (!reserve->run || make_words(reserve))
+		if (make_runs(reserve))
 			return -ENOMEM;
 		reserve->batch_max = (uint32_t)most;
 		waitq_init(&reserve->waiters);
@@ -288,7 +298,11 @@ int reserve_open(struct image *image, unsigned reqs_per_lane, uint64_t reserve_b
 void reserve_free(struct image *image)
 {
 	for (unsigned i = 0; i < image->lanes; i++) {
-		free(image->lane[i].reserve.run);
-		free(image->lane[i].reserve.free_word);
+		struct reserve *reserve = &image->lane[i].reserve;
+
+		if (reserve->run)
+			munmap(reserve->run, run_bytes(reserve));
+		if (reserve->free_word)
+			munmap(reserve->free_word, word_bytes(reserve));
 	}
 }

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What is resident before anything was asked, with 4 queues of depth 128 and an image of 1 TiB: memory
-# of our own, without what the kernel was asked to keep (see tests/bench/README.md), at most 1.5 MiB.
+# of our own, without what the kernel was asked to keep (see tests/bench/README.md), at most 1344 KiB.
 # And that a flush of many slices gives back the memory that it copies them to.
 
 . "$(dirname "$0")/lib.sh"
 
-most_kib=1536
+most_kib=1344
 slices=384
 slice_kib=4
 
