@@ -113,6 +113,9 @@ void stop_without_helper(struct daemon *daemon);
 void stop_watch(const struct daemon *daemon, int *timeout_ms);
 void stop_turn(struct daemon *daemon);
 
+/* In each turn of a stop that writes back: the service manager is to wait, if anything was done. */
+void ask_for_time(struct daemon *daemon);
+
 /* --- leave.c: another process goes on with the device --------------------------------------------- */
 
 /* The exit status of a process that has left its device to the next one: EX_TEMPFAIL. */

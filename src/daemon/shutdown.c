@@ -72,7 +72,7 @@ static void while_stopping(void *arg)
 	watch_turn(&daemon->watch);
 	shutdown_if_hung(daemon);
 	if (daemon->image)
-		extension_turn(&daemon->extension, daemon->image, device_lanes(daemon->device) + 1);
+		ask_for_time(daemon);
 }
 
 static void log_stats(const struct daemon *daemon)

@@ -177,11 +177,23 @@ void stop_by_admin(struct daemon *daemon, bool force)
 
 /* --- once more ----------------------------------------------------------------------------------------- */
 
+/* More time puts off the watchdog, too: none for a thread that stands still. */
+static bool may_take_longer(const struct daemon *daemon)
+{
+	return !daemon->watchdog.still;
+}
+
+void ask_for_time(struct daemon *daemon)
+{
+	if (may_take_longer(daemon))
+		extension_turn(&daemon->extension, daemon->image, device_lanes(daemon->device) + 1);
+}
+
 void stop_watch(const struct daemon *daemon, int *timeout_ms)
 {
 	if (daemon->hold_again_ms)
 		timeout_lower(timeout_ms, daemon->hold_again_ms - monotonic_ms());
-	if (device_hold_writes(daemon->device))
+	if (device_hold_writes(daemon->device) && may_take_longer(daemon))
 		extension_watch(&daemon->extension, timeout_ms);
 }
 
@@ -189,7 +201,6 @@ void stop_turn(struct daemon *daemon)
 {
 	if (daemon->hold_again_ms && monotonic_ms() >= daemon->hold_again_ms)
 		ask_for_stop(daemon, daemon->options.force_stop);
-	/* It would put off the watchdog, too. */
-	if (device_hold_writes(daemon->device) && !daemon->watchdog.still)
-		extension_turn(&daemon->extension, daemon->image, device_lanes(daemon->device) + 1);
+	if (device_hold_writes(daemon->device))
+		ask_for_time(daemon);
 }
