@@ -450,22 +450,30 @@ static bool submit(struct uring *uring, bool wait)
 
 /* --- CQEs ---------------------------------------------------------------------------------------- */
 
-static void complete_io(struct uring *uring, struct io *io, int32_t res)
+/* True when that is no end of the io. */
+static bool take_error(struct uring *uring, struct io *io, int32_t *res)
 {
-	if (nowait_refused(uring, io, res))
-		return;
+	if (nowait_refused(uring, io, *res))
+		return true;
 	/* A thread of the kernel looks for the buffer when it gets to it: it has not begun. */
-	if (res == -EFAULT && has_lost_buffer(uring, io))
-		return;
-	if (res == -ECANCELED && !uring->threadless) {
+	if (*res == -EFAULT && has_lost_buffer(uring, io))
+		return true;
+	if (*res == -ECANCELED && !uring->threadless) {
 		uring->threadless = true;
 		log_warn("the kernel cannot make a thread for I/O, which waits for that; see "
 			 "pids.max of the process's groups, and RLIMIT_NPROC of its user");
 	}
+	if (io->op == IO_TIMER && *res == -ETIME)
+		*res = 0;
+	return false;
+}
+
+static void complete_io(struct uring *uring, struct io *io, int32_t res)
+{
+	if (res < 0 && take_error(uring, io, &res))
+		return;
 	if (uring->scout == io)
 		hold_ended(uring);
-	if (io->op == IO_TIMER && res == -ETIME)
-		res = 0;
 	io_complete(io, res);
 }
 

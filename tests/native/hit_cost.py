@@ -20,7 +20,7 @@ import tempfile
 
 SKIP = 77
 # A write that would block is tried again, which depends on the clock: that figure is only printed.
-LIMITS = {"read": 483, "write": None}
+LIMITS = {"read": 472, "write": None}
 FEW, MANY = 20000, 60000
 
 # For the table: operation, requests, options of qemu-img.
