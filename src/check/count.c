@@ -39,7 +39,7 @@ int go_on(const struct check *check)
 	return why_set(check->why, -ECANCELED, "%s: the check was told to stop", check->file->name);
 }
 
-static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
+bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 
@@ -122,16 +122,9 @@ int count_movable_table(struct check *check, uint64_t off, uint64_t len)
 	return err;
 }
 
-void note_reach(struct check *check, uint64_t off, uint64_t len)
-{
-	bool begins = off < round_up(check->file_bytes, check->g.cluster_bytes);
-
-	check->out_of_reach |= len && (!begins || is_beyond_end(check, off, len));
-}
-
 int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
 {
-	note_reach(check, off, len);
+	check->out_of_reach |= len && is_beyond_end(check, off, len);
 	len = counted_bytes(check, off, len, 1);
 	return ranges_add(tables, off, len) ? count_no_memory(check) : 0;
 }

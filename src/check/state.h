@@ -111,11 +111,8 @@ uint64_t check_memory(const struct check *check);
 /* The sentence for -ENOMEM, which is returned. */
 int count_no_memory(const struct check *check);
 
-/*
- * Is a table out of reach?  The last cluster of a file may be cut off; what begins behind it, or goes on, is
- * not there.
- */
-void note_reach(struct check *check, uint64_t off, uint64_t len);
+/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
+bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len);
 
 /* Can the table at @off be written: in the file, and no other table in its place? */
 bool table_is_own(struct check *check, uint64_t off, uint64_t len);
