@@ -63,6 +63,12 @@ static inline int64_t monotonic_s(void)
 	return (int64_t)(monotonic_ns() / NS_PER_S);
 }
 
+/* At least, unless a signal comes. */
+static inline void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

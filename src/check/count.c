@@ -39,7 +39,8 @@ int go_on(const struct check *check)
 	return why_set(check->why, -ECANCELED, "%s: the check was told to stop", check->file->name);
 }
 
-bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
+/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
+static bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len;
 
@@ -122,9 +123,14 @@ int count_movable_table(struct check *check, uint64_t off, uint64_t len)
 	return err;
 }
 
-int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
+void note_reach(struct check *check, uint64_t off, uint64_t len)
 {
 	check->out_of_reach |= len && is_beyond_end(check, off, len);
+}
+
+int collect_table(struct check *check, struct ranges *tables, uint64_t off, uint64_t len)
+{
+	note_reach(check, off, len);
 	len = counted_bytes(check, off, len, 1);
 	return ranges_add(tables, off, len) ? count_no_memory(check) : 0;
 }

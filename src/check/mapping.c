@@ -140,7 +140,7 @@ int mapping_add_active(struct check *check)
 	uint64_t bytes = (uint64_t)check->header.l1_entries * 8;
 	int err = count_table(check, l1.byte, bytes, 1);
 
-	check->out_of_reach |= bytes && is_beyond_end(check, l1.byte, bytes);
+	note_reach(check, l1.byte, bytes);
 	return err ? err : add_l1_entries(check, l1.byte, bytes, 1, true);
 }
 

@@ -111,8 +111,8 @@ uint64_t check_memory(const struct check *check);
 /* The sentence for -ENOMEM, which is returned. */
 int count_no_memory(const struct check *check);
 
-/* The last cluster of a file may be cut off; what begins behind it, or goes on, is not there. */
-bool is_beyond_end(const struct check *check, uint64_t off, uint64_t len);
+/* A table that refers to others: if not all of it is in the file, what only that refers to stays theirs. */
+void note_reach(struct check *check, uint64_t off, uint64_t len);
 
 /* Can the table at @off be written: in the file, and no other table in its place? */
 bool table_is_own(struct check *check, uint64_t off, uint64_t len);

@@ -19,7 +19,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum upgrade_status { UPGRADE_OK, UPGRADE_FAILED, UPGRADE_USAGE };
@@ -128,7 +127,7 @@ static int await_answer(struct upgrade *upgrade)
 	int err;
 
 	while ((err = look_for_new(upgrade)) && monotonic_ms() - begin < ANSWER_MS)
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		sleep_ms(LOOK_MS);
 	return err;
 }
 
@@ -161,7 +160,7 @@ static pid_t await_server(const struct upgrade *upgrade)
 	pid_t pid;
 
 	while (!(pid = server(upgrade)) && has_server(upgrade) && monotonic_ms() - begin < SERVE_MS)
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		sleep_ms(LOOK_MS);
 	return pid;
 }
 
@@ -211,7 +210,7 @@ static int await_manager(struct upgrade *upgrade, struct why *why)
 				 upgrade->old.name);
 			return start_ourselves(upgrade, "", why);
 		}
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		sleep_ms(LOOK_MS);
 	}
 	if (err)
 		return why_set(why, -EIO,

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum permission { CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE, PERMISSIONS };
@@ -104,7 +103,7 @@ static long wait_a_little(void)
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
 		random = (unsigned char)getpid();
 	ms = WAIT_LEAST_MS + random % (WAIT_MOST_MS - WAIT_LEAST_MS);
-	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+	sleep_ms(ms);
 	return ms;
 }
 

@@ -12,7 +12,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OWNER_BYTES 4096
@@ -184,7 +183,7 @@ int ownership_make(struct ownership *owner, int32_t id, const struct identity *i
 	owner->fd = lockfile_open(owner->path, O_CREAT);
 	/* Somebody is clearing it away, or has not noticed yet that his device is gone. */
 	for (unsigned ms = 0; owner->fd == -EAGAIN && ms < MAKE_MS; ms += 10) {
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		sleep_ms(10);
 		owner->fd = lockfile_open(owner->path, O_CREAT);
 	}
 	return owner->fd < 0 ? owner->fd : claim(owner, identity, view);

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOCK_ENDING ".lock"
@@ -526,7 +525,7 @@ static int lock_folder_when_free(const char *name, struct registry_image image, 
 	for (unsigned ms = 0; folder >= 0 && ms < LEAVE_MS && is_just_leaving(name, image);
 	     ms += 10) {
 		close(folder);
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		sleep_ms(10);
 		folder = lock_folder(why);
 	}
 	return folder;

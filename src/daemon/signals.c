@@ -8,6 +8,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* That end a start; the others that are taken are of children, and for the log. */
+static const int stops[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
+
 /* Threads made later inherit the mask, so only the main thread sees them. */
 int signals_take(struct daemon *daemon, struct why *why)
 {
@@ -49,9 +52,12 @@ bool signals_stop_pending(void *arg)
 	sigset_t pending;
 
 	(void)arg;
-	return sigpending(&pending) == 0 &&
-	       (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) ||
-		sigismember(&pending, SIGHUP) || sigismember(&pending, SIGUSR2));
+	if (sigpending(&pending))
+		return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(stops); i++)
+		if (sigismember(&pending, stops[i]) == 1)
+			return true;
+	return false;
 }
 
 bool signals_cancelled(void *arg)
@@ -61,7 +67,8 @@ bool signals_cancelled(void *arg)
 	bool cancelled = false;
 
 	while (signals_next(daemon, &info))
-		cancelled |= info.ssi_signo != SIGCHLD && info.ssi_signo != SIGUSR1;
+		for (unsigned i = 0; i < ARRAY_SIZE(stops); i++)
+			cancelled |= info.ssi_signo == (uint32_t)stops[i];
 	daemon->given_up |= cancelled;
 	return cancelled;
 }

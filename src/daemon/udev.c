@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PROPERTY "QCOW2_UBLKD_NAME="
@@ -173,7 +172,7 @@ bool udev_wait(int32_t id, const char *name, uint64_t since, bool (*cancelled)(v
 
 		if (known != NOT_YET)
 			return known == KNOWN;
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		sleep_ms(LOOK_MS);
 	}
 	return false;
 }

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BOUNCE_ALIGN 4096u
@@ -236,7 +235,7 @@ int file_claim(struct file *file, long patience_ms, struct why *why)
 		err = exchange(file, O_EXCL);
 		if (err != -EBUSY || waited >= patience_ms)
 			break;
-		nanosleep(&(struct timespec){ .tv_nsec = CLAIM_WAIT_MS * 1000000L }, NULL);
+		sleep_ms(CLAIM_WAIT_MS);
 	}
 	if (err == -EBUSY)
 		return why_set(

@@ -7,7 +7,6 @@
 #include <liburing.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OPEN_MS 10000
@@ -33,7 +32,7 @@ int chardev_open(int32_t id, struct why *why)
 	int fd = chardev_try(id);
 
 	for (int waited = 0; may_pass(fd) && waited < OPEN_MS; waited += WAIT_MS) {
-		nanosleep(&(struct timespec){ .tv_nsec = WAIT_MS * 1000000L }, NULL);
+		sleep_ms(WAIT_MS);
 		fd = chardev_try(id);
 	}
 	if (fd == -ENOENT)

@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ADD and DEL of all devices take turns: a hanging server of another device delays ours. */
@@ -63,7 +62,7 @@ void ctrl_close(struct ctrl *ctrl)
 	for (int tries = 0; ctrl->pid && tries < CLOSE_MS / 10; tries++) {
 		if (ctrl_lost(ctrl))
 			return;
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		sleep_ms(10);
 	}
 }
 

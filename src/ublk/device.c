@@ -222,7 +222,8 @@ int device_hold(struct device *device, bool force, struct why *why)
 	struct help_job job = { .help = HELP_HOLD, .info = device->info, .force = force };
 
 	/* It may be writing back, with the device open: another one would find it in use. */
-	if (device->hold_fd >= 0 && device->hold_unheard && (device->hold_by_force || !force))
+	if (device->hold_fd >= 0 && (device->hold_unheard || device->hold_writes) &&
+	    (device->hold_by_force || !force))
 		return 0;
 	device_hold_end(device);
 	device->hold_unheard = true;
@@ -245,7 +246,7 @@ enum hold_answer device_hold_answer(struct device *device, struct why *text)
 		return HOLD_FAILED;
 	}
 	why_set(text, 0, "%s", answer.text);
-	device->hold_unheard = device->hold_writes = answer.res == HOLD_WRITES;
+	device->hold_writes = answer.res == HOLD_WRITES;
 	return (enum hold_answer)answer.res;
 }
 

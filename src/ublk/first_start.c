@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CHUNK (16 * KIB)
@@ -86,11 +85,6 @@ static int open_device(struct starter *starter)
 	return 0;
 }
 
-static void sleep_a_little(void)
-{
-	nanosleep(&(struct timespec){ .tv_nsec = AGAIN_MS * 1000000 }, NULL);
-}
-
 /* True when the kernel has taken all; it may be short of memory for a while, and take some of it, or none. */
 static bool submit(struct starter *starter)
 {
@@ -108,7 +102,7 @@ static int submit_all(struct starter *starter)
 			return why_set(
 				&starter->why, -EAGAIN,
 				"first start: the kernel has no memory to take FETCH commands");
-		sleep_a_little();
+		sleep_ms(AGAIN_MS);
 	}
 	return 0;
 }
@@ -126,7 +120,7 @@ static void stage(struct starter *starter, uint32_t op, unsigned queue, unsigned
 
 	/* Whoever ends while START_DEV waits for it wedges the device. */
 	while (io_uring_sq_space_left(&starter->ring) == 0 && !submit(starter))
-		sleep_a_little();
+		sleep_ms(AGAIN_MS);
 	chardev_stage(&starter->ring, starter->dev, &command);
 }
 

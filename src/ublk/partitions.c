@@ -12,11 +12,10 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOOKS 1000
-#define LOOK_NS (5 * NS_PER_MS)
+#define LOOK_MS 5
 
 /* 0, -EAGAIN: not yet, or -errno. */
 static int look(const char *path)
@@ -54,7 +53,7 @@ void await_partitions(int fd, const struct ublksrv_ctrl_dev_info *info)
 
 	snprintf(attribute, sizeof(attribute), "/sys/block/ublkb%u/partscan", info->dev_id);
 	for (int i = 0; i < LOOKS && (err = look(attribute)) == -EAGAIN; i++)
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+		sleep_ms(LOOK_MS);
 	if (!err) {
 		int disk = open_disk(info);
 

@@ -4,7 +4,6 @@
 #include "ctrl.h"
 
 #include <errno.h>
-#include <time.h>
 
 /* The driver notices the end of a server within moments. */
 #define DEATH_MS 3000
@@ -27,7 +26,7 @@ static int await_death(struct ctrl *ctrl, struct ublksrv_ctrl_dev_info *info, st
 				"here; stop it there, or use --force, with which the device's "
 				"users lose what is not written",
 				info->dev_id);
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+		sleep_ms(LOOK_MS);
 		err = ctrl_info(ctrl, info, why);
 	}
 	return err;

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NODE_SECONDS 10
@@ -284,7 +283,7 @@ static int wait_for_node(const struct device *device, struct why *why)
 	for (int tries = 0; tries < NODE_SECONDS * 100; tries++) {
 		if (node_is_there(device))
 			return 0;
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+		sleep_ms(10);
 	}
 	return why_set(why, -ENOENT, "%s: not there after the start; is /dev a devtmpfs?",
 		       device->name);

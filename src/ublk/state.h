@@ -29,8 +29,8 @@ struct device {
 	unsigned lanes;
 	struct queue *queue; /* lanes of them; the first info.nr_hw_queues have tags */
 	int hold_fd; /* of the job, or -1 */
-	bool hold_unheard; /* it has said nothing yet, or that it writes back */
-	bool hold_writes; /* what it has said last */
+	bool hold_unheard; /* it has said nothing yet */
+	bool hold_writes; /* ... or last that it writes back */
 	bool hold_by_force;
 };
 

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The end of a process is mostly a matter of milliseconds; else there is no hurry. */
@@ -38,11 +37,6 @@
 
 /* See await_worker(). */
 #define SETTLE_MS 100
-
-static void sleep_ms(long ms)
-{
-	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
-}
 
 struct patience {
 	int64_t begin_ms;

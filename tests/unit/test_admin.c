@@ -142,10 +142,9 @@ static void test_reports(void)
 
 /* --- the register -------------------------------------------------------------------------------- */
 
-/* Another daemon that takes @name and lives until it is killed. */
-static pid_t other_daemon(const char *name, const char *image, const char *device)
+/* 0 in the child; to its parent when it has begun to live(). */
+static pid_t fork_child(int fd[2])
 {
-	int fd[2];
 	pid_t pid;
 	char c;
 
@@ -153,15 +152,8 @@ static pid_t other_daemon(const char *name, const char *image, const char *devic
 		abort();
 	pid = fork();
 	if (pid == 0) {
-		struct registration own;
-		struct why why;
-
 		close(fd[0]);
-		if (registry_enter(&own, name, image, true, &why) == 0 &&
-		    registry_record(&own, device, image) == 0)
-			c = (char)write(fd[1], "x", 1);
-		pause();
-		_exit(0);
+		return 0;
 	}
 	close(fd[1]);
 	CHECK_EQ(read(fd[0], &c, 1), 1);
@@ -169,26 +161,37 @@ static pid_t other_daemon(const char *name, const char *image, const char *devic
 	return pid;
 }
 
+/* In the child, which lives until it is killed. */
+_Noreturn static void live(int fd, bool begun)
+{
+	if (begun && write(fd, "x", 1) != 1)
+		abort();
+	pause();
+	_exit(0);
+}
+
+/* Another daemon that takes @name and lives until it is killed. */
+static pid_t other_daemon(const char *name, const char *image, const char *device)
+{
+	struct registration own;
+	struct why why;
+	int fd[2];
+	pid_t pid = fork_child(fd);
+
+	if (pid == 0)
+		live(fd[1], registry_enter(&own, name, image, true, &why) == 0 &&
+				    registry_record(&own, device, image) == 0);
+	return pid;
+}
+
 /* A process that has the file @path locked until it is killed. */
 static pid_t lock_in_child(const char *path)
 {
 	int fd[2];
-	pid_t pid;
-	char c;
+	pid_t pid = fork_child(fd);
 
-	if (pipe(fd))
-		abort();
-	pid = fork();
-	if (pid == 0) {
-		close(fd[0]);
-		if (lockfile_open(path, O_CREAT) >= 0)
-			c = (char)write(fd[1], "x", 1);
-		pause();
-		_exit(0);
-	}
-	close(fd[1]);
-	CHECK_EQ(read(fd[0], &c, 1), 1);
-	close(fd[0]);
+	if (pid == 0)
+		live(fd[1], lockfile_open(path, O_CREAT) >= 0);
 	return pid;
 }
 

@@ -197,8 +197,8 @@ static void queue_for_us(struct ring *ring, struct io *io)
 	kept = io;
 }
 
-/* Nobody takes such a write for one that has failed for good. */
-static void exceed_quota(void)
+/* A write that the ring has not got. */
+static void keep_write(void)
 {
 	running = 1;
 	queue_really = uring.ring.queue;
@@ -206,11 +206,17 @@ static void exceed_quota(void)
 	task_init(&writer[0].task, &lane, &caller_machine, V_WRITE);
 	task_wake(&writer[0].task);
 	lane_run(&lane, 1);
+	uring.ring.queue = queue_really;
+}
+
+/* Nobody takes such a write for one that has failed for good. */
+static void exceed_quota(void)
+{
+	keep_write();
 	io_complete(kept, -EDQUOT);
 	while (running)
 		lane_run(&lane, 1);
 	CHECK_EQ(writer[0].task.err, -ENOSPC);
-	uring.ring.queue = queue_really;
 }
 
 /* --- a buffer is given back ---------------------------------------------------------------------------- */
@@ -236,13 +242,7 @@ static void lose_buffer(void)
 {
 	struct io_uring_cqe *cqe;
 
-	running = 1;
-	queue_really = uring.ring.queue;
-	uring.ring.queue = queue_for_us;
-	task_init(&writer[0].task, &lane, &caller_machine, V_WRITE);
-	task_wake(&writer[0].task);
-	lane_run(&lane, 1);
-	uring.ring.queue = queue_really;
+	keep_write();
 	kept->span = (struct span){ .slot = 0 };
 	uring.scout = kept;
 	queue_really(&uring.ring, kept);

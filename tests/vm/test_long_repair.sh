@@ -20,6 +20,11 @@ with open(sys.argv[1], "r+b") as image:
     image.write(b"".join(struct.pack(">Q", 1 << 63 | cluster * (64 + i)) for i in range(tables)))
     image.truncate(cluster * (64 + tables))
 END
+# Has process $long read $1 GB?
+has_read()
+{
+	[ "$(sed -n 's/^rchar: //p' "/proc/$long/io")" -gt "$1"000000000 ]
+}
 devices=$(ublk_devices)
 # With a signal: what it ends with, and options.
 while read -r signal expected options; do
@@ -27,12 +32,10 @@ while read -r signal expected options; do
 	"$QCOW2_UBLKD" --image "$work/long" --name long $options </dev/null >"$work/stdout" 2>"$work/stderr" &
 	long=$!
 	cleanup_add "kill -KILL $long 2>/dev/null"
-	within 60 eval "[ \"\$(sed -n 's/^rchar: //p' /proc/$long/io)\" -gt 1000000000 ]" ||
-		fail "it reads nothing: $(cat "$work/stderr")"
+	within 60 has_read 1 || fail "it reads nothing: $(cat "$work/stderr")"
 	# This is no reason to give up.
 	kill -USR1 "$long"
-	sleep 1
-	kill -0 "$long" || fail "it has ended by itself: $(cat "$work/stderr")"
+	within 60 has_read 2 || fail "it has ended by itself: $(cat "$work/stderr")"
 	kill "-$signal" "$long"
 	within 20 eval "! kill -0 $long 2>/dev/null" || fail "it goes on after SIG$signal"
 	status=0
